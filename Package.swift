@@ -1,0 +1,59 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Every target of ours: Swift 6 language mode, warnings refused.
+let base: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableExperimentalFeature("Lifetimes"),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .treatAllWarnings(as: .error),
+]
+
+/// The modules that meet no C library also mark every unsafe expression.
+let strict: [SwiftSetting] = base + [.strictMemorySafety()]
+
+/// A C library of Debian's. Each is imported by exactly one module of ours.
+func library(_ name: String, _ pkgConfig: String, apt: String) -> Target {
+    .systemLibrary(name: name, path: "Sources/C/\(name)", pkgConfig: pkgConfig, providers: [.apt([apt])])
+}
+
+func module(_ name: String, _ dependencies: [Target.Dependency] = [], settings: [SwiftSetting] = base) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies, swiftSettings: base)
+}
+
+let package = Package(
+    name: "sluice",
+    products: [.executable(name: "sluice", targets: ["sluice"])],
+    targets: [
+        library("CPostgres", "libpq", apt: "libpq-dev"),
+        library("CKafka", "rdkafka", apt: "librdkafka-dev"),
+        library("CCurl", "libcurl", apt: "libcurl4-openssl-dev"),
+        library("CCrypto", "libcrypto", apt: "libssl-dev"),
+        library("CLZ4", "liblz4", apt: "liblz4-dev"),
+        library("CIsal", "libisal", apt: "libisal-dev"),
+        library("CYAML", "yaml-0.1", apt: "libyaml-dev"),
+        library("CMicroHTTPD", "libmicrohttpd", apt: "libmicrohttpd-dev"),
+
+        module("ChangeData", settings: strict),
+        module("Postgres", ["CPostgres", "ChangeData"]),
+        module("Kafka", ["CKafka"]),
+        module("ObjectStorage", ["CCurl", "CCrypto", "CLZ4", "CIsal"]),
+        module("Configuration", ["CYAML"]),
+        module("Telemetry", ["CMicroHTTPD"]),
+        module("Pipeline", ["ChangeData", "Postgres", "Kafka", "ObjectStorage", "Telemetry"], settings: strict),
+        .executableTarget(name: "sluice", dependencies: ["Pipeline", "Configuration"], swiftSettings: strict),
+
+        tests("ChangeDataTests", ["ChangeData"]),
+        tests("PostgresTests", ["Postgres"]),
+        tests("KafkaTests", ["Kafka"]),
+        tests("ObjectStorageTests", ["ObjectStorage"]),
+        tests("ConfigurationTests", ["Configuration"]),
+        tests("TelemetryTests", ["Telemetry"]),
+        tests("PipelineTests", ["Pipeline"]),
+    ]
+)
