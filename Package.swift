@@ -38,6 +38,7 @@ let package = Package(
         library("CIsal", "libisal", apt: "libisal-dev"),
         library("CYAML", "yaml-0.1", apt: "libyaml-dev"),
         library("CMicroHTTPD", "libmicrohttpd", apt: "libmicrohttpd-dev"),
+        .systemLibrary(name: "CLinux", path: "Sources/C/CLinux"),
 
         module("ChangeData", settings: strict),
         module("Postgres", ["CPostgres", "ChangeData"]),
@@ -45,7 +46,7 @@ let package = Package(
         module("ObjectStorage", ["CCurl", "CCrypto", "CLZ4", "CIsal"]),
         module("Configuration", ["CYAML"]),
         module("Telemetry", ["CMicroHTTPD"]),
-        module("Pipeline", ["ChangeData", "Postgres", "Kafka", "ObjectStorage", "Telemetry"], settings: strict),
+        module("Pipeline", ["CLinux", "ChangeData", "Postgres", "Kafka", "ObjectStorage", "Telemetry"], settings: strict),
         .executableTarget(name: "sluice", dependencies: ["Pipeline", "Configuration"], swiftSettings: strict),
 
         tests("ChangeDataTests", ["ChangeData"]),

@@ -1,0 +1,39 @@
+import CLinux
+import Glibc
+
+/// A flag that a thread can wait for beside a socket, in one `poll`.
+///
+/// An eventfd rather than a condition variable: the source thread waits for PostgreSQL's socket and for room in the
+/// queue at the same time, and each wait has a deadline.
+public final class Wakeup: Sendable {
+    /// Readable while the flag is raised.
+    public let descriptor: Int32
+
+    public init() {
+        let opened = eventfd(0, Int32(O_NONBLOCK | O_CLOEXEC))
+        precondition(opened >= 0, "eventfd: no file descriptor left")
+        descriptor = opened
+    }
+
+    deinit { close(descriptor) }
+
+    /// Raises the flag. May be called from any thread, and from a signal handler.
+    public func signal() { _ = eventfd_write(descriptor, 1) }
+
+    /// Lowers the flag.
+    public func clear() {
+        var count: eventfd_t = 0
+        // SAFETY: `count` outlives the call.
+        _ = unsafe eventfd_read(descriptor, &count)
+    }
+
+    /// Waits until the flag is raised or `milliseconds` have passed, and lowers it.
+    @discardableResult
+    public func wait(milliseconds: Int) -> Bool {
+        var watched = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        // SAFETY: `watched` outlives the call.
+        let ready = unsafe poll(&watched, 1, Int32(clamping: max(0, milliseconds)))
+        if ready > 0 { clear() }
+        return ready > 0
+    }
+}
