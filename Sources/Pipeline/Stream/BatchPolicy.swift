@@ -1,0 +1,67 @@
+/// When to close a Kafka transaction (C2): always between PostgreSQL transactions, at a target, or as soon as nothing
+/// more is at hand and the least interval since the last commit has passed.
+public struct BatchPolicy: Equatable, Sendable {
+    /// Targets: reached, the batch is closed at the next boundary.
+    public var rows: Int
+    public var bytes: Int
+    /// Least nanoseconds between two commits.
+    public var interval: Int64
+    /// Least nanoseconds between two commits that hold no row, only an idle position (C4).
+    public var idleInterval: Int64
+
+    public init(rows: Int, bytes: Int, interval: Int64, idleInterval: Int64 = .seconds(10)) {
+        self.rows = rows
+        self.bytes = bytes
+        self.interval = interval
+        self.idleInterval = idleInterval
+    }
+
+    /// What is in the open batch.
+    public struct Batch: Equatable, Sendable {
+        public var rows = 0
+        public var bytes = 0
+        public var transactions = 0
+        /// Monotonic nanoseconds of the first record.
+        public var openedAt: Int64 = 0
+
+        public init() {}
+    }
+
+    public enum Decision: Equatable, Sendable {
+        case commit
+        /// Go on with what is at hand.
+        case more
+        /// Nothing at hand: wait for more until then, and ask again.
+        case wait(until: Int64)
+    }
+
+    /// Asked at each boundary between PostgreSQL transactions.
+    /// - Parameters:
+    ///   - lastCommit: monotonic nanoseconds of the last commit's begin.
+    ///   - moreReady: whether another whole transaction is at hand already.
+    public func atBoundary(_ batch: Batch, lastCommit: Int64, now: Int64, moreReady: Bool) -> Decision {
+        if batch.rows >= rows || batch.bytes >= bytes { return .commit }
+        if moreReady { return .more }
+        let due = lastCommit &+ (batch.rows == 0 ? idleInterval : interval)
+        return now >= due ? .commit : .wait(until: due)
+    }
+}
+
+/// The bounds past which one PostgreSQL transaction is split over several Kafka transactions.
+public struct SplitPolicy: Equatable, Sendable {
+    public var rows: Int
+    public var bytes: Int
+    /// Nanoseconds that a Kafka transaction may stay open.
+    public var age: Int64
+
+    public init(rows: Int, bytes: Int, age: Int64) {
+        self.rows = rows
+        self.bytes = bytes
+        self.age = age
+    }
+
+    /// Whether the open batch, in the middle of a PostgreSQL transaction, must be committed as it is.
+    public func mustSplit(_ batch: BatchPolicy.Batch, now: Int64) -> Bool {
+        batch.rows >= rows || batch.bytes >= bytes || now &- batch.openedAt >= age
+    }
+}

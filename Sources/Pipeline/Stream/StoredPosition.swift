@@ -1,0 +1,70 @@
+import ChangeData
+
+/// What the progress topic says: how far Kafka holds what PostgreSQL committed. Written in the same Kafka transaction as
+/// the rows it speaks of, so that it cannot be wrong.
+public struct StoredPosition: Equatable, Sendable {
+    /// How far the set-up of the slot has come.
+    public enum State: String, Sendable {
+        /// `init` has begun; the slot may or may not exist.
+        case creating
+        /// The slot exists and its consistent point is known.
+        case streaming
+    }
+
+    /// A loss that a human has accepted with `init --accept-gap`.
+    public struct AcceptedGap: Equatable, Sendable {
+        /// What was lost, as `StartRefusal.kind` spells it.
+        public var kind: String
+        /// The last position that Kafka holds before the gap.
+        public var from: LSN
+        /// The first position after it.
+        public var to: LSN
+        /// The epoch that began after it.
+        public var epoch: UInt32
+        /// When it was accepted, microseconds since 1970.
+        public var acceptedAt: Int64
+
+        public init(kind: String, from: LSN, to: LSN, epoch: UInt32, acceptedAt: Int64) {
+            self.kind = kind
+            self.from = from
+            self.to = to
+            self.epoch = epoch
+            self.acceptedAt = acceptedAt
+        }
+    }
+
+    public var systemID: String
+    public var timeline: UInt32
+    public var slot: String
+    /// Grows when a gap is accepted or the cluster changes; positions compare only within one.
+    public var epoch: UInt32
+    /// End of the last whole transaction, or an idle position: where replication restarts.
+    public var lsn: LSN
+    /// The commit LSN of the transaction that `ordinal` counts in.
+    public var commitLSN: LSN
+    /// How many changes of a split transaction Kafka holds; 0 when none is split.
+    public var ordinal: UInt64
+    /// The commit time of the last transaction, microseconds since 1970; 0 before the first.
+    public var commitTime: Int64
+    /// What the stream was set up with: publication and plugin options.
+    public var options: String
+    public var state: State
+    public var gaps: [AcceptedGap]
+
+    public init(
+        systemID: String, timeline: UInt32, slot: String, epoch: UInt32, lsn: LSN, commitLSN: LSN = LSN(0),
+        ordinal: UInt64 = 0, commitTime: Int64 = 0, options: String, state: State, gaps: [AcceptedGap] = []
+    ) {
+        self.systemID = systemID
+        self.timeline = timeline
+        self.slot = slot
+        self.epoch = epoch
+        self.lsn = lsn
+        self.commitLSN = commitLSN
+        self.ordinal = ordinal
+        self.commitTime = commitTime
+        self.options = options
+        self.state = state
+        self.gaps = gaps
+    }
+}
