@@ -1,15 +1,15 @@
 /// When to close a Kafka transaction (C2): always between PostgreSQL transactions, at a target, or as soon as nothing
 /// more is at hand and the least interval since the last commit has passed.
-public struct BatchPolicy: Equatable, Sendable {
+package struct BatchPolicy: Equatable, Sendable {
     /// Targets: reached, the batch is closed at the next boundary.
-    public var rows: Int
-    public var bytes: Int
+    package var rows: Int
+    package var bytes: Int
     /// Least nanoseconds between two commits.
-    public var interval: Int64
+    package var interval: Int64
     /// Least nanoseconds between two commits that hold no row, only an idle position (C4).
-    public var idleInterval: Int64
+    package var idleInterval: Int64
 
-    public init(rows: Int, bytes: Int, interval: Int64, idleInterval: Int64 = .seconds(10)) {
+    package init(rows: Int, bytes: Int, interval: Int64, idleInterval: Int64 = .seconds(10)) {
         self.rows = rows
         self.bytes = bytes
         self.interval = interval
@@ -17,17 +17,17 @@ public struct BatchPolicy: Equatable, Sendable {
     }
 
     /// What is in the open batch.
-    public struct Batch: Equatable, Sendable {
-        public var rows = 0
-        public var bytes = 0
-        public var transactions = 0
+    package struct Batch: Equatable, Sendable {
+        package var rows = 0
+        package var bytes = 0
+        package var transactions = 0
         /// Monotonic nanoseconds of the first record.
-        public var openedAt: Int64 = 0
+        package var openedAt: Int64 = 0
 
-        public init() {}
+        package init() {}
     }
 
-    public enum Decision: Equatable, Sendable {
+    package enum Decision: Equatable, Sendable {
         case commit
         /// Go on with what is at hand.
         case more
@@ -39,7 +39,7 @@ public struct BatchPolicy: Equatable, Sendable {
     /// - Parameters:
     ///   - lastCommit: monotonic nanoseconds of the last commit's begin.
     ///   - moreReady: whether another whole transaction is at hand already.
-    public func atBoundary(_ batch: Batch, lastCommit: Int64, now: Int64, moreReady: Bool) -> Decision {
+    package func atBoundary(_ batch: Batch, lastCommit: Int64, now: Int64, moreReady: Bool) -> Decision {
         if batch.rows >= rows || batch.bytes >= bytes { return .commit }
         if moreReady { return .more }
         let due = lastCommit &+ (batch.rows == 0 ? idleInterval : interval)
@@ -48,20 +48,20 @@ public struct BatchPolicy: Equatable, Sendable {
 }
 
 /// The bounds past which one PostgreSQL transaction is split over several Kafka transactions.
-public struct SplitPolicy: Equatable, Sendable {
-    public var rows: Int
-    public var bytes: Int
+package struct SplitPolicy: Equatable, Sendable {
+    package var rows: Int
+    package var bytes: Int
     /// Nanoseconds that a Kafka transaction may stay open.
-    public var age: Int64
+    package var age: Int64
 
-    public init(rows: Int, bytes: Int, age: Int64) {
+    package init(rows: Int, bytes: Int, age: Int64) {
         self.rows = rows
         self.bytes = bytes
         self.age = age
     }
 
     /// Whether the open batch, in the middle of a PostgreSQL transaction, must be committed as it is.
-    public func mustSplit(_ batch: BatchPolicy.Batch, now: Int64) -> Bool {
+    package func mustSplit(_ batch: BatchPolicy.Batch, now: Int64) -> Bool {
         batch.rows >= rows || batch.bytes >= bytes || now &- batch.openedAt >= age
     }
 }

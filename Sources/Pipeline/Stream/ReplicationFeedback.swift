@@ -1,21 +1,21 @@
-import ChangeData
+package import ChangeData
 
 /// When to report to PostgreSQL, and what: a decision without a socket or a clock.
 ///
 /// The flush position is what Kafka has committed together with the rows (C4), never what was received. A report goes out
 /// on a timer whatever downstream does, at once when the server asks, and soon after the durable position moved.
-public struct ReplicationFeedback: Equatable, Sendable {
+package struct ReplicationFeedback: Equatable, Sendable {
     /// Nanoseconds between two reports.
-    public let interval: Int64
+    package let interval: Int64
     /// Nanoseconds between a report and the next for the sole reason that the position moved.
-    public let eagerness: Int64
+    package let eagerness: Int64
     /// Nanoseconds between two idle positions.
-    public let idleInterval: Int64
+    package let idleInterval: Int64
 
     /// End of what was received: the server's own end of what it has sent.
-    public private(set) var received = LSN(0)
+    package private(set) var received = LSN(0)
     /// What Kafka holds, as last told; zero until the position is known.
-    public private(set) var durable = LSN(0)
+    package private(set) var durable = LSN(0)
     private var confirmed = LSN(0)
     private var lastReport: Int64
     private var lastIdle: Int64
@@ -24,7 +24,7 @@ public struct ReplicationFeedback: Equatable, Sendable {
     private var handedOn = LSN(0)
 
     /// - Parameter senderTimeout: the server's `wal_sender_timeout` in milliseconds; 0 where it is off.
-    public init(senderTimeout: Int, now: Int64, eagerness: Int64 = .milliseconds(200), idleInterval: Int64 = .seconds(10)) {
+    package init(senderTimeout: Int, now: Int64, eagerness: Int64 = .milliseconds(200), idleInterval: Int64 = .seconds(10)) {
         interval = senderTimeout <= 0 ? .seconds(10) : min(.seconds(10), .milliseconds(max(senderTimeout / 3, 1)))
         self.eagerness = eagerness
         self.idleInterval = idleInterval
@@ -33,24 +33,24 @@ public struct ReplicationFeedback: Equatable, Sendable {
     }
 
     /// A keepalive, or the end of a transaction, says how far the server has sent.
-    public mutating func received(upTo lsn: LSN, replyRequested: Bool = false) {
+    package mutating func received(upTo lsn: LSN, replyRequested: Bool = false) {
         received = max(received, lsn)
         if replyRequested { self.replyRequested = true }
     }
 
     /// Kafka has committed up to `lsn`.
-    public mutating func durable(upTo lsn: LSN) { durable = max(durable, lsn) }
+    package mutating func durable(upTo lsn: LSN) { durable = max(durable, lsn) }
 
     /// The end of a transaction, or an idle position, was handed to Kafka.
-    public mutating func handedOn(upTo lsn: LSN) { handedOn = max(handedOn, lsn) }
+    package mutating func handedOn(upTo lsn: LSN) { handedOn = max(handedOn, lsn) }
 
-    public struct Report: Equatable, Sendable {
-        public var written: LSN
-        public var flushed: LSN
+    package struct Report: Equatable, Sendable {
+        package var written: LSN
+        package var flushed: LSN
     }
 
     /// The report that is due, if one is.
-    public mutating func reportDue(now: Int64) -> Report? {
+    package mutating func reportDue(now: Int64) -> Report? {
         let moved = durable > confirmed && now &- lastReport >= eagerness
         guard replyRequested || moved || now &- lastReport >= interval else { return nil }
         replyRequested = false
@@ -63,7 +63,7 @@ public struct ReplicationFeedback: Equatable, Sendable {
     /// The idle position to commit, if all that was received is durable, the server has moved on since, and the last such
     /// was long enough ago.
     /// - Parameter quiet: no transaction is being received and none waits for Kafka.
-    public mutating func idleDue(now: Int64, quiet: Bool) -> LSN? {
+    package mutating func idleDue(now: Int64, quiet: Bool) -> LSN? {
         guard quiet, durable != LSN(0), received > durable, received > handedOn, now &- lastIdle >= idleInterval
         else { return nil }
         lastIdle = now
@@ -72,10 +72,10 @@ public struct ReplicationFeedback: Equatable, Sendable {
     }
 
     /// Whether the server still waits for a confirmation: then a shutdown would wait with it.
-    public var confirmationLags: Bool { received > confirmed }
+    package var confirmationLags: Bool { received > confirmed }
 
     /// Monotonic nanoseconds by which `reportDue` must be asked again.
-    public var nextDeadline: Int64 {
+    package var nextDeadline: Int64 {
         durable > confirmed ? min(lastReport &+ eagerness, lastReport &+ interval) : lastReport &+ interval
     }
 }

@@ -1,21 +1,21 @@
-import ChangeData
+package import ChangeData
 
 /// What must be known before a stream may start; gathered by the shell, judged here.
-public struct StartFacts: Equatable, Sendable {
+package struct StartFacts: Equatable, Sendable {
     /// What `pg_replication_slots` says of our slot.
-    public struct Slot: Equatable, Sendable {
-        public var plugin: String
-        public var database: String
-        public var confirmedFlush: LSN
-        public var restart: LSN?
+    package struct Slot: Equatable, Sendable {
+        package var plugin: String
+        package var database: String
+        package var confirmedFlush: LSN
+        package var restart: LSN?
         /// `reserved`, `extended`, `unreserved` or `lost`.
-        public var walStatus: String
+        package var walStatus: String
         /// Why the server invalidated it, where it says so (16 and later).
-        public var invalidation: String?
+        package var invalidation: String?
         /// The process of the walsender that has it, if one has.
-        public var activePID: Int32?
+        package var activePID: Int32?
 
-        public init(
+        package init(
             plugin: String, database: String, confirmedFlush: LSN, restart: LSN?, walStatus: String,
             invalidation: String?, activePID: Int32?
         ) {
@@ -29,19 +29,19 @@ public struct StartFacts: Equatable, Sendable {
         }
     }
 
-    public var slotName: String
-    public var database: String
-    public var systemID: String
-    public var timeline: UInt32
+    package var slotName: String
+    package var database: String
+    package var systemID: String
+    package var timeline: UInt32
     /// The end of each older timeline that this server's history names.
-    public var history: [UInt32: LSN]
+    package var history: [UInt32: LSN]
     /// The end of the server's WAL.
-    public var walEnd: LSN
+    package var walEnd: LSN
     /// Nil where there is no slot of that name.
-    public var slot: Slot?
-    public var options: String
+    package var slot: Slot?
+    package var options: String
 
-    public init(
+    package init(
         slotName: String, database: String, systemID: String, timeline: UInt32, history: [UInt32: LSN], walEnd: LSN,
         slot: Slot?, options: String
     ) {
@@ -57,8 +57,8 @@ public struct StartFacts: Equatable, Sendable {
 }
 
 /// Why a stream may not start: changes are lost, or may be (C8).
-public struct StartRefusal: Error, Equatable, Sendable {
-    public enum Kind: String, Sendable {
+package struct StartRefusal: Error, Equatable, Sendable {
+    package enum Kind: String, Sendable {
         case noPosition = "no-position"
         case otherCluster = "other-cluster"
         case timelineDiverged = "timeline-diverged"
@@ -70,15 +70,15 @@ public struct StartRefusal: Error, Equatable, Sendable {
         case optionsChanged = "options-changed"
     }
 
-    public var kind: Kind
-    public var message: String
+    package var kind: Kind
+    package var message: String
     /// Where Kafka's copy ends.
-    public var stored: LSN?
+    package var stored: LSN?
     /// Where the server can go on.
-    public var available: LSN?
-    public var hints: [String]
+    package var available: LSN?
+    package var hints: [String]
 
-    public init(
+    package init(
         _ kind: Kind, _ message: String, stored: LSN? = nil, available: LSN? = nil, hints: [String] = []
     ) {
         self.kind = kind
@@ -89,7 +89,7 @@ public struct StartRefusal: Error, Equatable, Sendable {
     }
 
     /// Bytes of WAL between what Kafka has and what the server can still give; nil where they cannot be compared.
-    public var lostBytes: UInt64? {
+    package var lostBytes: UInt64? {
         guard let stored, let available, available > stored else { return nil }
         return available.rawValue - stored.rawValue
     }
@@ -99,9 +99,9 @@ public struct StartRefusal: Error, Equatable, Sendable {
 ///
 /// PostgreSQL does not refuse a start before `confirmed_flush_lsn`: it moves it forward without a word (trap 6), and takes
 /// a start beyond it as it is. So every comparison that guards C4 and C8 is made here.
-public enum StartDecision {
+package enum StartDecision {
     /// Answers nothing when the stream may start at the stored position, else throws why not.
-    public static func judge(_ stored: StoredPosition?, _ facts: StartFacts) throws(StartRefusal) {
+    package static func judge(_ stored: StoredPosition?, _ facts: StartFacts) throws(StartRefusal) {
         guard let stored, stored.state == .streaming else {
             throw StartRefusal(
                 .noPosition, "the progress topic holds no complete position for slot \(facts.slotName)",

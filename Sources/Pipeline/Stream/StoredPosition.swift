@@ -1,10 +1,10 @@
-import ChangeData
+package import ChangeData
 
 /// What the progress topic says: how far Kafka holds what PostgreSQL committed. Written in the same Kafka transaction as
 /// the rows it speaks of, so that it cannot be wrong.
-public struct StoredPosition: Equatable, Sendable {
+package struct StoredPosition: Equatable, Sendable {
     /// How far the set-up of the slot has come.
-    public enum State: String, Sendable {
+    package enum State: String, Sendable {
         /// `init` has begun; the slot may or may not exist.
         case creating
         /// The slot exists and its consistent point is known.
@@ -12,19 +12,19 @@ public struct StoredPosition: Equatable, Sendable {
     }
 
     /// A loss that a human has accepted with `init --accept-gap`.
-    public struct AcceptedGap: Equatable, Sendable {
+    package struct AcceptedGap: Equatable, Sendable {
         /// What was lost, as `StartRefusal.kind` spells it.
-        public var kind: String
+        package var kind: String
         /// The last position that Kafka holds before the gap.
-        public var from: LSN
+        package var from: LSN
         /// The first position after it.
-        public var to: LSN
+        package var to: LSN
         /// The epoch that began after it.
-        public var epoch: UInt32
+        package var epoch: UInt32
         /// When it was accepted, microseconds since 1970.
-        public var acceptedAt: Int64
+        package var acceptedAt: Int64
 
-        public init(kind: String, from: LSN, to: LSN, epoch: UInt32, acceptedAt: Int64) {
+        package init(kind: String, from: LSN, to: LSN, epoch: UInt32, acceptedAt: Int64) {
             self.kind = kind
             self.from = from
             self.to = to
@@ -33,25 +33,25 @@ public struct StoredPosition: Equatable, Sendable {
         }
     }
 
-    public var systemID: String
-    public var timeline: UInt32
-    public var slot: String
+    package var systemID: String
+    package var timeline: UInt32
+    package var slot: String
     /// Grows when a gap is accepted or the cluster changes; positions compare only within one.
-    public var epoch: UInt32
+    package var epoch: UInt32
     /// End of the last whole transaction, or an idle position: where replication restarts.
-    public var lsn: LSN
+    package var lsn: LSN
     /// The commit LSN of the transaction that `ordinal` counts in.
-    public var commitLSN: LSN
+    package var commitLSN: LSN
     /// How many changes of a split transaction Kafka holds; 0 when none is split.
-    public var ordinal: UInt64
+    package var ordinal: UInt64
     /// The commit time of the last transaction, microseconds since 1970; 0 before the first.
-    public var commitTime: Int64
+    package var commitTime: Int64
     /// What the stream was set up with: publication and plugin options.
-    public var options: String
-    public var state: State
-    public var gaps: [AcceptedGap]
+    package var options: String
+    package var state: State
+    package var gaps: [AcceptedGap]
 
-    public init(
+    package init(
         systemID: String, timeline: UInt32, slot: String, epoch: UInt32, lsn: LSN, commitLSN: LSN = LSN(0),
         ordinal: UInt64 = 0, commitTime: Int64 = 0, options: String, state: State, gaps: [AcceptedGap] = []
     ) {

@@ -1,7 +1,7 @@
 /// Why the agent ends, and the exit status that scripts rely on.
-public struct AgentExit: Error, Equatable, Sendable {
+package struct AgentExit: Error, Equatable, Sendable {
     /// The process's exit status; the numbers are part of the contract.
-    public enum Code: Int32, Sendable {
+    package enum Code: Int32, Sendable {
         case done = 0
         /// `check` or `verify` found a difference.
         case different = 1
@@ -21,15 +21,15 @@ public struct AgentExit: Error, Equatable, Sendable {
         case configuration = 78
     }
 
-    public var code: Code
+    package var code: Code
     /// One line: what happened, to which slot, table, LSN, topic or object.
-    public var message: String
+    package var message: String
     /// The facts behind it, a line each.
-    public var details: [String]
+    package var details: [String]
     /// The ways out, each a command or an action.
-    public var hints: [String]
+    package var hints: [String]
 
-    public init(_ code: Code, _ message: String, details: [String] = [], hints: [String] = []) {
+    package init(_ code: Code, _ message: String, details: [String] = [], hints: [String] = []) {
         self.code = code
         self.message = message
         self.details = details
@@ -38,7 +38,7 @@ public struct AgentExit: Error, Equatable, Sendable {
 }
 
 extension AgentExit: CustomStringConvertible {
-    public var description: String {
+    package var description: String {
         var lines = [message]
         lines += details.map { "  " + $0 }
         lines += hints.map { "  -> " + $0 }

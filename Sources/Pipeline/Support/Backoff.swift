@@ -1,21 +1,21 @@
 /// How long to wait before the next attempt: doubles from `first` to `most`, with full jitter in its upper half, so that
 /// many agents do not come back in step.
-public struct Backoff: Equatable, Sendable {
+package struct Backoff: Equatable, Sendable {
     /// Nanoseconds before the second attempt.
-    public let first: Int64
+    package let first: Int64
     /// Nanoseconds at most.
-    public let most: Int64
+    package let most: Int64
     /// Attempts that failed since the last success.
-    public private(set) var failures = 0
+    package private(set) var failures = 0
 
-    public init(first: Int64, most: Int64) {
+    package init(first: Int64, most: Int64) {
         self.first = first
         self.most = most
     }
 
     /// Notes a failure; answers the nanoseconds to wait.
     /// - Parameter random: a number in 0..<1.
-    public mutating func next(random: Double) -> Int64 {
+    package mutating func next(random: Double) -> Int64 {
         let doublings = min(failures, 30)
         failures += 1
         let full = min(most, first.multipliedReportingOverflow(by: 1 << Int64(doublings)).overflow ? most : first << Int64(doublings))
@@ -23,5 +23,5 @@ public struct Backoff: Equatable, Sendable {
     }
 
     /// Notes a success.
-    public mutating func reset() { failures = 0 }
+    package mutating func reset() { failures = 0 }
 }

@@ -1,15 +1,15 @@
 import Glibc
 
 /// Where the time comes from: passed in, so that a test can run an hour in a millisecond.
-public struct Clock: Sendable {
+package struct Clock: Sendable {
     /// Nanoseconds since 1970-01-01 UTC.
-    public var wall: @Sendable () -> Int64
+    package var wall: @Sendable () -> Int64
     /// Nanoseconds of a clock that never goes back.
-    public var monotonic: @Sendable () -> Int64
+    package var monotonic: @Sendable () -> Int64
     /// A number in 0..<1, for jitter.
-    public var random: @Sendable () -> Double
+    package var random: @Sendable () -> Double
 
-    public init(
+    package init(
         wall: @escaping @Sendable () -> Int64, monotonic: @escaping @Sendable () -> Int64,
         random: @escaping @Sendable () -> Double
     ) {
@@ -19,7 +19,7 @@ public struct Clock: Sendable {
     }
 
     /// The machine's clocks.
-    public static let system = Clock(
+    package static let system = Clock(
         wall: { read(CLOCK_REALTIME) }, monotonic: { read(CLOCK_MONOTONIC) }, random: { Double.random(in: 0..<1) })
 
     private static func read(_ clock: clockid_t) -> Int64 {
@@ -32,7 +32,7 @@ public struct Clock: Sendable {
 
 extension Int64 {
     /// A span of time in nanoseconds, the unit of every clock here.
-    public static func milliseconds(_ count: Int) -> Int64 { Int64(count) * 1_000_000 }
+    package static func milliseconds(_ count: Int) -> Int64 { Int64(count) * 1_000_000 }
     /// A span of time in nanoseconds, the unit of every clock here.
-    public static func seconds(_ count: Int) -> Int64 { Int64(count) * 1_000_000_000 }
+    package static func seconds(_ count: Int) -> Int64 { Int64(count) * 1_000_000_000 }
 }

@@ -3,7 +3,7 @@ import Synchronization
 /// Says to every loop that it is time to stop, and by when.
 ///
 /// Each loop registers the wake-up that it waits on, so that a stop is seen at once.
-public final class StopSignal: Sendable {
+package final class StopSignal: Sendable {
     private struct State {
         var deadline: Int64?
         var listeners: [Wakeup] = []
@@ -11,16 +11,16 @@ public final class StopSignal: Sendable {
     private let requested = Atomic<Bool>(false)
     private let state = Mutex(State())
 
-    public init() {}
+    package init() {}
 
     /// Whether a stop was asked for.
-    public var isRequested: Bool { requested.load(ordering: .acquiring) }
+    package var isRequested: Bool { requested.load(ordering: .acquiring) }
 
     /// The monotonic time, in nanoseconds, by which all must be over; nil while no stop was asked for.
-    public var deadline: Int64? { state.withLock { $0.deadline } }
+    package var deadline: Int64? { state.withLock { $0.deadline } }
 
     /// Asks for a stop; a later call may only bring the deadline forward.
-    public func request(deadline: Int64) {
+    package func request(deadline: Int64) {
         let listeners = state.withLock { state in
             state.deadline = min(state.deadline ?? deadline, deadline)
             return state.listeners
@@ -30,13 +30,13 @@ public final class StopSignal: Sendable {
     }
 
     /// Has `wakeup` signalled when a stop is asked for.
-    public func register(_ wakeup: Wakeup) {
+    package func register(_ wakeup: Wakeup) {
         state.withLock { $0.listeners.append(wakeup) }
         if isRequested { wakeup.signal() }
     }
 
     /// No longer signals `wakeup`.
-    public func unregister(_ wakeup: Wakeup) {
+    package func unregister(_ wakeup: Wakeup) {
         state.withLock { state in state.listeners.removeAll { $0 === wakeup } }
     }
 }

@@ -5,11 +5,11 @@ import Glibc
 ///
 /// An eventfd rather than a condition variable: the source thread waits for PostgreSQL's socket and for room in the
 /// queue at the same time, and each wait has a deadline.
-public final class Wakeup: Sendable {
+package final class Wakeup: Sendable {
     /// Readable while the flag is raised.
-    public let descriptor: Int32
+    package let descriptor: Int32
 
-    public init() {
+    package init() {
         let opened = eventfd(0, Int32(O_NONBLOCK | O_CLOEXEC))
         precondition(opened >= 0, "eventfd: no file descriptor left")
         descriptor = opened
@@ -18,10 +18,10 @@ public final class Wakeup: Sendable {
     deinit { close(descriptor) }
 
     /// Raises the flag. May be called from any thread, and from a signal handler.
-    public func signal() { _ = eventfd_write(descriptor, 1) }
+    package func signal() { _ = eventfd_write(descriptor, 1) }
 
     /// Lowers the flag.
-    public func clear() {
+    package func clear() {
         var count: eventfd_t = 0
         // SAFETY: `count` outlives the call.
         _ = unsafe eventfd_read(descriptor, &count)
@@ -29,7 +29,7 @@ public final class Wakeup: Sendable {
 
     /// Waits until the flag is raised or `milliseconds` have passed, and lowers it.
     @discardableResult
-    public func wait(milliseconds: Int) -> Bool {
+    package func wait(milliseconds: Int) -> Bool {
         var watched = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
         // SAFETY: `watched` outlives the call.
         let ready = unsafe poll(&watched, 1, Int32(clamping: max(0, milliseconds)))

@@ -3,12 +3,12 @@ import Glibc
 import Synchronization
 
 /// A thread that runs one closure; blocking C calls live on threads of their own, never on the cooperative pool.
-public final class WorkerThread: Sendable {
+package final class WorkerThread: Sendable {
     private let done = Wakeup()
     private let finished = Atomic<Bool>(false)
 
     /// Starts `body` on a new thread, named for `ps` and `perf` (15 characters at most are shown).
-    public init(name: String, _ body: @escaping @Sendable () -> Void) {
+    package init(name: String, _ body: @escaping @Sendable () -> Void) {
         let start = Start(name: name) { [done, self] in
             body()
             self.finished.store(true, ordering: .releasing)
@@ -36,7 +36,7 @@ public final class WorkerThread: Sendable {
     }
 
     /// Waits for the end of the closure; false when `milliseconds` passed before.
-    public func join(milliseconds: Int) -> Bool {
+    package func join(milliseconds: Int) -> Bool {
         if finished.load(ordering: .acquiring) { return true }
         _ = done.wait(milliseconds: milliseconds)
         return finished.load(ordering: .acquiring)
