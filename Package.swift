@@ -55,6 +55,6 @@ let package = Package(
         tests("ObjectStorageTests", ["ObjectStorage"]),
         tests("ConfigurationTests", ["Configuration"]),
         tests("TelemetryTests", ["Telemetry"]),
-        tests("PipelineTests", ["Pipeline"]),
+        tests("PipelineTests", ["Pipeline", "ChangeData"]),
     ]
 )

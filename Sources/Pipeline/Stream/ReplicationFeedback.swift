@@ -24,7 +24,9 @@ package struct ReplicationFeedback: Equatable, Sendable {
     private var handedOn = LSN(0)
 
     /// - Parameter senderTimeout: the server's `wal_sender_timeout` in milliseconds; 0 where it is off.
-    package init(senderTimeout: Int, now: Int64, eagerness: Int64 = .milliseconds(200), idleInterval: Int64 = .seconds(10)) {
+    package init(
+        senderTimeout: Int, now: Int64, eagerness: Int64 = .milliseconds(200), idleInterval: Int64 = .seconds(10)
+    ) {
         interval = senderTimeout <= 0 ? .seconds(10) : min(.seconds(10), .milliseconds(max(senderTimeout / 3, 1)))
         self.eagerness = eagerness
         self.idleInterval = idleInterval

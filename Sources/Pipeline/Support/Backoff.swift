@@ -18,7 +18,9 @@ package struct Backoff: Equatable, Sendable {
     package mutating func next(random: Double) -> Int64 {
         let doublings = min(failures, 30)
         failures += 1
-        let full = min(most, first.multipliedReportingOverflow(by: 1 << Int64(doublings)).overflow ? most : first << Int64(doublings))
+        let full = min(
+            most,
+            first.multipliedReportingOverflow(by: 1 << Int64(doublings)).overflow ? most : first << Int64(doublings))
         return full / 2 + Int64(Double(full / 2) * random)
     }
 

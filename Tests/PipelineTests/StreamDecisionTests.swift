@@ -1,0 +1,211 @@
+import ChangeData
+import Testing
+
+@testable import Pipeline
+
+@Suite struct BatchPolicyTests {
+    let policy = BatchPolicy(rows: 100, bytes: 1000, interval: .milliseconds(5))
+
+    private func batch(rows: Int, bytes: Int = 10) -> BatchPolicy.Batch {
+        var batch = BatchPolicy.Batch()
+        batch.rows = rows
+        batch.bytes = bytes
+        return batch
+    }
+
+    @Test func aTargetClosesTheBatchThoughMoreIsReady() {
+        #expect(policy.atBoundary(batch(rows: 100), lastCommit: 0, now: 1, moreReady: true) == .commit)
+        #expect(policy.atBoundary(batch(rows: 1, bytes: 1000), lastCommit: 0, now: 1, moreReady: true) == .commit)
+    }
+
+    @Test func belowTheTargetsWhatIsReadyJoins() {
+        #expect(policy.atBoundary(batch(rows: 99), lastCommit: 0, now: .seconds(9), moreReady: true) == .more)
+    }
+
+    @Test func nothingReadyCommitsOnceTheIntervalHasPassed() {
+        #expect(
+            policy.atBoundary(batch(rows: 1), lastCommit: 0, now: 1, moreReady: false) == .wait(until: .milliseconds(5))
+        )
+        #expect(policy.atBoundary(batch(rows: 1), lastCommit: 0, now: .milliseconds(5), moreReady: false) == .commit)
+    }
+
+    @Test func aBatchWithoutRowsIsCommittedAtMostEveryTenSeconds() {
+        #expect(
+            policy.atBoundary(batch(rows: 0), lastCommit: 0, now: .seconds(9), moreReady: false)
+                == .wait(until: .seconds(10)))
+        #expect(policy.atBoundary(batch(rows: 0), lastCommit: 0, now: .seconds(10), moreReady: false) == .commit)
+    }
+
+    @Test func aSplitIsDueAtEachBound() {
+        let split = SplitPolicy(rows: 10, bytes: 100, age: .seconds(45))
+        #expect(!split.mustSplit(batch(rows: 9), now: .seconds(44)))
+        #expect(split.mustSplit(batch(rows: 10), now: 0))
+        #expect(split.mustSplit(batch(rows: 1, bytes: 100), now: 0))
+        #expect(split.mustSplit(batch(rows: 1), now: .seconds(45)))
+    }
+}
+
+@Suite struct ReplicationFeedbackTests {
+    @Test func beforeThePositionIsKnownNothingIsConfirmed() {
+        var feedback = ReplicationFeedback(senderTimeout: 60_000, now: 0)
+        feedback.received(upTo: LSN(500))
+        #expect(feedback.reportDue(now: .seconds(9)) == nil)
+        #expect(feedback.reportDue(now: .seconds(10)) == .init(written: LSN(0), flushed: LSN(0)))
+    }
+
+    @Test func theIntervalIsAThirdOfTheServersTimeout() {
+        #expect(ReplicationFeedback(senderTimeout: 3000, now: 0).interval == .seconds(1))
+        #expect(ReplicationFeedback(senderTimeout: 0, now: 0).interval == .seconds(10))
+        #expect(ReplicationFeedback(senderTimeout: 600_000, now: 0).interval == .seconds(10))
+    }
+
+    @Test func whatIsReceivedIsNeverConfirmedBeforeItIsDurable() {
+        var feedback = ReplicationFeedback(senderTimeout: 60_000, now: 0)
+        feedback.durable(upTo: LSN(100))
+        feedback.received(upTo: LSN(900), replyRequested: true)
+        #expect(feedback.reportDue(now: 1) == .init(written: LSN(900), flushed: LSN(100)))
+        #expect(feedback.reportDue(now: 2) == nil)
+        feedback.durable(upTo: LSN(900))
+        #expect(feedback.reportDue(now: 3) == nil)
+        #expect(feedback.reportDue(now: .milliseconds(200) + 1) == .init(written: LSN(900), flushed: LSN(900)))
+        #expect(!feedback.confirmationLags)
+    }
+
+    @Test func anIdlePositionNeedsQuietAMoveAndTenSeconds() {
+        var feedback = ReplicationFeedback(senderTimeout: 60_000, now: 0)
+        feedback.durable(upTo: LSN(100))
+        feedback.received(upTo: LSN(100))
+        #expect(feedback.idleDue(now: .seconds(60), quiet: true) == nil, "it did not move")
+        feedback.received(upTo: LSN(200))
+        #expect(feedback.idleDue(now: .seconds(60), quiet: false) == nil)
+        #expect(feedback.idleDue(now: .seconds(9), quiet: true) == nil)
+        #expect(feedback.idleDue(now: .seconds(10), quiet: true) == LSN(200))
+        #expect(feedback.idleDue(now: .seconds(30), quiet: true) == nil, "it is on its way already")
+        feedback.durable(upTo: LSN(200))
+        feedback.received(upTo: LSN(300))
+        #expect(feedback.idleDue(now: .seconds(19), quiet: true) == nil)
+        #expect(feedback.idleDue(now: .seconds(20), quiet: true) == LSN(300))
+    }
+}
+
+@Suite struct StartDecisionTests {
+    private let stored = StoredPosition(
+        systemID: "7", timeline: 2, slot: "sluice_t", epoch: 1, lsn: LSN(1000), options: "a", state: .streaming)
+    private var facts: StartFacts {
+        StartFacts(
+            slotName: "sluice_t", database: "gold", systemID: "7", timeline: 2, history: [1: LSN(400)],
+            walEnd: LSN(5000),
+            slot: .init(
+                plugin: "pgoutput", database: "gold", confirmedFlush: LSN(1000), restart: LSN(900),
+                walStatus: "reserved", invalidation: nil, activePID: nil),
+            options: "a")
+    }
+
+    private func refusal(_ stored: StoredPosition?, _ facts: StartFacts) -> StartRefusal? {
+        do throws(StartRefusal) {
+            try StartDecision.judge(stored, facts)
+            return nil
+        } catch { return error }
+    }
+
+    private func changed(_ change: (inout StartFacts) -> Void) -> StartFacts {
+        var changed = facts
+        change(&changed)
+        return changed
+    }
+
+    @Test func allInOrderStarts() { #expect(refusal(stored, facts) == nil) }
+
+    @Test func aSlotBehindTheStoredPositionStarts() {
+        #expect(refusal(stored, changed { $0.slot?.confirmedFlush = LSN(10) }) == nil)
+    }
+
+    @Test func eachLossIsRefusedWithItsKind() {
+        #expect(refusal(nil, facts)?.kind == .noPosition)
+        var creating = stored
+        creating.state = .creating
+        #expect(refusal(creating, facts)?.kind == .noPosition)
+        #expect(refusal(stored, changed { $0.systemID = "8" })?.kind == .otherCluster)
+        #expect(refusal(stored, changed { $0.timeline = 3 })?.kind == .timelineDiverged)
+        #expect(refusal(stored, changed { $0.timeline = 1 })?.kind == .timelineDiverged)
+        #expect(refusal(stored, changed { $0.walEnd = LSN(999) })?.kind == .serverBehind)
+        #expect(refusal(stored, changed { $0.slot = nil })?.kind == .slotMissing)
+        #expect(refusal(stored, changed { $0.slot?.plugin = "test_decoding" })?.kind == .slotForeign)
+        #expect(refusal(stored, changed { $0.slot?.walStatus = "lost" })?.kind == .slotInvalidated)
+        #expect(refusal(stored, changed { $0.slot?.invalidation = "idle_timeout" })?.kind == .slotInvalidated)
+        let ahead = refusal(stored, changed { $0.slot?.confirmedFlush = LSN(1016) })
+        #expect(ahead?.kind == .slotAhead)
+        #expect(ahead?.lostBytes == 16)
+    }
+
+    @Test func aNewerTimelineThatHoldsThePositionIsAccepted() {
+        #expect(
+            refusal(
+                stored,
+                changed {
+                    $0.timeline = 3; $0.history[2] = LSN(1000)
+                }) == nil)
+        let diverged = refusal(
+            stored,
+            changed {
+                $0.timeline = 3; $0.history[2] = LSN(999)
+            })
+        #expect(diverged?.kind == .timelineDiverged)
+        #expect(diverged?.available == LSN(999))
+    }
+
+    @Test func optionsMayChangeBetweenTransactionsButNotInsideOne() {
+        #expect(refusal(stored, changed { $0.options = "b" }) == nil)
+        var split = stored
+        split.ordinal = 7
+        #expect(refusal(split, facts) == nil)
+        #expect(refusal(split, changed { $0.options = "b" })?.kind == .optionsChanged)
+    }
+}
+
+@Suite struct ChunkQueueTests {
+    private func queue() -> ChunkQueue<Int> { ChunkQueue(limit: 30, nominal: 10, make: { 0 }, size: { max($0, 10) }) }
+
+    @Test func theBoundStopsTheSourceUntilAChunkComesBack() {
+        let queue = queue()
+        #expect(queue.take() != nil && queue.take() != nil && queue.take() != nil)
+        #expect(queue.take() == nil)
+        queue.push(10)
+        queue.recycle(0, bytes: 10)
+        #expect(queue.freed.wait(milliseconds: 0))
+        #expect(queue.take() != nil)
+    }
+
+    @Test func aLargeChunkCountsWithItsSize() {
+        let queue = queue()
+        _ = queue.take()
+        queue.push(25)
+        #expect(queue.bytesOut == 25)
+        #expect(queue.take() == nil)
+        queue.recycle(0, bytes: 25)
+        #expect(queue.bytesOut == 0)
+    }
+
+    @Test func aClosedQueueGivesWhatItHoldsAndThenItsEnd() {
+        let queue = queue()
+        queue.push(1)
+        queue.close()
+        guard case .chunk(1) = queue.pop(), case .closed = queue.pop() else {
+            Issue.record("wrong order")
+            return
+        }
+        #expect(queue.take() == nil)
+        #expect(queue.filled.wait(milliseconds: 0))
+    }
+}
+
+@Suite struct BackoffTests {
+    @Test func itDoublesUpToItsBoundAndStartsOver() {
+        var backoff = Backoff(first: 100, most: 1000)
+        #expect((0..<6).map { _ in backoff.next(random: 0) } == [50, 100, 200, 400, 500, 500])
+        #expect(backoff.next(random: 0.999) < 1000)
+        backoff.reset()
+        #expect(backoff.next(random: 0) == 50)
+        for _ in 0..<200 { #expect(backoff.next(random: 0.5) <= 1000) }
+    }
+}
