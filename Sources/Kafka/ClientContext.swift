@@ -1,0 +1,108 @@
+internal import CKafka
+internal import Synchronization
+
+/// What callbacks know: it is retained once by the client's handle and released after the client's threads have ended.
+final class ClientContext: Sendable {
+    /// A change of the assignment that the application has not been told of.
+    enum Rebalance: Sendable {
+        case assigned([TopicPartition])
+        case revoked([TopicPartition], lost: Bool)
+        case failed(KafkaError)
+    }
+
+    private struct State {
+        var rebalances: [Rebalance] = []
+        var failures: DeliveryFailures?
+    }
+
+    private let events: KafkaEvents
+    private let state = Mutex(State())
+
+    init(_ events: KafkaEvents) { self.events = events }
+
+    /// The context behind a client's opaque pointer, unretained: the client outlives every callback.
+    static func behind(_ opaque: UnsafeMutableRawPointer?) -> ClientContext? {
+        guard let opaque else { return nil }
+        return Unmanaged<ClientContext>.fromOpaque(opaque).takeUnretainedValue()
+    }
+
+    func log(level: Int32, facility: String, text: String) {
+        // The user's properties go to producers and consumers alike, so this is no news.
+        if facility == "CONFWARN", text.contains("property and will be ignored by this") { return }
+        events.log(KafkaLogLine(level: level, facility: facility, text: text))
+    }
+
+    func error(_ client: OpaquePointer?, _ code: rd_kafka_resp_err_t, text: String) {
+        var code = code
+        var text = text
+        if code == RD_KAFKA_RESP_ERR__FATAL, let client {
+            // `_FATAL` only says that there is one: the error itself is asked for.
+            var buffer = [CChar](repeating: 0, count: 512)
+            let cause = rd_kafka_fatal_error(client, &buffer, buffer.count)
+            if cause != RD_KAFKA_RESP_ERR_NO_ERROR { (code, text) = (cause, Kafka.text(of: buffer)) }
+            let fenced = KafkaError.isFenced(code)
+            events.error(
+                KafkaError(code: code, operation: "client", text: text, disposition: fenced ? .fenced : .fatal))
+            return
+        }
+        events.error(
+            KafkaError(code: code, operation: "client", text: text, disposition: KafkaError.disposition(of: code)))
+    }
+
+    func rebalance(_ client: OpaquePointer?, _ code: rd_kafka_resp_err_t, _ partitions: [TopicPartition]) {
+        let change: Rebalance
+        switch code {
+        case RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS: change = .assigned(partitions)
+        case RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS:
+            change = .revoked(partitions, lost: client.map { rd_kafka_assignment_lost($0) != 0 } ?? false)
+        default:
+            guard let error = KafkaError(code, operation: "rebalance") else { return }
+            change = .failed(error)
+        }
+        state.withLock { $0.rebalances.append(change) }
+    }
+
+    func nextRebalance() -> Rebalance? {
+        state.withLock { $0.rebalances.isEmpty ? nil : $0.rebalances.removeFirst() }
+    }
+
+    func deliveryFailure(_ message: UnsafePointer<rd_kafka_message_t>) {
+        let code = message.pointee.err
+        // Records that an abort has thrown away are no failures.
+        guard code != RD_KAFKA_RESP_ERR__PURGE_QUEUE, code != RD_KAFKA_RESP_ERR__PURGE_INFLIGHT,
+            let error = KafkaError(code, operation: "produce")
+        else { return }
+        let topic = message.pointee.rkt.map { String(cString: rd_kafka_topic_name($0)) } ?? ""
+        let partition = message.pointee.partition
+        let size = message.pointee.len + message.pointee.key_len
+        state.withLock { state in
+            if state.failures == nil {
+                state.failures = DeliveryFailures(
+                    count: 0, topic: topic, partition: partition, bytes: size, error: error)
+            }
+            state.failures?.count += 1
+        }
+    }
+
+    func takeDeliveryFailures() -> DeliveryFailures? {
+        state.withLock { state in
+            defer { state.failures = nil }
+            return state.failures
+        }
+    }
+}
+
+/// The records of a transaction that the brokers did not take: the first of them, and how many there were. A batch is
+/// refused as a whole, so the first is not always to blame.
+public struct DeliveryFailures: Sendable, Hashable {
+    /// How many records were refused.
+    public internal(set) var count: Int
+    /// The topic of the first.
+    public let topic: String
+    /// The partition of the first.
+    public let partition: Int32
+    /// The first one's key and value in bytes.
+    public let bytes: Int
+    /// The first one's error.
+    public let error: KafkaError
+}

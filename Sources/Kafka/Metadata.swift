@@ -1,0 +1,51 @@
+internal import CKafka
+
+/// What the brokers say of themselves and of their topics.
+public struct ClusterDescription: Sendable, Hashable {
+    /// The cluster's identifier; empty where the brokers give none.
+    public let id: String
+    /// `host:port` of each broker, by its number.
+    public let brokers: [Int32: String]
+}
+
+extension ClientHandle {
+    /// The partitions of one topic. Never creates it: `allow.auto.create.topics` is false on every client.
+    func partitionCount(of topic: OpaquePointer, name: String, _ deadline: Deadline) throws(KafkaError) -> Int32 {
+        let operation = "topic \(name)"
+        while true {
+            var metadata: UnsafePointer<rd_kafka_metadata>?
+            let code = rd_kafka_metadata(pointer, 0, topic, &metadata, max(1, deadline.milliseconds))
+            var failure = KafkaError(code, operation: operation)
+            if let metadata {
+                defer { rd_kafka_metadata_destroy(metadata) }
+                if metadata.pointee.topic_cnt == 1 {
+                    let found = metadata.pointee.topics.pointee
+                    failure = KafkaError(found.err, operation: operation)
+                    if failure == nil, found.partition_cnt > 0 { return found.partition_cnt }
+                }
+            }
+            // A topic just created has no leaders for a moment: that, and what is lost on the way, is asked for again.
+            let error = failure ?? KafkaError.timedOut(operation, "no partitions are known")
+            guard error.disposition == .retriable, !deadline.hasPassed else { throw error }
+            rd_kafka_poll(pointer, min(50, deadline.milliseconds))
+        }
+    }
+
+    func describeCluster(_ deadline: Deadline) throws(KafkaError) -> ClusterDescription {
+        var metadata: UnsafePointer<rd_kafka_metadata>?
+        let code = rd_kafka_metadata(pointer, 0, nil, &metadata, max(1, deadline.milliseconds))
+        if let error = KafkaError(code, operation: "describe cluster") { throw error }
+        guard let metadata else { throw KafkaError.timedOut("describe cluster", "no answer") }
+        defer { rd_kafka_metadata_destroy(metadata) }
+        var brokers: [Int32: String] = [:]
+        for broker in UnsafeBufferPointer(start: metadata.pointee.brokers, count: Int(metadata.pointee.broker_cnt)) {
+            brokers[broker.id] = "\(String(cString: broker.host)):\(broker.port)"
+        }
+        var id = ""
+        if let text = rd_kafka_clusterid(pointer, deadline.milliseconds) {
+            id = String(cString: text)
+            rd_kafka_mem_free(pointer, text)
+        }
+        return ClusterDescription(id: id, brokers: brokers)
+    }
+}

@@ -1,0 +1,190 @@
+internal import CKafka
+
+/// A producer whose records become visible to `read_committed` readers all at once, or never.
+///
+/// One thread owns it. Freeing it never waits for brokers (`ClientHandle` says how), drops what was not sent, and aborts
+/// nothing at the coordinator: the next `initTransactions` of the same id does. After it no borrowed memory is in use.
+public final class TransactionalProducer {
+    /// A topic that this producer knows to exist.
+    public struct Topic: Sendable, Hashable {
+        let index: Int
+        /// The topic's name.
+        public let name: String
+        /// How many partitions it had when it was opened.
+        public let partitions: Int32
+    }
+
+    /// Who keeps key-less memory: the value's bytes.
+    public enum Retention: Sendable {
+        /// librdkafka copies the value: the memory is free again when `produce` returns.
+        case copied
+        /// Nothing is copied: the value's bytes must stay, unchanged, until a commit or abort has returned *and*
+        /// `outstanding` is 0, or until the producer has been freed.
+        case borrowed
+    }
+
+    /// Whether a record was taken.
+    public enum Outcome: Sendable, Hashable {
+        /// It is on its way.
+        case queued
+        /// `queueBytes` are waiting: poll, and offer the record again.
+        case queueFull
+    }
+
+    let handle: ClientHandle
+    private var topics: [(name: String, handle: OpaquePointer, partitions: Int32)] = []
+    /// Whether `begin` has succeeded and neither commit nor abort has.
+    public private(set) var isInTransaction = false
+
+    /// Makes the client; it connects in the background. Throws for settings that contradict one another.
+    public init(
+        _ settings: KafkaSettings, _ options: ProducerOptions, events: KafkaEvents = .ignored
+    ) throws(KafkaError) {
+        let configuration = ClientConfiguration()
+        do throws(KafkaSettings.Refusal) {
+            try settings.apply(to: configuration)
+            try options.apply(to: configuration, settings)
+        } catch {
+            throw KafkaError.invalid("producer", error.description)
+        }
+        handle = try ClientHandle(
+            RD_KAFKA_PRODUCER, configuration, events: events, deliveryFailures: true, operation: "producer")
+    }
+
+    deinit {
+        // Topics before the client: the client's last reference to them must be its own.
+        for topic in topics { rd_kafka_topic_destroy(topic.handle) }
+    }
+
+    // MARK: Topics
+
+    /// Looks a topic up on the brokers, without creating it. Throws with reason `.unknownTopic` where there is none: a record
+    /// to such a topic would fail only at the commit.
+    public func topic(_ name: String, timeout: Duration) throws(KafkaError) -> Topic {
+        let operation = "topic \(name)"
+        if let index = topics.firstIndex(where: { $0.name == name }) {
+            return Topic(index: index, name: name, partitions: topics[index].partitions)
+        }
+        guard let topic = rd_kafka_topic_new(handle.pointer, name, nil) else {
+            throw KafkaError(
+                code: rd_kafka_last_error(), operation: operation, text: "no handle", disposition: .permanent)
+        }
+        do throws(KafkaError) {
+            // Also primes the client's cache, without which the first record of a topic waits a second (2.0.2).
+            let partitions = try handle.partitionCount(of: topic, name: name, Deadline(after: timeout))
+            topics.append((name: name, handle: topic, partitions: partitions))
+            return Topic(index: topics.count - 1, name: name, partitions: partitions)
+        } catch {
+            rd_kafka_topic_destroy(topic)
+            throw error
+        }
+    }
+
+    // MARK: Records
+
+    /// Puts a record on its way to a partition, or, where `partition` is nil, to the one that Java's clients choose for this
+    /// key. The key and the headers are always copied. A failure that shows later is thrown by the commit.
+    ///
+    /// Throws `.permanent` with reason `.messageTooLarge` for a record above `recordBytes`; `.abortable` where the transaction
+    /// has already failed; `.fenced` or `.fatal` where the producer has.
+    public func produce(
+        to topic: Topic, partition: Int32? = nil, key: Span<UInt8>?, value: Span<UInt8>?,
+        header first: RecordHeader? = nil, header second: RecordHeader? = nil, header third: RecordHeader? = nil,
+        retention: Retention = .copied
+    ) throws(KafkaError) -> Outcome {
+        let key = bytes(of: key)
+        let value = bytes(of: value)
+        let error = sluice_kafka_produce(
+            handle.pointer, topics[topic.index].handle, partition ?? sluice_kafka_any_partition,
+            retention == .copied ? sluice_kafka_flag_copy : 0, key.start, key.count, value.start, value.count,
+            raw(first), raw(second), raw(third))
+        guard let error else { return .queued }
+        if rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR__QUEUE_FULL {
+            rd_kafka_error_destroy(error)
+            return .queueFull
+        }
+        throw classified(KafkaError(consuming: error, operation: "produce to \(topic.name)"))
+    }
+
+    /// Serves background errors; waits at most `timeout` for one. Call it while waiting for room in the queue.
+    public func poll(_ timeout: Duration = .zero) { rd_kafka_poll(handle.pointer, timeout.milliseconds) }
+
+    /// Records that are not acknowledged, and events that are not polled.
+    public var outstanding: Int { Int(rd_kafka_outq_len(handle.pointer)) }
+
+    /// The records that brokers have refused since this was last called; an abortable commit is explained by them.
+    public func takeDeliveryFailures() -> DeliveryFailures? { handle.context.takeDeliveryFailures() }
+
+    // MARK: Transactions
+
+    /// Fences every older producer of the same id and ends its open transaction. Retries by itself until `timeout`; then
+    /// throws a `.retriable` error, and may be called again.
+    public func initTransactions(timeout: Duration) throws(KafkaError) {
+        try retrying("initTransactions", timeout, past: .retriable) { rd_kafka_init_transactions($0, $1) }
+    }
+
+    /// Opens a transaction. No request is sent: the coordinator learns of it with the first record.
+    public func begin() throws(KafkaError) {
+        if let error = rd_kafka_begin_transaction(handle.pointer) {
+            throw classified(KafkaError(consuming: error, operation: "begin"))
+        }
+        _ = takeDeliveryFailures()
+        isInTransaction = true
+    }
+
+    /// Sends what is waiting and makes it all visible. `.indefinite` where it was not known to be done, or not, by `timeout`;
+    /// `.abortable` where a record was refused.
+    public func commit(timeout: Duration) throws(KafkaError) {
+        try retrying("commit", timeout, past: .indefinite) { rd_kafka_commit_transaction($0, $1) }
+        isInTransaction = false
+    }
+
+    /// Drops what is waiting and hides what was sent. `.indefinite` where it was not done by `timeout`.
+    public func abort(timeout: Duration) throws(KafkaError) {
+        try retrying("abort", timeout, past: .indefinite) { rd_kafka_abort_transaction($0, $1) }
+        isInTransaction = false
+    }
+
+    /// Waits until every record is acknowledged or refused. A commit does so by itself.
+    public func flush(timeout: Duration) throws(KafkaError) {
+        if let error = KafkaError(rd_kafka_flush(handle.pointer, timeout.milliseconds), operation: "flush") {
+            throw error
+        }
+    }
+
+    /// librdkafka's calls may be made again after a retriable error, and go on where they were: so they are, until the
+    /// deadline, and only then is it the caller's turn.
+    private func retrying(
+        _ operation: String, _ timeout: Duration, past: KafkaError.Disposition,
+        _ call: (OpaquePointer, Int32) -> OpaquePointer?
+    ) throws(KafkaError) {
+        let deadline = Deadline(after: timeout)
+        while true {
+            // At least 1 ms: 0 is refused as a state error by some versions.
+            guard let failure = call(handle.pointer, max(1, deadline.milliseconds)) else { return }
+            let error = classified(KafkaError(consuming: failure, operation: operation))
+            guard error.disposition == .retriable else { throw error }
+            guard !deadline.hasPassed else {
+                throw error.with(past, adding: "given up after \(timeout)")
+            }
+            // Between attempts: serves errors and keeps a call that fails at once from becoming a spin.
+            rd_kafka_poll(handle.pointer, min(50, deadline.milliseconds))
+        }
+    }
+
+    /// The error with what this producer knows: a fatal state explains every later error, and a state error inside a
+    /// transaction means that the transaction has failed.
+    private func classified(_ error: KafkaError) -> KafkaError {
+        var buffer = [CChar](repeating: 0, count: 512)
+        let cause = rd_kafka_fatal_error(handle.pointer, &buffer, buffer.count)
+        if cause != RD_KAFKA_RESP_ERR_NO_ERROR {
+            return KafkaError(
+                code: cause, operation: error.operation, text: text(of: buffer),
+                disposition: KafkaError.isFenced(cause) ? .fenced : .fatal)
+        }
+        if error.code == RD_KAFKA_RESP_ERR__STATE.rawValue, error.disposition == .permanent {
+            return error.with(isInTransaction ? .abortable : .fatal)
+        }
+        return error
+    }
+}
