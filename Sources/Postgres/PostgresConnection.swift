@@ -1,0 +1,77 @@
+import CPostgres
+
+/// An ordinary blocking connection: queries with deadlines. Open it in the thread that uses it.
+public struct PostgresConnection: ~Copyable {
+    private var session: Session
+    private var isStreaming = false
+
+    /// Connects. `timeout` bounds the attempt, all hosts of the string together, unless the string has a `connect_timeout`.
+    public init(
+        connecting settings: ConnectionSettings, applicationName: String = "sluice", timeout: Duration = .seconds(10)
+    ) throws(PostgresError) {
+        session = try Session(settings, applicationName: applicationName, replication: false, timeout: timeout)
+    }
+
+    /// The server's version as `server_version_num`: 150004, 180000.
+    public var serverVersion: Int { Int(PQserverVersion(session.connection)) }
+
+    /// The process ID of the server's backend.
+    public var backendPID: Int32 { PQbackendPID(session.connection) }
+
+    /// Whether the connection is encrypted.
+    public var usesTLS: Bool { PQsslInUse(session.connection) != 0 }
+
+    /// A setting that the server reports by itself, such as `server_version` or `in_hot_standby`.
+    public func parameterStatus(_ name: String) -> String? {
+        PQparameterStatus(session.connection, name).map { String(cString: $0) }
+    }
+
+    /// Runs one statement and returns all its rows. `$1`... stand for the parameters, all sent as text. Without parameters several
+    /// statements may be given, separated by semicolons: one transaction, of which the last result is returned.
+    ///
+    /// At the deadline the statement is cancelled and `timedOut` thrown; the connection stays usable if the server obeyed.
+    public mutating func query(
+        _ sql: String, _ parameters: [String?] = [], timeout: Duration = .seconds(30)
+    ) throws(PostgresError) -> Rows {
+        endRows()
+        return Rows(try session.run(sql, parameters, during: .query, deadline: Deadline(after: timeout)))
+    }
+
+    /// Runs one or more statements for their effect.
+    public mutating func execute(_ sql: String, timeout: Duration = .seconds(30)) throws(PostgresError) {
+        _ = try query(sql, timeout: timeout)
+    }
+
+    /// Starts a query whose rows are read one by one with `nextRow`, in bounded memory.
+    public mutating func startRows(_ sql: String, _ parameters: [String?] = []) throws(PostgresError) {
+        endRows()
+        try session.send(sql, parameters, during: .query)
+        isStreaming = true
+        guard PQsetSingleRowMode(session.connection) == 1 else { throw session.error(during: .query) }
+    }
+
+    /// The next row of the query begun with `startRows`; nil after the last one. `timeout` bounds the wait for this row; past it the
+    /// query is cancelled.
+    public mutating func nextRow(timeout: Duration = .seconds(60)) throws(PostgresError) -> Row? {
+        guard isStreaming else { return nil }
+        do throws(PostgresError) {
+            let deadline = Deadline(after: timeout)
+            while let result = try session.nextResult(during: .query, deadline: deadline) {
+                if result.status == PGRES_SINGLE_TUPLE { return Row(result) }
+                if result.isError { throw session.error(result.pointer, during: .query) }
+            }
+            isStreaming = false
+            return nil
+        } catch {
+            endRows()
+            throw error
+        }
+    }
+
+    /// Ends a query begun with `startRows` before its last row; without one it does nothing.
+    public mutating func endRows() {
+        guard isStreaming else { return }
+        isStreaming = false
+        session.abandon()
+    }
+}

@@ -1,0 +1,101 @@
+/// What a server or libpq answered instead of a result, classified once. Safe to print: it holds no secret and no piece of a
+/// connection string.
+public struct PostgresError: Error, Sendable, Equatable, CustomStringConvertible {
+    /// What the caller can do about it.
+    public enum Kind: Sendable, Hashable {
+        /// The connection was lost or refused, or the server is short of something: the same call may succeed later.
+        case transient
+        /// Another connection holds the slot (55006): wait.
+        case slotInUse
+        /// The server or this backend is being ended by an administrator, or is not up yet (57P01, 57P02, 57P03).
+        case shuttingDown
+        /// The slot does not exist (42704 in answer to a command that names one).
+        case slotMissing
+        /// The slot exists, but the server has removed WAL or rows that it needs (55000 with that text).
+        case slotInvalidated
+        /// Another object that was named does not exist (42704, 42P01, 3D000...), such as a publication while streaming.
+        case undefined
+        /// An object of this name exists already (42710).
+        case duplicate
+        /// Wrong credentials, or a right that is missing (28..., 42501).
+        case permission
+        /// The statement was cancelled by somebody else, or by the server's own time-out (57014).
+        case cancelled
+        /// Our deadline passed; the statement was cancelled.
+        case timedOut
+        /// The connection string cannot be used.
+        case configuration
+        /// Anything else: trying again as it is will not help.
+        case fatal
+    }
+
+    /// The SQLSTATE, where the server gave one.
+    public let sqlState: String?
+    /// What the caller can do about it.
+    public let kind: Kind
+    /// What happened, in one line.
+    public let message: String
+    /// The server's detail.
+    public let detail: String?
+    /// The server's, or our, advice.
+    public let hint: String?
+
+    /// An error found on this side of the connection.
+    package init(
+        _ kind: Kind, _ message: String, sqlState: String? = nil, detail: String? = nil, hint: String? = nil
+    ) {
+        self.kind = kind
+        self.message = message
+        self.sqlState = sqlState
+        self.detail = detail
+        self.hint = hint
+    }
+
+    /// Message, SQLSTATE, detail and hint on one line.
+    public var description: String {
+        var text = message
+        if let sqlState { text += " (SQLSTATE \(sqlState))" }
+        if let detail { text += "; \(detail)" }
+        if let hint { text += "; hint: \(hint)" }
+        return text
+    }
+}
+
+/// What a connection was doing when an error came: the same SQLSTATE means different things to different commands.
+package enum Activity: Sendable, Hashable {
+    case connecting
+    case query
+    /// A replication command that names a slot.
+    case slotCommand
+    /// Between the start and the end of a replication stream.
+    case streaming
+}
+
+extension PostgresError.Kind {
+    /// Classifies a SQLSTATE. The texts are looked at only where PostgreSQL gives two faults the same code.
+    package init(sqlState: String, during activity: Activity, message: String, detail: String?) {
+        switch sqlState {
+        case "55006": self = .slotInUse
+        case "57P01", "57P02", "57P03": self = .shuttingDown
+        case "42704" where activity == .slotCommand: self = .slotMissing
+        case "42704", "42P01", "3D000", "3F000", "42703", "42883": self = .undefined
+        case "42710", "42P07": self = .duplicate
+        case "42501": self = .permission
+        case "57014": self = .cancelled
+        case "55000" where Self.saysInvalidated(message) || Self.saysInvalidated(detail ?? ""): self = .slotInvalidated
+        case "57P05", "55P03", "40001", "40P01", "25P03", "58000", "58030": self = .transient
+        default:
+            switch sqlState.prefix(2) {
+            case "08", "53": self = .transient
+            case "28": self = .permission
+            default: self = .fatal
+            }
+        }
+    }
+
+    /// The wordings of PostgreSQL 14 to 18, in `CreateDecodingContext` and `ReplicationSlotAcquire`.
+    private static func saysInvalidated(_ text: String) -> Bool {
+        text.contains("can no longer") || text.contains("cannot read from logical replication slot")
+            || text.contains("has been invalidated")
+    }
+}
