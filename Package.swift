@@ -51,7 +51,7 @@ let package = Package(
 
         tests("ChangeDataTests", ["ChangeData"]),
         tests("PostgresTests", ["Postgres"]),
-        tests("KafkaTests", ["Kafka"]),
+        tests("KafkaTests", ["Kafka", "CKafka"]),
         tests("ObjectStorageTests", ["ObjectStorage"]),
         tests("ConfigurationTests", ["Configuration"]),
         tests("TelemetryTests", ["Telemetry"]),

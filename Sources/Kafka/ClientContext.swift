@@ -13,7 +13,11 @@ final class ClientContext: Sendable {
     private struct State {
         var rebalances: [Rebalance] = []
         var failures: DeliveryFailures?
+        /// How to answer a rebalance of a consumer that is being closed; nil while the application does.
+        var closing: Closing?
     }
+
+    private enum Closing { case eagerly, cooperatively }
 
     private let events: KafkaEvents
     private let state = Mutex(State())
@@ -59,7 +63,32 @@ final class ClientContext: Sendable {
             guard let error = KafkaError(code, operation: "rebalance") else { return }
             change = .failed(error)
         }
-        state.withLock { $0.rebalances.append(change) }
+        let closing = state.withLock { state in
+            if state.closing == nil { state.rebalances.append(change) }
+            return state.closing
+        }
+        guard let client else { return }
+        switch closing {
+        case nil: rd_kafka_yield(client)  // The poll returns at once, so that the event is told.
+        case .eagerly: rd_kafka_assign(client, nil)
+        case .cooperatively:
+            let list = TopicPartitionList(partitions)
+            if code == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS,
+                let error = rd_kafka_incremental_unassign(client, list.pointer)
+            {
+                rd_kafka_error_destroy(error)
+            } else if code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+                rd_kafka_assign(client, nil)
+            }
+        }
+    }
+
+    /// From here on nobody polls: rebalances are answered where they come.
+    func acknowledgeRebalances(cooperatively: Bool) {
+        state.withLock { state in
+            state.closing = cooperatively ? .cooperatively : .eagerly
+            state.rebalances = []
+        }
     }
 
     func nextRebalance() -> Rebalance? {

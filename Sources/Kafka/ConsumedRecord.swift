@@ -71,9 +71,12 @@ public struct StoredRecord: Sendable, Hashable {
     init(copying record: borrowing ConsumedRecord) {
         offset = record.offset
         timestamp = record.timestamp
-        key = record.key.map { array(of: $0) }
-        value = record.value.map { array(of: $0) }
+        key = array(of: record.key)
+        value = array(of: record.value)
     }
 }
 
-private func array(of span: Span<UInt8>) -> [UInt8] { span.withUnsafeBufferPointer { Array($0) } }
+private func array(of span: Span<UInt8>?) -> [UInt8]? {
+    guard let span else { return nil }
+    return span.withUnsafeBufferPointer { Array($0) }
+}

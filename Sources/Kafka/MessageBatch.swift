@@ -4,13 +4,16 @@ internal import CKafka
 struct MessageBatch: ~Copyable {
     typealias Message = UnsafeMutablePointer<rd_kafka_message_t>
 
+    /// Owned here so that the queue is always freed before the client.
+    let client: ClientHandle
     private let queue: OpaquePointer
     private let buffer: UnsafeMutableBufferPointer<Message?>
     private var head = 0
     private var count = 0
 
-    /// Takes over the queue.
-    init(owning queue: OpaquePointer, capacity: Int) {
+    /// Takes over the client and a queue of it.
+    init(_ client: consuming ClientHandle, owning queue: OpaquePointer, capacity: Int) {
+        self.client = client
         self.queue = queue
         buffer = UnsafeMutableBufferPointer.allocate(capacity: max(1, capacity))
         buffer.initialize(repeating: nil)

@@ -7,7 +7,8 @@ extension KafkaSettings {
             (
                 "exactly-once delivery needs it as it is",
                 [
-                    "enable.idempotence", "enable.gapless.guarantee", "acks", "request.required.acks", "isolation.level",
+                    "enable.idempotence", "enable.gapless.guarantee", "acks", "request.required.acks",
+                    "isolation.level",
                     "max.in.flight", "max.in.flight.requests.per.connection", "retries", "message.send.max.retries",
                 ]
             ),

@@ -54,8 +54,9 @@ struct TopicPartitionList: ~Copyable {
     init(_ offsets: [PartitionOffset]) {
         pointer = rd_kafka_topic_partition_list_new(Int32(offsets.count))
         for offset in offsets {
-            guard let element = rd_kafka_topic_partition_list_add(
-                pointer, offset.partition.topic, offset.partition.partition)
+            guard
+                let element = rd_kafka_topic_partition_list_add(
+                    pointer, offset.partition.topic, offset.partition.partition)
             else { continue }
             element.pointee.offset = offset.offset
             if let metadata = offset.metadata, let copy = strdup(metadata) {
@@ -99,7 +100,8 @@ extension rd_kafka_topic_partition_t {
         var text: String?
         if let metadata, metadata_size > 0 {
             text = String(
-                decoding: UnsafeRawBufferPointer(start: UnsafeRawPointer(metadata), count: metadata_size), as: UTF8.self)
+                decoding: UnsafeRawBufferPointer(start: UnsafeRawPointer(metadata), count: metadata_size), as: UTF8.self
+            )
         }
         return PartitionOffset(TopicPartition(String(cString: topic), partition), offset: offset, metadata: text)
     }

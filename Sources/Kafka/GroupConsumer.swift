@@ -1,0 +1,217 @@
+internal import CKafka
+
+/// A member of a consumer group, which reads committed records of the partitions that the group gives it.
+///
+/// Every change of the assignment is an event, and the caller answers it: with offsets for what was given, with an
+/// acknowledgement for what was taken. Offsets are never reset, stored or committed on their own. One thread owns it, and
+/// polls at least every `max.poll.interval.ms` (5 minutes).
+public final class GroupConsumer {
+    /// How the members of a group divide partitions. All members of one group must use the same.
+    public enum Assignment: Sendable {
+        /// Every change takes all partitions back and gives them out anew: the simplest to reason about.
+        case eager
+        /// Only the partitions that move are taken back.
+        case cooperative
+    }
+
+    private enum Change {
+        case assigned
+        case revoked([TopicPartition])
+    }
+
+    private let source: RecordSource
+    private let assignment: Assignment
+    /// Which event the caller has not answered yet.
+    private var unanswered: Change?
+    /// Partitions whose fetched records were dropped by a pause.
+    private var dropped: Set<TopicPartition> = []
+    private var isClosed = false
+
+    private var client: OpaquePointer { source.batch.client.pointer }
+
+    /// Makes the client and joins the group in the background; the first event comes from `poll`.
+    public init(
+        _ settings: KafkaSettings, group: String, topics: [String], assignment: Assignment = .eager,
+        _ options: ReaderOptions = ReaderOptions(), events: KafkaEvents = .ignored
+    ) throws(KafkaError) {
+        let client = try ClientHandle.reader(
+            settings, options, events: events, rebalance: true, operation: "group \(group)",
+            more: [
+                (name: "group.id", value: group),
+                // Round robin, not range: with range every topic's partition 0 goes to the same member.
+                (
+                    name: "partition.assignment.strategy",
+                    value: assignment == .eager ? "roundrobin" : "cooperative-sticky"
+                ),
+            ])
+        rd_kafka_poll_set_consumer(client.pointer)
+        guard let queue = rd_kafka_queue_get_consumer(client.pointer) else {
+            throw KafkaError.invalid("group \(group)", "no queue")
+        }
+        self.assignment = assignment
+        source = RecordSource(MessageBatch(client, owning: queue, capacity: options.batchRecords))
+        try subscribe(to: topics)
+    }
+
+    /// Replaces the topics that are read; the group's next assignment follows.
+    public func subscribe(to topics: [String]) throws(KafkaError) {
+        let list = TopicPartitionList(topics.map { TopicPartition($0, -1) })
+        if let error = KafkaError(rd_kafka_subscribe(client, list.pointer), operation: "subscribe") { throw error }
+    }
+
+    /// Shows up to `most` records; returns an event where there is one, else nil: when `most` were shown, when none are left
+    /// after some were, or when `timeout` has passed without any. A record whose `body` throws counts as shown.
+    public func poll<E>(
+        upTo most: Int = .max, timeout: Duration, _ body: (borrowing ConsumedRecord) throws(E) -> Void
+    ) throws(E) -> ReaderEvent? {
+        let client = client
+        let event = try source.poll(
+            upTo: most, timeout: timeout, wait: { _, timeout in rd_kafka_consumer_poll(client, timeout) }, body)
+        switch event {
+        case .assigned: unanswered = .assigned
+        case .revoked(let partitions), .lost(let partitions): unanswered = .revoked(partitions)
+        default: break
+        }
+        return event
+    }
+
+    /// Answers `.assigned`, each partition with its offset. With eager assignment these are all partitions from here on.
+    public func assign(at offsets: [PartitionOffset]) throws(KafkaError) {
+        let list = TopicPartitionList(offsets)
+        if assignment == .eager {
+            source.table.unassignAll()
+            dropped = []
+            if let error = KafkaError(rd_kafka_assign(client, list.pointer), operation: "assign") { throw error }
+        } else if let error = rd_kafka_incremental_assign(client, list.pointer) {
+            throw KafkaError(consuming: error, operation: "assign")
+        }
+        for offset in offsets { source.table.assign(offset.partition, at: offset.offset) }
+        unanswered = nil
+    }
+
+    /// Answers `.revoked` and `.lost`: from here on others may read these partitions.
+    public func acknowledgeRevocation() throws(KafkaError) {
+        guard case .revoked(let partitions)? = unanswered else { return }
+        unanswered = nil
+        for partition in partitions {
+            source.table.unassign(partition)
+            dropped.remove(partition)
+        }
+        if assignment == .eager {
+            source.table.unassignAll()
+            if let error = KafkaError(rd_kafka_assign(client, nil), operation: "unassign") { throw error }
+        } else if let error = rd_kafka_incremental_unassign(client, TopicPartitionList(partitions).pointer) {
+            throw KafkaError(consuming: error, operation: "unassign")
+        }
+    }
+
+    /// The partitions that are read, each with the next offset to be shown.
+    public var assigned: [PartitionOffset] { source.table.assigned }
+
+    /// The next offset to be shown of a partition; nil where it is not assigned.
+    public func position(of partition: TopicPartition) -> Int64? { source.table.next(of: partition) }
+
+    /// The partition of a record's slot.
+    public func topicPartition(at slot: Int) -> TopicPartition { source.table[partition: slot] }
+
+    /// Goes to another offset of an assigned partition.
+    public func seek(to offset: PartitionOffset, timeout: Duration) throws(KafkaError) {
+        let list = TopicPartitionList([offset])
+        if let error = rd_kafka_seek_partitions(client, list.pointer, max(1, timeout.milliseconds)) {
+            throw KafkaError(consuming: error, operation: "seek \(offset.partition)")
+        }
+        try list.throwFirstError("seek")
+        _ = drop([offset.partition])
+        source.table.assign(offset.partition, at: offset.offset)
+    }
+
+    /// Shows no more records of these partitions until they are resumed, and fetches none.
+    public func pause(_ partitions: [TopicPartition]) throws(KafkaError) {
+        let list = TopicPartitionList(partitions)
+        if let error = KafkaError(rd_kafka_pause_partitions(client, list.pointer), operation: "pause") { throw error }
+        try list.throwFirstError("pause")
+        dropped.formUnion(drop(partitions))
+    }
+
+    /// Goes on where the partitions were paused.
+    public func resume(_ partitions: [TopicPartition], timeout: Duration = .seconds(10)) throws(KafkaError) {
+        let list = TopicPartitionList(partitions)
+        if let error = KafkaError(rd_kafka_resume_partitions(client, list.pointer), operation: "resume") {
+            throw error
+        }
+        try list.throwFirstError("resume")
+        for partition in partitions where dropped.remove(partition) != nil {
+            guard let next = source.table.next(of: partition) else { continue }
+            try seek(to: PartitionOffset(partition, offset: next), timeout: timeout)
+        }
+    }
+
+    /// Drops what was fetched of these partitions and not shown; says of which there was something.
+    private func drop(_ partitions: [TopicPartition]) -> [TopicPartition] {
+        partitions.filter { partition in
+            source.batch.drop { message in
+                message.pointee.partition == partition.partition
+                    && message.pointee.rkt.map { String(cString: rd_kafka_topic_name($0)) } == partition.topic
+            }
+        }
+    }
+
+    // MARK: The group's offsets
+
+    /// Stores offsets, each the next to read, with the text beside it, and waits for the coordinator's answer. An error
+    /// `ILLEGAL_GENERATION` or `UNKNOWN_MEMBER_ID` says that the partitions belong to others by now.
+    public func commit(_ offsets: [PartitionOffset], timeout: Duration) throws(KafkaError) {
+        guard !offsets.isEmpty else { return }
+        // A queue of its own, so that a late answer to an earlier commit is not taken for this one's.
+        guard let queue = rd_kafka_queue_new(client) else { throw KafkaError.invalid("commit offsets", "no queue") }
+        defer { rd_kafka_queue_destroy(queue) }
+        let list = TopicPartitionList(offsets)
+        if let error = KafkaError(
+            rd_kafka_commit_queue(client, list.pointer, queue, nil, nil), operation: "commit offsets")
+        {
+            throw error
+        }
+        guard let event = rd_kafka_queue_poll(queue, timeout.milliseconds) else {
+            throw KafkaError.timedOut("commit offsets", "no answer within \(timeout)", disposition: .indefinite)
+        }
+        defer { rd_kafka_event_destroy(event) }
+        if let error = KafkaError(rd_kafka_event_error(event), operation: "commit offsets") { throw error }
+        for element in TopicPartitionList.elements(of: rd_kafka_event_topic_partition_list(event)) {
+            let name = "\(String(cString: element.topic))/\(element.partition)"
+            if let error = KafkaError(element.err, operation: "commit offsets", detail: name) { throw error }
+        }
+    }
+
+    /// The group's offsets of these partitions; one that has none is left out.
+    public func committed(
+        _ partitions: [TopicPartition], timeout: Duration
+    ) throws(KafkaError) -> [PartitionOffset] {
+        let list = TopicPartitionList(partitions)
+        let code = rd_kafka_committed(client, list.pointer, max(1, timeout.milliseconds))
+        if let error = KafkaError(code, operation: "committed offsets") { throw error }
+        try list.throwFirstError("committed offsets")
+        return list.elements.filter { $0.offset >= 0 }.map(\.value)
+    }
+
+    /// Leaves the group, so that others need not wait for the session to end. True where that was done by `timeout`; after
+    /// it, done or not, the consumer is of no use but to be freed, which never waits.
+    @discardableResult
+    public func close(timeout: Duration) -> Bool {
+        guard !isClosed else { return true }
+        isClosed = true
+        let deadline = Deadline(after: timeout)
+        source.batch.client.context.acknowledgeRebalances(cooperatively: assignment == .cooperative)
+        if unanswered != nil { rd_kafka_assign(client, nil) }
+        guard let queue = rd_kafka_queue_new(client) else { return false }
+        defer { rd_kafka_queue_destroy(queue) }
+        if let error = rd_kafka_consumer_close_queue(client, queue) {
+            _ = KafkaError(consuming: error, operation: "close")
+            return false
+        }
+        while rd_kafka_consumer_closed(client) == 0 {
+            guard !deadline.hasPassed else { return false }
+            rd_kafka_queue_poll_callback(queue, min(50, deadline.milliseconds))
+        }
+        return true
+    }
+}

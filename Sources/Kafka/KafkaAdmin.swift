@@ -1,0 +1,158 @@
+internal import CKafka
+
+/// A topic to be created.
+public struct NewTopic: Sendable, Hashable {
+    /// Its name.
+    public let name: String
+    /// How many partitions.
+    public let partitions: Int32
+    /// On how many brokers each.
+    public let replicationFactor: Int32
+    /// Its own settings, such as `cleanup.policy`.
+    public let configuration: [String: String]
+
+    /// A topic to be created.
+    public init(_ name: String, partitions: Int32, replicationFactor: Int32, configuration: [String: String] = [:]) {
+        self.name = name
+        self.partitions = partitions
+        self.replicationFactor = replicationFactor
+        self.configuration = configuration
+    }
+}
+
+/// Asks and changes what the brokers keep about topics. Blocking; every call has a deadline. One thread owns it.
+public final class KafkaAdmin {
+    /// What became of a topic that was to be created.
+    public enum Creation: Sendable, Hashable {
+        case created
+        /// It was there already, however it is configured.
+        case existed
+        case failed(KafkaError)
+    }
+
+    let handle: ClientHandle
+    private let settings: KafkaSettings
+    private let events: KafkaEvents
+    /// Reads committed records only, so that it is told the last stable offset; made when first asked for.
+    private var committed: ClientHandle?
+
+    /// Makes the client; it connects in the background.
+    public init(_ settings: KafkaSettings, events: KafkaEvents = .ignored) throws(KafkaError) {
+        self.settings = settings
+        self.events = events
+        // A consumer without a group: it may not create topics, and its isolation level says what "end" means.
+        var options = ReaderOptions()
+        options.committedOnly = false
+        handle = try ClientHandle.reader(settings, options, events: events, operation: "admin")
+    }
+
+    /// The cluster's identifier and its brokers.
+    public func describeCluster(timeout: Duration) throws(KafkaError) -> ClusterDescription {
+        try handle.describeCluster(Deadline(after: timeout))
+    }
+
+    /// How many partitions a topic has; nil where there is no such topic. Never creates it.
+    public func partitionCount(of topic: String, timeout: Duration) throws(KafkaError) -> Int32? {
+        guard let pointer = rd_kafka_topic_new(handle.pointer, topic, nil) else {
+            throw KafkaError(
+                code: rd_kafka_last_error(), operation: "topic \(topic)", text: "no handle", disposition: .permanent)
+        }
+        defer { rd_kafka_topic_destroy(pointer) }
+        do throws(KafkaError) {
+            return try handle.partitionCount(of: pointer, name: topic, Deadline(after: timeout))
+        } catch {
+            guard error.reason == .unknownTopic else { throw error }
+            return nil
+        }
+    }
+
+    /// The ends of a partition now; `lastStable` is asked for last.
+    public func bounds(of partition: TopicPartition, timeout: Duration) throws(KafkaError) -> PartitionBounds {
+        let deadline = Deadline(after: timeout)
+        if committed == nil {
+            committed = try ClientHandle.reader(settings, ReaderOptions(), events: events, operation: "admin")
+        }
+        let all = try handle.watermarks(of: partition, deadline)
+        let stable = try committed?.watermarks(of: partition, deadline)
+        return PartitionBounds(low: all.low, lastStable: stable?.high ?? all.high, high: all.high)
+    }
+
+    /// Creates topics, and says of each what became of it; with `dryRun` the brokers only say what would.
+    public func createTopics(
+        _ topics: [NewTopic], dryRun: Bool = false, timeout: Duration
+    ) throws(KafkaError) -> [String: Creation] {
+        let operation = "create topics"
+        var list: [OpaquePointer?] = []
+        defer { rd_kafka_NewTopic_destroy_array(&list, list.count) }
+        for topic in topics {
+            var message = [CChar](repeating: 0, count: 512)
+            guard
+                let new = rd_kafka_NewTopic_new(
+                    topic.name, topic.partitions, topic.replicationFactor, &message, message.count)
+            else { throw KafkaError.invalid("create topic \(topic.name)", text(of: message)) }
+            list.append(new)
+            for (name, value) in topic.configuration.sorted(by: { $0.key < $1.key }) {
+                if let error = KafkaError(
+                    rd_kafka_NewTopic_set_config(new, name, value), operation: operation, detail: name)
+                {
+                    throw error
+                }
+            }
+        }
+        let request = try AdminRequest(
+            handle.pointer, RD_KAFKA_ADMIN_OP_CREATETOPICS, operation, timeout, validateOnly: dryRun)
+        rd_kafka_CreateTopics(handle.pointer, &list, list.count, request.options, request.queue)
+        let event = try request.answer()
+        return topicResults(event, operation, rd_kafka_CreateTopics_result_topics).mapValues { error in
+            guard let error else { return .created }
+            return error.reason == .topicExists ? .existed : .failed(error)
+        }
+    }
+
+    /// Deletes topics; throws the first failure. For tests and tools: the agent never does.
+    public func deleteTopics(_ topics: [String], timeout: Duration) throws(KafkaError) {
+        let operation = "delete topics"
+        var list: [OpaquePointer?] = topics.map { rd_kafka_DeleteTopic_new($0) }
+        defer { rd_kafka_DeleteTopic_destroy_array(&list, list.count) }
+        let request = try AdminRequest(handle.pointer, RD_KAFKA_ADMIN_OP_DELETETOPICS, operation, timeout)
+        rd_kafka_DeleteTopics(handle.pointer, &list, list.count, request.options, request.queue)
+        let event = try request.answer()
+        let results = topicResults(event, operation, rd_kafka_DeleteTopics_result_topics)
+        for (_, error) in results.sorted(by: { $0.key < $1.key }) {
+            if let error { throw error }
+        }
+    }
+
+    /// Deletes the records below an offset of each partition. For tests and tools.
+    public func deleteRecords(below offsets: [PartitionOffset], timeout: Duration) throws(KafkaError) {
+        let operation = "delete records"
+        let partitions = TopicPartitionList(offsets)
+        var list: [OpaquePointer?] = [rd_kafka_DeleteRecords_new(partitions.pointer)]
+        defer { rd_kafka_DeleteRecords_destroy_array(&list, list.count) }
+        let request = try AdminRequest(handle.pointer, RD_KAFKA_ADMIN_OP_DELETERECORDS, operation, timeout)
+        rd_kafka_DeleteRecords(handle.pointer, &list, list.count, request.options, request.queue)
+        let event = try request.answer()
+        for element in TopicPartitionList.elements(of: rd_kafka_DeleteRecords_result_offsets(event.pointer)) {
+            let name = "\(String(cString: element.topic))/\(element.partition)"
+            if let error = KafkaError(element.err, operation: operation, detail: name) { throw error }
+        }
+    }
+
+    private func topicResults(
+        _ event: borrowing AdminAnswer, _ operation: String,
+        _ read: (OpaquePointer, UnsafeMutablePointer<Int>) -> UnsafeMutablePointer<OpaquePointer?>?
+    ) -> [String: KafkaError?] {
+        var count = 0
+        let topics = read(event.pointer, &count)
+        var results: [String: KafkaError?] = [:]
+        for topic in UnsafeBufferPointer(start: topics, count: count) {
+            guard let topic else { continue }
+            let name = String(cString: rd_kafka_topic_result_name(topic))
+            let detail = rd_kafka_topic_result_error_string(topic).map { String(cString: $0) } ?? ""
+            results[name] = .some(
+                KafkaError(
+                    rd_kafka_topic_result_error(topic), operation: operation, detail: "\(name): \(detail)"))
+        }
+        return results
+    }
+}
