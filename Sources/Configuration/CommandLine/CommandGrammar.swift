@@ -1,0 +1,142 @@
+/// One option of a command.
+struct OptionSpecification: Sendable {
+    /// Without dashes: `from-lsn`.
+    let name: String
+    /// One letter: `c`.
+    let short: Character?
+    /// What its value is called in the help; nil for a flag.
+    let value: String?
+    let help: String
+    var repeats = false
+}
+
+/// One command: its help and its parser are made from this.
+struct CommandSpecification: Sendable {
+    let name: String
+    let summary: String
+    let details: String
+    let usage: String
+    let options: [OptionSpecification]
+    let build: @Sendable (ParsedOptions) throws(UsageError) -> Command
+}
+
+/// The values that were given, by the option's name.
+struct ParsedOptions {
+    let command: String
+    var values: [String: [String]] = [:]
+
+    func has(_ name: String) -> Bool { values[name] != nil }
+    func value(_ name: String) -> String? { values[name]?.last }
+
+    func parsed<Value>(_ name: String, allowed: String, _ parse: (String) -> Value?) throws(UsageError) -> Value? {
+        guard let text = value(name) else { return nil }
+        guard let value = parse(text) else { throw error("--\(name): \"\(text)\" is not \(allowed)") }
+        return value
+    }
+
+    func error(_ message: String) -> UsageError {
+        UsageError(message: "\(command): \(message)", hint: "sluice \(command) --help")
+    }
+}
+
+enum CommandGrammar {
+    static let config = OptionSpecification(
+        name: "config", short: "c", value: "FILE", help: "the configuration (default ./sluice.yaml, then /etc/sluice/sluice.yaml)")
+    static let help = OptionSpecification(name: "help", short: "h", value: nil, help: "show this text")
+    static let json = OptionSpecification(name: "json", short: nil, value: nil, help: "print JSON instead of a table")
+
+    static let commands: [CommandSpecification] = [
+        CommandSpecification(
+            name: "init", summary: "create topics, publication and slot",
+            details: "Creates topics, publication and slot, and says, with row counts, which existing rows will not be sent. Safe to run again: what exists is left as it is.",
+            usage: "sluice init [-c FILE] [--dry-run] [--accept-gap]",
+            options: [
+                config,
+                OptionSpecification(name: "dry-run", short: nil, value: nil, help: "print the SQL and the topics, change nothing"),
+                OptionSpecification(name: "accept-gap", short: nil, value: nil, help: "after a loss: print the gap, record it, and start anew behind it"),
+            ],
+            build: { .initialize(config: $0.value("config"), dryRun: $0.has("dry-run"), acceptGap: $0.has("accept-gap")) }),
+        CommandSpecification(
+            name: "check", summary: "say whether all that is needed is there",
+            details: "Asks the database, the brokers and the store whether all that is needed exists and may be used, and prints the fix for what is not. Exit code 0 or 1.",
+            usage: "sluice check [-c FILE]", options: [config], build: { .check(config: $0.value("config")) }),
+        CommandSpecification(
+            name: "run", summary: "stream changes to Kafka and objects to S3",
+            details: "Streams and sinks until a signal. SIGTERM drains within limits.stop_timeout and exits 0; a second signal ends at once.",
+            usage: "sluice run [-c FILE] [--only stream|sink]",
+            options: [
+                config,
+                OptionSpecification(name: "only", short: nil, value: "HALF", help: "run one half: stream (database to Kafka) or sink (Kafka to S3)"),
+            ],
+            build: { options throws(UsageError) in
+                let half = try options.parsed("only", allowed: "stream or sink") { text -> Configuration.Purpose? in
+                    text == "both" ? nil : Configuration.Purpose(rawValue: text)
+                }
+                return .run(config: options.value("config"), purpose: half ?? .both)
+            }),
+        CommandSpecification(
+            name: "status", summary: "show how far a running agent is",
+            details: "Asks the running agent of this configuration, at its http address, for its LSN ladder: where the server is, and how far receiving, storing and confirming have got.",
+            usage: "sluice status [-c FILE] [--json]", options: [config, json],
+            build: { .status(config: $0.value("config"), json: $0.has("json")) }),
+        CommandSpecification(
+            name: "verify", summary: "compare tables with topics and objects",
+            details: "Compares each table, as of one LSN, with what Kafka and S3 say it is, and prints the differences. Exit code 0: equal; 1: different.",
+            usage: "sluice verify [-c FILE] [--table SCHEMA.TABLE]... [--json]",
+            options: [
+                config,
+                OptionSpecification(name: "table", short: "t", value: "SCHEMA.TABLE", help: "only this table; wildcards and repetition allowed", repeats: true),
+                json,
+            ],
+            build: { options throws(UsageError) in
+                var tables: [TablePattern] = []
+                for text in options.values["table"] ?? [] {
+                    guard let table = TablePattern(text) else { throw options.error("--table: \"\(text)\" is not schema.table") }
+                    tables.append(table)
+                }
+                return .verify(config: options.value("config"), tables: tables, json: options.has("json"))
+            }),
+        replay,
+        CommandSpecification(
+            name: "hours", summary: "list which hours are complete",
+            details: "Lists the hours of the store and whether each is sealed: complete, and never to change again.",
+            usage: "sluice hours [-c FILE] [--json]", options: [config, json],
+            build: { .hours(config: $0.value("config"), json: $0.has("json")) }),
+        CommandSpecification(
+            name: "drop", summary: "remove slot and publication",
+            details: "Removes the slot and the publication, never topics or objects. Changes made afterwards are lost to sluice.",
+            usage: "sluice drop [-c FILE] [--dry-run]",
+            options: [config, OptionSpecification(name: "dry-run", short: nil, value: nil, help: "print what would be removed, remove nothing")],
+            build: { .drop(config: $0.value("config"), dryRun: $0.has("dry-run")) }),
+    ]
+
+    private static let replay = CommandSpecification(
+        name: "replay", summary: "publish a stretch of the past again",
+        details: "Streams again from an LSN or a time within postgres.replay_window, into topics of another prefix, while the live stream goes on. Each record says that it is a replayed one. A replay that was interrupted goes on where it was.",
+        usage: "sluice replay [-c FILE] (--from-lsn LSN | --from-time TIME) [--to-lsn LSN] --topic-prefix PREFIX",
+        options: [
+            config,
+            OptionSpecification(name: "from-lsn", short: nil, value: "LSN", help: "start after this position, such as 16/B374D848"),
+            OptionSpecification(name: "from-time", short: nil, value: "TIME", help: "start at the first commit at or after this time, such as 2026-11-25T19:40:00Z"),
+            OptionSpecification(name: "to-lsn", short: nil, value: "LSN", help: "stop at this position (default: where the live stream stands)"),
+            OptionSpecification(name: "topic-prefix", short: nil, value: "PREFIX", help: "put before the name of every topic; required"),
+        ],
+        build: { options throws(UsageError) in
+            let lsn = try options.parsed("from-lsn", allowed: "an LSN such as 16/B374D848", LSNText.parse)
+            let time = try options.parsed("from-time", allowed: TimeText.allowed, TimeText.parse)
+            let to = try options.parsed("to-lsn", allowed: "an LSN such as 16/B374D848", LSNText.parse)
+            let prefix = try options.parsed("topic-prefix", allowed: "1 to 100 characters of A-Z a-z 0-9 . _ -") { text in
+                (1...100).contains(text.utf8.count) && TopicTemplate.sanitized(text) == text ? text : nil
+            }
+            let start: Command.ReplayOptions.Start
+            switch (lsn, time) {
+            case (let lsn?, nil): start = .lsn(lsn)
+            case (nil, let time?): start = .time(time)
+            case (nil, nil): throw options.error("needs --from-lsn or --from-time")
+            default: throw options.error("takes --from-lsn or --from-time, not both")
+            }
+            if let lsn, let to, to <= lsn { throw options.error("--to-lsn must lie behind --from-lsn") }
+            guard let prefix else { throw options.error("needs --topic-prefix, so that live topics are not written to") }
+            return .replay(config: options.value("config"), .init(from: start, toLSN: to, topicPrefix: prefix))
+        })
+}
