@@ -1,0 +1,151 @@
+extension PostgresConnection {
+    /// The tables that match any of the patterns, by schema and name. A glob finds tables and partitioned tables only, and no
+    /// partitions of a table that it finds as well; a plain name finds whatever stands there, so that it can be named in an error.
+    /// System schemas are never searched.
+    public mutating func tables(matching patterns: [TablePattern]) throws(PostgresError) -> [TableFacts] {
+        let rows = try query(
+            """
+            SELECT c.oid, n.nspname, c.relname, c.relkind, c.relispartition,
+                   CASE WHEN c.relispartition THEN pg_catalog.pg_partition_root(c.oid)::oid END AS root
+              FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+             WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+            """)
+        var named: Set<UInt32> = []
+        var globbed: [(oid: UInt32, root: UInt32?)] = []
+        for index in 0..<rows.count {
+            let row = CatalogRow(rows: rows, index: index)
+            let (schema, name, oid) = (try row.text("nspname"), try row.text("relname"), try row.integer("oid") as UInt32)
+            let hits = patterns.filter { $0.matches(schema: schema, table: name) }
+            if hits.contains(where: { !$0.isGlob }) {
+                named.insert(oid)
+            } else if !hits.isEmpty, ["r", "p"].contains(try row.text("relkind")) {
+                globbed.append((oid, row.optionalInteger("root")))
+            }
+        }
+        let found = named.union(globbed.map(\.oid))
+        let covered = globbed.filter { entry in entry.root.map { found.contains($0) } ?? false }.map(\.oid)
+        return try tables(oids: found.subtracting(covered))
+    }
+
+    /// The facts of the tables with these OIDs, by schema and name; those that are gone are left out.
+    public mutating func tables(oids: some Sequence<UInt32>) throws(PostgresError) -> [TableFacts] {
+        let list = arrayLiteral(oids)
+        let columns = try columns(of: list)
+        let indexes = try indexes(of: list)
+        let leaves = try leaves(of: list)
+        let rows = try query(
+            """
+            SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident, c.relrowsecurity,
+                   CASE WHEN c.relispartition THEN pg_catalog.pg_partition_root(c.oid)::oid END AS root,
+                   CASE WHEN c.relkind = 'p' THEN
+                        (SELECT coalesce(sum(greatest(l.reltuples, 0)), -1)::bigint
+                           FROM pg_catalog.pg_partition_tree(c.oid) t JOIN pg_catalog.pg_class l ON l.oid = t.relid
+                          WHERE t.isleaf)
+                        ELSE c.reltuples::bigint END AS estimate,
+                   pg_catalog.has_table_privilege(c.oid, 'SELECT') AS can_select,
+                   pg_catalog.pg_has_role(c.relowner, 'USAGE') AS is_owner
+              FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+             WHERE c.oid = ANY ($1::oid[]) ORDER BY n.nspname, c.relname
+            """, [list])
+        return try rows.map { row throws(PostgresError) in
+            let oid: UInt32 = try row.integer("oid")
+            guard let kind = TableFacts.Kind(rawValue: try row.text("relkind")),
+                let persistence = TableFacts.Persistence(rawValue: try row.text("relpersistence")),
+                let identity = TableFacts.ReplicaIdentity(rawValue: try row.text("relreplident"))
+            else { throw PostgresError(.fatal, "the catalog describes relation \(oid) in an unknown way") }
+            let own = indexes[oid] ?? []
+            return TableFacts(
+                oid: oid, schema: try row.text("nspname"), name: try row.text("relname"), kind: kind,
+                persistence: persistence, replicaIdentity: identity, partitionRoot: row.optionalInteger("root"),
+                partitionLeaves: leaves[oid] ?? [], primaryKey: own.first(where: \.isPrimary)?.facts,
+                identityIndex: own.first(where: \.isIdentity)?.facts, columns: columns[oid] ?? [],
+                estimatedRows: try row.integer("estimate"), canSelect: try row.bool("can_select"),
+                isOwner: try row.bool("is_owner"), hasRowSecurity: try row.bool("relrowsecurity"))
+        }
+    }
+
+    /// Counts a table's rows by reading it.
+    public mutating func exactRowCount(
+        schema: String, table: String, timeout: Duration = .seconds(600)
+    ) throws(PostgresError) -> Int64 {
+        let name = Quoting.qualified(schema, table)
+        let rows = try query("SELECT pg_catalog.count(*) AS count FROM \(name)", timeout: timeout)
+        return try CatalogRow(rows: rows, index: 0).integer("count")
+    }
+
+    private mutating func columns(of list: String) throws(PostgresError) -> [UInt32: [ColumnFacts]] {
+        let rows = try query(
+            """
+            SELECT a.attrelid, a.attnum, a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.attgenerated,
+                   pg_catalog.format_type(a.atttypid, a.atttypmod) AS type,
+                   pg_catalog.pg_get_expr(d.adbin, d.adrelid) AS default
+              FROM pg_catalog.pg_attribute a
+              LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+             WHERE a.attrelid = ANY ($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+             ORDER BY a.attrelid, a.attnum
+            """, [list])
+        var result: [UInt32: [ColumnFacts]] = [:]
+        for index in 0..<rows.count {
+            let row = CatalogRow(rows: rows, index: index)
+            let generated = ColumnFacts.Generated(rawValue: try row.text("attgenerated")) ?? .stored
+            let column = ColumnFacts(
+                number: try row.integer("attnum"), name: try row.text("attname"), typeOID: try row.integer("atttypid"),
+                typeModifier: try row.integer("atttypmod"), typeName: try row.text("type"),
+                isNotNull: try row.bool("attnotnull"), generated: generated, defaultExpression: row.optional("default"))
+            result[try row.integer("attrelid"), default: []].append(column)
+        }
+        return result
+    }
+
+    private struct Index {
+        var isPrimary: Bool
+        var isIdentity: Bool
+        var facts: IndexFacts
+    }
+
+    /// The primary key and the identity's index of each table: one row a key column, in index order (not INCLUDE columns).
+    private mutating func indexes(of list: String) throws(PostgresError) -> [UInt32: [Index]] {
+        let rows = try query(
+            """
+            SELECT i.indrelid, i.indexrelid, c.relname, i.indisprimary, i.indisreplident, i.indimmediate, a.attname
+              FROM pg_catalog.pg_index i
+              JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+             CROSS JOIN LATERAL pg_catalog.generate_series(0, i.indnkeyatts - 1) k (position)
+              JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[k.position]
+             WHERE i.indrelid = ANY ($1::oid[]) AND (i.indisprimary OR i.indisreplident) AND i.indisvalid
+             ORDER BY i.indrelid, i.indexrelid, k.position
+            """, [list])
+        var result: [UInt32: [Index]] = [:]
+        var columns: [String] = []
+        for index in 0..<rows.count {
+            let row = CatalogRow(rows: rows, index: index)
+            columns.append(try row.text("attname"))
+            let isLast = index + 1 == rows.count || rows[index + 1, "indexrelid"] != rows[index, "indexrelid"]
+            guard isLast else { continue }
+            let facts = IndexFacts(
+                oid: try row.integer("indexrelid"), name: try row.text("relname"), columns: columns,
+                isDeferrable: try !row.bool("indimmediate"))
+            result[try row.integer("indrelid"), default: []].append(
+                Index(
+                    isPrimary: try row.bool("indisprimary"), isIdentity: try row.bool("indisreplident"), facts: facts))
+            columns = []
+        }
+        return result
+    }
+
+    private mutating func leaves(of list: String) throws(PostgresError) -> [UInt32: [UInt32]] {
+        let rows = try query(
+            """
+            SELECT c.oid, t.relid::oid AS leaf
+              FROM pg_catalog.pg_class c CROSS JOIN LATERAL pg_catalog.pg_partition_tree(c.oid) t
+             WHERE c.oid = ANY ($1::oid[]) AND c.relkind = 'p' AND t.isleaf AND t.relid::oid <> c.oid
+             ORDER BY c.oid, t.relid::oid
+            """, [list])
+        var result: [UInt32: [UInt32]] = [:]
+        for index in 0..<rows.count {
+            let row = CatalogRow(rows: rows, index: index)
+            result[try row.integer("oid"), default: []].append(try row.integer("leaf"))
+        }
+        return result
+    }
+}

@@ -1,0 +1,53 @@
+/// A table as a user names it: `schema.table`, split at the first dot, with `*` (any characters) and `?` (one) in either part.
+/// Without a dot the schema is `public`. Names are taken as they are in the catalog: no folding to lower case, no quotes.
+public struct TablePattern: Sendable, Hashable, CustomStringConvertible {
+    /// The pattern of the schema.
+    public let schema: String
+    /// The pattern of the table.
+    public let table: String
+
+    /// Parses a pattern; nil where a part is empty.
+    public init?(_ text: String) {
+        if let dot = text.firstIndex(of: ".") {
+            schema = String(text[..<dot])
+            table = String(text[text.index(after: dot)...])
+        } else {
+            schema = "public"
+            table = text
+        }
+        guard !schema.isEmpty, !table.isEmpty else { return nil }
+    }
+
+    /// `schema.table`.
+    public var description: String { "\(schema).\(table)" }
+
+    /// Whether it can match more than one table.
+    public var isGlob: Bool { (schema + table).contains { $0 == "*" || $0 == "?" } }
+
+    /// Whether it matches a table.
+    public func matches(schema: String, table: String) -> Bool {
+        Self.matches(Array(self.schema.unicodeScalars), Array(schema.unicodeScalars))
+            && Self.matches(Array(self.table.unicodeScalars), Array(table.unicodeScalars))
+    }
+
+    /// Greedy with one point of return: linear in practice, never exponential.
+    private static func matches(_ pattern: [UnicodeScalar], _ name: [UnicodeScalar]) -> Bool {
+        var (p, n) = (0, 0)
+        var retry: (p: Int, n: Int)?
+        while n < name.count {
+            if p < pattern.count, pattern[p] == "*" {
+                retry = (p + 1, n)
+                p += 1
+            } else if p < pattern.count, pattern[p] == "?" || pattern[p] == name[n] {
+                p += 1
+                n += 1
+            } else if let last = retry {
+                retry = (last.p, last.n + 1)
+                (p, n) = (last.p, last.n + 1)
+            } else {
+                return false
+            }
+        }
+        return pattern[p...].allSatisfy { $0 == "*" }
+    }
+}
