@@ -1,22 +1,34 @@
-/// A position in PostgreSQL's write-ahead log, in bytes.
+/// A place in PostgreSQL's write-ahead log: the number of bytes before it.
 public struct LSN: Comparable, Hashable, Sendable, CustomStringConvertible {
+    /// The place as a number, as Debezium's `lsn` fields have it.
     public var rawValue: UInt64
 
-    public init(_ rawValue: UInt64) { self.rawValue = rawValue }
-
-    /// Reads PostgreSQL's spelling, such as `16/B374D848`.
-    public init?(_ text: some StringProtocol) {
-        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
-        guard parts.count == 2, (1...8).contains(parts[0].utf8.count), (1...8).contains(parts[1].utf8.count),
-            let high = UInt32(parts[0], radix: 16), let low = UInt32(parts[1], radix: 16)
-        else { return nil }
-        rawValue = UInt64(high) << 32 | UInt64(low)
+    /// A place by its number.
+    public init(_ rawValue: UInt64) {
+        self.rawValue = rawValue
     }
 
-    public static func < (left: LSN, right: LSN) -> Bool { left.rawValue < right.rawValue }
+    /// A place by PostgreSQL's text, `16/B374D848`; nil for any other text.
+    public init?(_ text: some StringProtocol) {
+        let halves = text.split(separator: "/", omittingEmptySubsequences: false)
+        guard halves.count == 2, let high = LSN.half(halves[0]), let low = LSN.half(halves[1]) else { return nil }
+        self.init(UInt64(high) << 32 | UInt64(low))
+    }
 
+    private static func half(_ text: some StringProtocol) -> UInt32? {
+        guard (1...8).contains(text.utf8.count), text.utf8.allSatisfy({ $0 != UInt8(ascii: "+") }) else { return nil }
+        return UInt32(text, radix: 16)
+    }
+
+    /// PostgreSQL's text: two hexadecimal numbers in upper case.
     public var description: String {
-        String(rawValue >> 32, radix: 16, uppercase: true) + "/"
-            + String(rawValue & 0xFFFF_FFFF, radix: 16, uppercase: true)
+        let high = String(rawValue >> 32, radix: 16, uppercase: true)
+        let low = String(rawValue & 0xFFFF_FFFF, radix: 16, uppercase: true)
+        return "\(high)/\(low)"
+    }
+
+    /// Orders by the place in the log.
+    public static func < (left: LSN, right: LSN) -> Bool {
+        left.rawValue < right.rawValue
     }
 }

@@ -1,0 +1,185 @@
+/// Turns the messages of one replication session, in their order, into records.
+///
+/// A pure state machine: bytes and times in, records into the caller's chunk and a step out. One is made for each
+/// session, since the server announces its tables anew in each.
+public struct ChangeEncoder: ~Copyable {
+    /// How changes are written.
+    public let format: EventFormat
+    /// The topics that records name by index. Grows; an index keeps its meaning.
+    public private(set) var topics: [String]
+    /// The tables that records name by index. Grows; an index keeps its meaning.
+    public private(set) var tables: [TableName]
+
+    let resumingAt: LSN
+    let skipping: EventPosition?
+    var transaction: OpenTransaction?
+    var plans: [UInt32: TablePlan] = [:]
+    /// The plan of the last row: rows of one table come in runs.
+    var lastPlan: TablePlan?
+    var messageTopic: Int32?
+    /// The end of the last transaction, for `sequence`.
+    var lastEnd: LSN
+    /// The commit time of the last transaction; nil before the first.
+    var lastCommitTime: Int64?
+
+    var pieces = TransactionPieces()
+    var received = ReceivedPiece()
+    var new: [Cell] = []
+    var old: [Cell] = []
+    var scratch = Scratch()
+    var newKey = ByteBuffer()
+    var oldKey = ByteBuffer()
+
+    /// The transaction whose messages are coming.
+    struct OpenTransaction {
+        var head: TransactionHead
+        /// The number of changes so far.
+        var ordinal: UInt64 = 0
+        /// Before the stored position: counted, not written.
+        var isDiscarded: Bool
+        /// So many first changes are in Kafka already.
+        var skipped: UInt64
+    }
+
+    /// An encoder for a session.
+    /// - Parameters:
+    ///   - format: how changes are written.
+    ///   - resumingAt: the stored position's `lsn`: transactions whose commit LSN is before it are discarded.
+    ///   - skipping: where a split transaction got: of the transaction with this commit LSN the first `ordinal` changes
+    ///     are read and counted, and not written.
+    ///   - topics: the topics of the session before, so that indices keep their meaning.
+    ///   - tables: the tables of the session before, likewise.
+    public init(
+        format: EventFormat, resumingAt: LSN, skipping: EventPosition? = nil,
+        topics: [String] = [], tables: [TableName] = []
+    ) {
+        self.format = format
+        self.resumingAt = resumingAt
+        self.skipping = skipping
+        self.topics = topics
+        self.tables = tables
+        lastEnd = resumingAt
+    }
+
+    /// Whether a transaction has begun whose commit has not come.
+    public var isInTransaction: Bool { transaction != nil }
+
+    /// Where the open transaction has got: the position of its last change; nil outside one. What a split stores.
+    public var position: EventPosition? {
+        transaction.map { EventPosition(epoch: format.epoch, commitLSN: $0.head.commitLSN, ordinal: $0.ordinal) }
+    }
+
+    /// Reads one message and appends its records to the chunk.
+    /// - Parameters:
+    ///   - message: the bytes of the XLogData frame's payload.
+    ///   - lsn: the frame's dataStart.
+    ///   - receivedAt: when it arrived, in nanoseconds since 1970: Debezium's outer `ts_ms`, `ts_us` and `ts_ns`.
+    ///   - chunk: where records and boundaries go.
+    /// - Returns: what happened, and with `describe` what the caller must do.
+    /// - Throws: `ChangeDataError`; the chunk is then as it was before.
+    public mutating func consume(
+        _ message: Span<UInt8>, at lsn: LSN, receivedAt: Int64, into chunk: RecordChunk
+    ) throws(ChangeDataError) -> Step {
+        switch message.isEmpty ? 0 : message[0] {
+        case UInt8(ascii: "I"), UInt8(ascii: "U"), UInt8(ascii: "D"):
+            return try change(message, at: lsn, receivedAt: receivedAt, into: chunk)
+        case UInt8(ascii: "B"):
+            return try begin(parse(message, at: lsn, BeginMessage.init), at: lsn)
+        case UInt8(ascii: "C"):
+            return try commit(parse(message, at: lsn, CommitMessage.init), at: lsn, into: chunk)
+        case UInt8(ascii: "O"):
+            return try originate(parse(message, at: lsn, OriginMessage.init), at: lsn)
+        case UInt8(ascii: "R"):
+            return .describe(try parse(message, at: lsn, Relation.init))
+        case UInt8(ascii: "Y"):
+            _ = try parse(message, at: lsn, TypeMessage.init)
+            return .none
+        case UInt8(ascii: "T"):
+            let truncate = try parse(message, at: lsn, TruncateMessage.init)
+            return try self.truncate(truncate, at: lsn, receivedAt: receivedAt, into: chunk)
+        case UInt8(ascii: "M"):
+            let content = try parse(message, at: lsn, ContentMessage.init)
+            return try emit(content, of: message, receivedAt: receivedAt, into: chunk)
+        case 0:
+            throw .malformed(Malformation(message: 0, offset: 0, reason: .tooShort), at: lsn)
+        default:
+            // Stream and prepare messages (S, E, c, A, b, P, K, r, p) are of later protocols.
+            throw .unsupported(message: message[0], at: lsn)
+        }
+    }
+
+    /// Says what the catalog knows of a relation: the rows that follow are written by it. May be called again, also
+    /// with the same; nothing changes then but what the catalog says.
+    /// - Throws: `reservedColumn`, `topic`.
+    public mutating func define(
+        _ relation: Relation, as description: TableDescription
+    ) throws(ChangeDataError) {
+        let table = relation.table
+        if format.envelope == .flat, !description.isIgnored,
+            let column = relation.columns.first(where: { reservedColumns.contains($0.name) })
+        {
+            throw .reservedColumn(table: table, column: column.name)
+        }
+        let topic = description.isIgnored ? -1 : try topicIndex(of: table)
+        let plan = TablePlan(relation, description, format: format, topic: topic, table: tableIndex(of: table))
+        plans[relation.oid] = plan
+        lastPlan = nil
+    }
+
+    private mutating func topicIndex(of table: TableName) throws(ChangeDataError) -> Int32 {
+        do throws(TopicError) {
+            let topic = try topicName(
+                template: format.topicTemplate, name: format.name, schema: table.schema, table: table.name)
+            let key = collisionKey(topic)
+            if key == collisionKey(messageTopicName(name: format.name)) {
+                throw .collision(topic: topic, table: table, other: TableName(schema: "", name: "(logical messages)"))
+            }
+            for plan in plans.values where plan.topic >= 0 && plan.relation.table != table {
+                if collisionKey(topics[Int(plan.topic)]) == key {
+                    throw .collision(topic: topic, table: table, other: plan.relation.table)
+                }
+            }
+            return index(ofTopic: topic)
+        } catch {
+            throw .topic(error)
+        }
+    }
+
+    mutating func index(ofTopic topic: String) -> Int32 {
+        if let index = topics.firstIndex(of: topic) { return Int32(index) }
+        topics.append(topic)
+        return Int32(topics.count - 1)
+    }
+
+    private mutating func tableIndex(of table: TableName) -> Int32 {
+        if let index = tables.firstIndex(of: table) { return Int32(index) }
+        tables.append(table)
+        return Int32(tables.count - 1)
+    }
+
+    /// The plan of a relation's rows.
+    mutating func plan(_ relation: UInt32, at lsn: LSN) throws(ChangeDataError) -> TablePlan {
+        if let lastPlan, lastPlan.relation.oid == relation { return lastPlan }
+        guard let plan = plans[relation] else { throw .undefined(relation: relation, at: lsn) }
+        lastPlan = plan
+        return plan
+    }
+}
+
+/// The names that the flat envelope uses itself.
+private let reservedColumns: Set<String> = ["_op", "_lsn", "_commit_ts", "_xid", "_seq", "_unchanged"]
+
+/// Reads a whole message; a fault in it becomes an error with the LSN.
+@inline(__always)
+func parse<M>(
+    _ message: Span<UInt8>, at lsn: LSN, _ body: (inout MessageReader) throws(Malformation) -> M
+) throws(ChangeDataError) -> M {
+    do throws(Malformation) {
+        var reader = MessageReader(message)
+        guard message.count <= Int32.max else { throw reader.fault(.tooLong) }
+        _ = try reader.uint8()
+        return try body(&reader)
+    } catch {
+        throw .malformed(error, at: lsn)
+    }
+}

@@ -1,0 +1,123 @@
+/// What a record is.
+public enum Operation: UInt8, Sendable {
+    /// A new row.
+    case create
+    /// A changed row.
+    case update
+    /// A removed row.
+    case delete
+    /// A table that was emptied.
+    case truncate
+    /// A logical message.
+    case message
+    /// The record without value after a delete.
+    case tombstone
+}
+
+/// A transaction of PostgreSQL, as its commit says.
+public struct Transaction: Equatable, Sendable {
+    /// The transaction's number; 0 for a message outside any transaction.
+    public var xid: UInt32
+    /// Where the commit record begins.
+    public var commitLSN: LSN
+    /// One past the commit record: where replication restarts once the transaction is safe.
+    public var endLSN: LSN
+    /// The commit time, in microseconds since 1970.
+    public var commitTime: Int64
+    /// The number of changes, before any filter.
+    public var changes: UInt64
+
+    /// A transaction from its parts; the time in microseconds since 1970.
+    public init(xid: UInt32, commitLSN: LSN, endLSN: LSN, commitTime: Int64, changes: UInt64) {
+        self.xid = xid
+        self.commitLSN = commitLSN
+        self.endLSN = endLSN
+        self.commitTime = commitTime
+        self.changes = changes
+    }
+}
+
+/// Records, encoded, in the order of the stream, with the ends of the transactions that they are of.
+///
+/// Filled by `ChangeEncoder.consume`; then handed to whoever produces the records, who may point into its bytes until
+/// the chunk is emptied: nothing moves them unless something is appended.
+///
+/// Not copyable state behind a reference, without a lock. Sound as `Sendable` because a chunk has one owner at a time:
+/// the thread that fills it hands it over through a queue (which orders the memory) and does not touch it again until
+/// it comes back the same way.
+public final class RecordChunk: @unchecked Sendable {
+    /// The end of a whole transaction in the chunk.
+    public struct Boundary: Equatable, Sendable {
+        /// The number of records of the chunk up to and with the transaction's last.
+        public var recordCount: Int
+        /// The transaction that ends there.
+        public var transaction: Transaction
+    }
+
+    /// One record: where its parts lie in the chunk's bytes, and what it is. The parts lie one after the other:
+    /// key, value, position header, link header.
+    public struct Record: Sendable {
+        var start: Int
+        var keyLength: Int32
+        var valueLength: Int32
+        var linkLength: Int32
+        var topicIndex: Int32
+        var tableIndex: Int32
+        var positionLength: UInt8
+        var linkIsNewKey: Bool
+        /// What the record is.
+        public internal(set) var operation: Operation
+
+        /// The index into the encoder's `topics`.
+        public var topic: Int { Int(topicIndex) }
+        /// The index into the encoder's `tables`; nil for logical messages.
+        public var table: Int? { tableIndex < 0 ? nil : Int(tableIndex) }
+        /// The key's bytes; nil for a truncate.
+        public var key: Range<Int>? { keyLength < 0 ? nil : start..<start + Int(keyLength) }
+        /// The value's bytes; nil for a tombstone.
+        public var value: Range<Int>? { valueLength < 0 ? nil : valueStart..<valueStart + Int(valueLength) }
+        /// The bytes of the header `sluice.pos`.
+        public var position: Range<Int> { positionStart..<positionStart + Int(positionLength) }
+        /// The bytes of the header that links the two keys of a changed one; nil for all other records.
+        public var link: Range<Int>? {
+            let start = positionStart + Int(positionLength)
+            return linkLength < 0 ? nil : start..<start + Int(linkLength)
+        }
+        /// The name of the link header: the old key's records name the new one, the new key's the old one.
+        public var linkName: StaticString { linkIsNewKey ? "__debezium.newkey" : "__debezium.oldkey" }
+        /// The partition to send to; nil: by the key.
+        public var partition: Int32? { keyLength < 0 ? 0 : nil }
+
+        private var valueStart: Int { start + Int(max(keyLength, 0)) }
+        private var positionStart: Int { valueStart + Int(max(valueLength, 0)) }
+    }
+
+    var buffer: ByteBuffer
+    /// The records in the order of the stream.
+    public internal(set) var records: [Record] = []
+    /// The ends of whole transactions, in order.
+    public internal(set) var boundaries: [Boundary] = []
+
+    /// An empty chunk with room for so many bytes.
+    public init(capacity: Int) {
+        buffer = ByteBuffer(capacity: capacity)
+    }
+
+    /// The number of bytes of all records.
+    public var byteCount: Int { buffer.count }
+
+    /// The number of records.
+    public var recordCount: Int { records.count }
+
+    /// Gives the bytes that the records' ranges mean.
+    public func withBytes<R, E: Error>(_ body: (Span<UInt8>) throws(E) -> R) throws(E) -> R {
+        try buffer.withSpan(body)
+    }
+
+    /// Empties the chunk for its next use; keeps the memory unless it has grown over `limit` bytes.
+    public func removeAll(keepingCapacityUpTo limit: Int = .max) {
+        buffer.removeAll(keepingCapacityUpTo: limit)
+        records.removeAll(keepingCapacity: true)
+        boundaries.removeAll(keepingCapacity: true)
+    }
+}

@@ -1,0 +1,90 @@
+/// How one column is written: its rule, and where in the plan's templates its `,"name":` lies.
+struct ColumnPlan {
+    var column: Int
+    var template: Range<Int>
+    var rule: ValueRule
+    /// Part of the replica identity: there in a `K` tuple.
+    var isIdentity: Bool
+}
+
+/// All that writing a table's rows needs, worked out once when the table is defined.
+final class TablePlan: Sendable {
+    let relation: Relation
+    /// The indices of its topic and its name in the encoder's lists.
+    let topic: Int32
+    let table: Int32
+    let isIgnored: Bool
+    /// In table order.
+    let columns: [ColumnPlan]
+    /// In the key's order; empty: the table has no usable key.
+    let key: [ColumnPlan]
+    /// The constant bytes that the ranges mean.
+    let templates: [UInt8]
+    /// `"schema","table":"name","txId":`
+    let source: Range<Int>
+
+    init(_ relation: Relation, _ description: TableDescription, format: EventFormat, topic: Int32, table: Int32) {
+        self.relation = relation
+        self.topic = topic
+        self.table = table
+        isIgnored = description.isIgnored
+        var templates = ByteBuffer()
+
+        func plan(_ index: Int, isFirst: Bool, isKey: Bool) -> ColumnPlan {
+            let column = relation.columns[index]
+            let start = templates.count
+            templates.append(UInt8(ascii: isFirst ? "{" : ","))
+            templates.append(jsonString: column.name)
+            templates.append(UInt8(ascii: ":"))
+            let rule = ValueRule(
+                type: column.typeOID, modifier: column.modifier, types: description.types, format: format, isKey: isKey)
+            return ColumnPlan(
+                column: index, template: start..<templates.count, rule: rule, isIdentity: column.isKey)
+        }
+
+        var columns: [ColumnPlan] = []
+        for index in relation.columns.indices { columns.append(plan(index, isFirst: index == 0, isKey: false)) }
+        self.columns = columns
+        var key: [ColumnPlan] = []
+        for index in TablePlan.keyColumns(relation, description) {
+            key.append(plan(index, isFirst: key.isEmpty, isKey: true))
+        }
+        self.key = key
+        let start = templates.count
+        templates.append(jsonString: relation.table.schema)
+        templates.append(",\"table\":")
+        templates.append(jsonString: relation.table.name)
+        templates.append(",\"txId\":")
+        source = start..<templates.count
+        self.templates = templates.copy()
+    }
+
+    /// The key's columns. DEFAULT and INDEX: those flagged in the relation, which is valid for the rows that follow,
+    /// in the order of the index's definition where the catalog, which may be ahead, still has the same set. FULL flags
+    /// every column and NOTHING none: the catalog's primary key.
+    private static func keyColumns(_ relation: Relation, _ description: TableDescription) -> [Int] {
+        func index(_ name: String) -> Int? { relation.columns.firstIndex { $0.name == name } }
+        switch relation.replicaIdentity {
+        case .full, .nothing:
+            let found = description.primaryKey.compactMap(index)
+            return found.count == description.primaryKey.count ? found : []
+        case .default, .index:
+            let flagged = relation.columns.indices.filter { relation.columns[$0].isKey }
+            let order = relation.replicaIdentity == .default ? description.primaryKey : description.identityIndex
+            let found = order.compactMap(index)
+            return found.count == order.count && Set(found) == Set(flagged) ? found : flagged
+        }
+    }
+}
+
+extension ByteBuffer {
+    /// A copy as an array.
+    public borrowing func copy() -> [UInt8] {
+        withSpan { bytes in
+            var array: [UInt8] = []
+            array.reserveCapacity(bytes.count)
+            for index in bytes.indices { array.append(bytes[index]) }
+            return array
+        }
+    }
+}

@@ -1,0 +1,76 @@
+/// Why topics cannot be named.
+public enum TopicError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// The template has a `{...}` that is none of name, schema and table.
+    case unknownPlaceholder(String)
+    /// A name that Kafka does not allow: empty, `.`, `..`, or over 249 characters.
+    case invalid(topic: String, table: TableName)
+    /// Two tables would share a topic, or have topics that differ only in `.` and `_`.
+    case collision(topic: String, table: TableName, other: TableName)
+
+    /// What is wrong with which table's topic, and what to do.
+    public var description: String {
+        switch self {
+        case .unknownPlaceholder(let name):
+            "kafka.topic has an unknown placeholder {\(name)}: use {name}, {schema} and {table}"
+        case .invalid(let topic, let table):
+            "the topic \"\(topic)\" of \(table) is not a name that Kafka allows (1 to 249 characters, not . or ..): "
+                + "change kafka.topic"
+        case .collision(let topic, let table, let other):
+            "\(table) and \(other) would share the topic \"\(topic)\", or differ only in . and _: change kafka.topic"
+        }
+    }
+}
+
+/// The topic of a table by a template such as `{name}.{schema}.{table}`. Characters outside `[A-Za-z0-9._-]` become `_`.
+public func topicName(template: String, name: String, schema: String, table: String) throws(TopicError) -> String {
+    var topic = ""
+    var rest = template[...]
+    while let open = rest.firstIndex(of: "{") {
+        topic += rest[..<open]
+        rest = rest[rest.index(after: open)...]
+        guard let close = rest.firstIndex(of: "}") else { throw .unknownPlaceholder(String(rest)) }
+        switch rest[..<close] {
+        case "name": topic += name
+        case "schema": topic += schema
+        case "table": topic += table
+        default: throw .unknownPlaceholder(String(rest[..<close]))
+        }
+        rest = rest[rest.index(after: close)...]
+    }
+    topic += rest
+    // By Unicode scalar, as Debezium's one '_' for each UTF-16 unit of what Java's regular expression does not allow.
+    topic = String(String.UnicodeScalarView(topic.unicodeScalars.flatMap(allowed)))
+    guard (1...249).contains(topic.utf8.count), topic != ".", topic != ".." else {
+        throw .invalid(topic: topic, table: TableName(schema: schema, name: table))
+    }
+    return topic
+}
+
+private func allowed(_ scalar: Unicode.Scalar) -> [Unicode.Scalar] {
+    switch scalar {
+    case "a"..."z", "A"..."Z", "0"..."9", ".", "_", "-": [scalar]
+    default: Array(repeating: "_", count: UTF16.width(scalar))
+    }
+}
+
+/// The topic of logical messages (`pg_logical_emit_message`), as Debezium names it.
+public func messageTopicName(name: String) -> String {
+    String(String.UnicodeScalarView("\(name).message".unicodeScalars.flatMap(allowed)))
+}
+
+/// Checks that no two tables share a topic, nor have topics that Kafka's metrics cannot tell apart.
+public func checkTopics(template: String, name: String, tables: [TableName]) throws(TopicError) {
+    var owners: [String: TableName] = [:]
+    owners[collisionKey(messageTopicName(name: name))] = TableName(schema: "", name: "(logical messages)")
+    for table in tables {
+        let topic = try topicName(template: template, name: name, schema: table.schema, table: table.name)
+        let key = collisionKey(topic)
+        if let other = owners[key], other != table { throw .collision(topic: topic, table: table, other: other) }
+        owners[key] = table
+    }
+}
+
+/// Topics with equal keys may not stand side by side: Kafka's metrics write `_` for `.`.
+func collisionKey(_ topic: String) -> String {
+    String(topic.map { $0 == "." ? "_" : $0 })
+}
