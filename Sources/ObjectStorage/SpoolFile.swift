@@ -1,0 +1,43 @@
+import Glibc
+
+/// A nameless file on local disk that an object is gathered in before it is put: it vanishes with its owner, even a killed one.
+public struct SpoolFile: ~Copyable {
+    private let file: OpenFile
+    /// Bytes written.
+    public private(set) var length = 0
+
+    /// - Parameter directory: on a local disk; must exist.
+    /// - Throws: `StorageError` of the operation `spool`.
+    public init(in directory: String) throws(StorageError) {
+        do {
+            file = try OpenFile(directory, O_RDWR | SpoolFile.nameless, mode: 0o600, "spool", key: nil)
+        } catch {
+            // Not every file system has nameless files: then one whose name goes at once.
+            guard error.code == "errno \(EOPNOTSUPP)" || error.code == "errno \(EISDIR)" else { throw error }
+            let path = "\(directory)/.sluice-spool-\(getpid())-\(String(UInt64.random(in: 0 ... .max), radix: 16))"
+            file = try OpenFile(path, O_RDWR | O_CREAT | O_EXCL, mode: 0o600, "spool", key: nil)
+            unlink(path)
+        }
+    }
+
+    /// `O_TMPFILE`, a macro of two, which Swift does not import: `__O_TMPFILE | O_DIRECTORY`.
+    private static let nameless = 0o20_000_000 | O_DIRECTORY
+
+    /// Appends bytes: all or, as far as `length` knows, none.
+    /// - Throws: `transient` for a full disk.
+    public mutating func append(_ bytes: Span<UInt8>) throws(StorageError) {
+        try file.write(bytes, at: length, "spool", key: nil)
+        length += bytes.count
+    }
+
+    /// All that was written, as a body: valid as long as this file is, and until it is changed.
+    public var body: ObjectBody { .file(descriptor: file.descriptor, length: length) }
+
+    /// Empties it for the next object.
+    public mutating func reset() throws(StorageError) {
+        guard ftruncate(file.descriptor, 0) == 0 else {
+            throw StorageError(errno: errno, "spool", key: nil, "truncate")
+        }
+        length = 0
+    }
+}

@@ -1,0 +1,83 @@
+/// Where objects go. Each case has the same promises.
+public enum StoreLocation: Sendable {
+    /// S3, or a server that speaks its protocol.
+    case s3(S3Settings)
+    /// A directory of a local file system.
+    case file(FileStoreSettings)
+}
+
+/// Static credentials of an S3 user or of a session. Finding them is not this module's business.
+public struct S3Credentials: Sendable, Equatable {
+    /// The public half.
+    public var accessKeyID: String
+    /// The secret half: never printed.
+    public var secretAccessKey: String
+    /// The token of temporary credentials: never printed.
+    public var sessionToken: String?
+
+    /// Credentials as the user gave them.
+    public init(accessKeyID: String, secretAccessKey: String, sessionToken: String? = nil) {
+        self.accessKeyID = accessKeyID
+        self.secretAccessKey = secretAccessKey
+        self.sessionToken = sessionToken
+    }
+}
+
+// Neither interpolation, nor `dump`, nor a failed expectation may show the secrets.
+extension S3Credentials: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+    /// The access key's id alone.
+    public var description: String { "S3Credentials(\(accessKeyID), ***)" }
+    /// As `description`.
+    public var debugDescription: String { description }
+    /// As `description`.
+    public var customMirror: Mirror { Mirror(self, children: ["accessKeyID": accessKeyID]) }
+}
+
+/// All that is needed to reach one prefix of one bucket.
+public struct S3Settings: Sendable {
+    /// The bucket's name.
+    public var bucket: String
+    /// Put before every key, with a `/` between; may be empty. A slash at either end is ignored.
+    public var prefix: String
+    /// `http://host[:port]` or `https://...`; nil is AWS's endpoint of the region.
+    public var endpoint: String?
+    /// The region that signatures name.
+    public var region: String
+    /// The bucket in the path and not in the host's name.
+    public var pathStyle: Bool
+    /// Who we are.
+    public var credentials: S3Credentials
+    /// A PEM file of certificate authorities, in place of the system's.
+    public var caFile: String?
+    /// For name lookup, connection and TLS handshake.
+    public var connectTimeout: Duration = .seconds(10)
+    /// For a whole request, the body included.
+    public var requestTimeout: Duration = .seconds(300)
+    /// A request that moves no byte for so long has failed. Whole seconds.
+    public var stallTimeout: Duration = .seconds(30)
+    /// The `User-Agent`.
+    public var userAgent: String = "sluice"
+
+    /// Settings with the default time-outs.
+    public init(
+        bucket: String, prefix: String = "", endpoint: String? = nil, region: String = "us-east-1",
+        pathStyle: Bool = false, credentials: S3Credentials, caFile: String? = nil
+    ) {
+        self.bucket = bucket
+        self.prefix = prefix
+        self.endpoint = endpoint
+        self.region = region
+        self.pathStyle = pathStyle
+        self.credentials = credentials
+        self.caFile = caFile
+    }
+}
+
+/// A directory as a store.
+public struct FileStoreSettings: Sendable, Equatable {
+    /// The directory under which keys are paths. Made, with its parents, if it is missing.
+    public var root: String
+
+    /// A store below `root`.
+    public init(root: String) { self.root = root }
+}
