@@ -7,7 +7,7 @@
 @safe
 public struct ByteBuffer: ~Copyable {
     private var base: UnsafeMutableRawPointer
-    private var capacity: Int
+    private(set) var capacity: Int
     /// The number of bytes.
     public private(set) var count = 0
 

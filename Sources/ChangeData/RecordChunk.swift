@@ -106,6 +106,9 @@ public final class RecordChunk: @unchecked Sendable {
     /// The number of bytes of all records.
     public var byteCount: Int { buffer.count }
 
+    /// The bytes of memory that the chunk holds on to for them.
+    public var capacity: Int { buffer.capacity }
+
     /// The number of records.
     public var recordCount: Int { records.count }
 

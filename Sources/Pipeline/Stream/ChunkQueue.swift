@@ -71,6 +71,9 @@ package final class ChunkQueue<Chunk: Sendable>: Sendable {
         }
     }
 
+    /// Whether a filled chunk waits of which this is true.
+    package func contains(_ isMeant: (Chunk) -> Bool) -> Bool { state.withLock { $0.ready.contains(where: isMeant) } }
+
     /// Whether a filled chunk waits.
     package var hasReady: Bool { state.withLock { !$0.ready.isEmpty } }
 

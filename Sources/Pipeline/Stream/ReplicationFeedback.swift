@@ -21,7 +21,7 @@ package struct ReplicationFeedback: Equatable, Sendable {
     private var lastIdle: Int64
     private var replyRequested = false
     /// The last position that was handed on: an idle one, or the end of a transaction.
-    private var handedOn = LSN(0)
+    package private(set) var lastHandedOn = LSN(0)
 
     /// - Parameter senderTimeout: the server's `wal_sender_timeout` in milliseconds; 0 where it is off.
     package init(
@@ -44,7 +44,7 @@ package struct ReplicationFeedback: Equatable, Sendable {
     package mutating func durable(upTo lsn: LSN) { durable = max(durable, lsn) }
 
     /// The end of a transaction, or an idle position, was handed to Kafka.
-    package mutating func handedOn(upTo lsn: LSN) { handedOn = max(handedOn, lsn) }
+    package mutating func handedOn(upTo lsn: LSN) { lastHandedOn = max(lastHandedOn, lsn) }
 
     package struct Report: Equatable, Sendable {
         package var written: LSN
@@ -66,10 +66,10 @@ package struct ReplicationFeedback: Equatable, Sendable {
     /// was long enough ago.
     /// - Parameter quiet: no transaction is being received and none waits for Kafka.
     package mutating func idleDue(now: Int64, quiet: Bool) -> LSN? {
-        guard quiet, durable != LSN(0), received > durable, received > handedOn, now &- lastIdle >= idleInterval
+        guard quiet, durable != LSN(0), received > durable, received > lastHandedOn, now &- lastIdle >= idleInterval
         else { return nil }
         lastIdle = now
-        handedOn = received
+        lastHandedOn = received
         return received
     }
 

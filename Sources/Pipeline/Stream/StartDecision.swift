@@ -93,6 +93,15 @@ package struct StartRefusal: Error, Equatable, Sendable {
         guard let stored, let available, available > stored else { return nil }
         return available.rawValue - stored.rawValue
     }
+
+    /// Exit 3, with both LSNs, the loss and the ways out.
+    package var exit: AgentExit {
+        var details = ["kind: \(kind.rawValue)"]
+        if let stored { details.append("stored position: \(stored)") }
+        if let available { details.append("available from: \(available)") }
+        if let lostBytes { details.append("lost: \(lostBytes) bytes of WAL") }
+        return AgentExit(.gap, message, details: details, hints: hints)
+    }
 }
 
 /// Compares the stored position with the server, before anything is produced or confirmed.
@@ -100,8 +109,9 @@ package struct StartRefusal: Error, Equatable, Sendable {
 /// PostgreSQL does not refuse a start before `confirmed_flush_lsn`: it moves it forward without a word (trap 6), and takes
 /// a start beyond it as it is. So every comparison that guards C4 and C8 is made here.
 package enum StartDecision {
-    /// Answers nothing when the stream may start at the stored position, else throws why not.
-    package static func judge(_ stored: StoredPosition?, _ facts: StartFacts) throws(StartRefusal) {
+    /// Answers the position at which the stream may start, else throws why it may not.
+    @discardableResult
+    package static func judge(_ stored: StoredPosition?, _ facts: StartFacts) throws(StartRefusal) -> StoredPosition {
         guard let stored, stored.state == .streaming else {
             throw StartRefusal(
                 .noPosition, "the progress topic holds no complete position for slot \(facts.slotName)",
@@ -117,6 +127,7 @@ package enum StartDecision {
                 options have changed since: its changes cannot be counted again
                 """, stored: stored.lsn, hints: ["restore the publication as it was", "sluice init --accept-gap"])
         }
+        return stored
     }
 
     private static func judgeServer(_ stored: StoredPosition, _ facts: StartFacts) throws(StartRefusal) {

@@ -44,6 +44,8 @@ package struct StoredPosition: Equatable, Sendable {
     package var commitLSN: LSN
     /// How many changes of a split transaction Kafka holds; 0 when none is split.
     package var ordinal: UInt64
+    /// The part of the split transaction that comes next, from 2; 0 when none is split.
+    package var splitPart: Int
     /// The commit time of the last transaction, microseconds since 1970; 0 before the first.
     package var commitTime: Int64
     /// What the stream was set up with: publication and plugin options.
@@ -53,7 +55,8 @@ package struct StoredPosition: Equatable, Sendable {
 
     package init(
         systemID: String, timeline: UInt32, slot: String, epoch: UInt32, lsn: LSN, commitLSN: LSN = LSN(0),
-        ordinal: UInt64 = 0, commitTime: Int64 = 0, options: String, state: State, gaps: [AcceptedGap] = []
+        ordinal: UInt64 = 0, splitPart: Int = 0, commitTime: Int64 = 0, options: String, state: State,
+        gaps: [AcceptedGap] = []
     ) {
         self.systemID = systemID
         self.timeline = timeline
@@ -62,6 +65,7 @@ package struct StoredPosition: Equatable, Sendable {
         self.lsn = lsn
         self.commitLSN = commitLSN
         self.ordinal = ordinal
+        self.splitPart = splitPart
         self.commitTime = commitTime
         self.options = options
         self.state = state

@@ -1,0 +1,100 @@
+import ChangeData
+
+/// The records of the open Kafka transaction, kept until its commit has returned, so that they can be sent again (design,
+/// section 3). Past a bound they are let go: such a transaction is read again from PostgreSQL if it fails.
+struct OpenBatch: ~Copyable {
+    /// Records `from..<to` of a chunk are in the open transaction; records from `to` on are not yet.
+    private struct Piece {
+        var chunk: RecordChunk
+        var bytes: Int
+        var from: Int
+        var to: Int
+    }
+
+    private let queue: ChunkQueue<RecordChunk>
+    private var pieces: [Piece] = []
+    private let retainLimit: Int
+    private var retainedBytes = 0
+
+    /// What the policies look at.
+    var batch = BatchPolicy.Batch()
+    /// Whether every record of the open transaction is still in memory.
+    private(set) var isRetained = true
+    /// Whether the last record ends a PostgreSQL transaction.
+    private(set) var isAtBoundary = true
+
+    init(queue: ChunkQueue<RecordChunk>, retainLimit: Int) {
+        self.queue = queue
+        self.retainLimit = retainLimit
+    }
+
+    deinit { for piece in pieces { queue.recycle(emptied(piece.chunk), bytes: piece.bytes) } }
+
+    /// Whether nothing was produced since the last commit, not even an empty transaction.
+    var isEmpty: Bool { batch.transactions == 0 && batch.rows == 0 }
+
+    /// Whether the next records must be copied by the producer, since their chunk will not be kept.
+    var mustCopy: Bool { !isRetained }
+
+    mutating func open(_ chunk: RecordChunk) {
+        let bytes = chunk.capacity
+        pieces.append(Piece(chunk: chunk, bytes: bytes, from: 0, to: 0))
+        retainedBytes += bytes
+        // Decided before the chunk's first record: one chunk is either kept whole or copied whole.
+        if retainedBytes > retainLimit { isRetained = false }
+    }
+
+    /// Records of the newest chunk were produced.
+    mutating func produced(_ records: Range<Int>, bytes: Int, now: Int64) {
+        guard !records.isEmpty else { return }
+        if batch.rows == 0 { batch.openedAt = now }
+        batch.rows += records.count
+        batch.bytes += bytes
+        pieces[pieces.count - 1].to = records.upperBound
+        isAtBoundary = false
+    }
+
+    /// A PostgreSQL transaction ends with the last record.
+    mutating func reachedBoundary() {
+        batch.transactions += 1
+        isAtBoundary = true
+    }
+
+    /// The newest chunk holds nothing more.
+    mutating func close() {
+        guard !isRetained, let last = pieces.last else { return }
+        // Copied by the producer: the chunk can be filled again at once.
+        pieces.removeLast()
+        release(last)
+    }
+
+    /// The open transaction is committed: lets go of all but what the newest chunk still has to give.
+    /// - Parameter holdsMore: whether records of the newest chunk are still to be produced.
+    mutating func committed(holdsMore: Bool) {
+        let newest = holdsMore ? pieces.popLast() : nil
+        for piece in pieces { release(piece) }
+        pieces.removeAll(keepingCapacity: true)
+        batch = BatchPolicy.Batch()
+        isRetained = true
+        isAtBoundary = true
+        if var newest {
+            newest.from = newest.to
+            pieces.append(newest)
+        }
+    }
+
+    /// Runs over every record of the open transaction again.
+    func forEachPiece<E: Error>(_ body: (RecordChunk, Range<Int>) throws(E) -> Void) throws(E) {
+        for piece in pieces { try body(piece.chunk, piece.from..<piece.to) }
+    }
+
+    private mutating func release(_ piece: Piece) {
+        retainedBytes -= piece.bytes
+        queue.recycle(emptied(piece.chunk), bytes: piece.bytes)
+    }
+
+    private func emptied(_ chunk: RecordChunk) -> RecordChunk {
+        chunk.removeAll()
+        return chunk
+    }
+}

@@ -1,0 +1,28 @@
+import ChangeData
+
+/// How many records of which table and kind are in the open transaction: counted without a lock, published at the commit.
+struct OperationCounts {
+    /// Six kinds a table, by the table's index.
+    private(set) var byTable: [Int] = []
+    var messages = 0
+    /// Commit times of the transactions, microseconds since 1970.
+    private(set) var commitTimes: [Int64] = []
+
+    mutating func count(_ record: RecordChunk.Record) {
+        guard let table = record.table else {
+            messages += 1
+            return
+        }
+        let index = table * 6 + Int(record.operation.rawValue)
+        while byTable.count <= index { byTable.append(contentsOf: repeatElement(0, count: 6)) }
+        byTable[index] += 1
+    }
+
+    mutating func passed(_ transaction: Transaction) { commitTimes.append(transaction.commitTime) }
+
+    mutating func removeAll() {
+        for index in byTable.indices { byTable[index] = 0 }
+        messages = 0
+        commitTimes.removeAll(keepingCapacity: true)
+    }
+}

@@ -1,0 +1,67 @@
+import ChangeData
+import Telemetry
+
+/// The value of the progress topic's record: JSON of version 1, in the field order of the design.
+package enum ProgressRecord {
+    package static func encode(_ position: StoredPosition) -> String {
+        var fields = [
+            "\"v\":1", text("system_id", position.systemID), "\"timeline\":\(position.timeline)",
+            text("slot", position.slot), "\"epoch\":\(position.epoch)", text("lsn", position.lsn.description),
+            text("commit_lsn", position.commitLSN.description), "\"ordinal\":\(position.ordinal)",
+            text("commit_ts", ISOTime.text(microseconds: position.commitTime)), text("options", position.options),
+            text("state", position.state.rawValue),
+        ]
+        if position.splitPart > 0 { fields.append("\"split\":\(position.splitPart)") }
+        if !position.gaps.isEmpty {
+            let gaps = position.gaps.map { gap in
+                "{" + text("kind", gap.kind) + "," + text("from", gap.from.description) + ","
+                    + text("to", gap.to.description) + ",\"epoch\":\(gap.epoch),"
+                    + text("accepted_at", ISOTime.text(microseconds: gap.acceptedAt)) + "}"
+            }
+            fields.append("\"gaps\":[" + gaps.joined(separator: ",") + "]")
+        }
+        return "{" + fields.joined(separator: ",") + "}"
+    }
+
+    /// A JSON string.
+    private static func quoted(_ value: String) -> String {
+        var buffer = ByteBuffer(capacity: value.utf8.count + 2)
+        // A String of Swift is valid UTF-8: the failure of bytes that are not cannot occur.
+        try? buffer.append(jsonString: Array(value.utf8).span)
+        return buffer.withSpan { bytes in String(decoding: (0..<bytes.count).map { bytes[$0] }, as: UTF8.self) }
+    }
+
+    private static func text(_ key: String, _ value: String) -> String {
+        "\"\(key)\":" + quoted(value)
+    }
+}
+
+extension ProgressRecord {
+    /// Reads what `encode` wrote; nil for anything else, also of a newer version. Unknown fields are passed over.
+    package static func decode(_ bytes: [UInt8]) -> StoredPosition? {
+        guard let root = JSONValue(parsing: bytes), root["v"]?.integer == 1,
+            let systemID = root["system_id"]?.string,
+            let timeline = root["timeline"]?.integer.flatMap({ UInt32(exactly: $0) }),
+            let slot = root["slot"]?.string, let epoch = root["epoch"]?.integer.flatMap({ UInt32(exactly: $0) }),
+            let lsn = root["lsn"]?.string.flatMap({ LSN($0) }),
+            let commitLSN = root["commit_lsn"]?.string.flatMap({ LSN($0) }),
+            let ordinal = root["ordinal"]?.integer.flatMap({ UInt64(exactly: $0) }),
+            let commitTime = root["commit_ts"]?.string.flatMap({ ISOTime.microseconds($0) }),
+            let options = root["options"]?.string,
+            let state = root["state"]?.string.flatMap({ StoredPosition.State(rawValue: $0) })
+        else { return nil }
+        var gaps: [StoredPosition.AcceptedGap] = []
+        for gap in root["gaps"]?.array ?? [] {
+            guard let kind = gap["kind"]?.string, let from = gap["from"]?.string.flatMap({ LSN($0) }),
+                let to = gap["to"]?.string.flatMap({ LSN($0) }),
+                let epoch = gap["epoch"]?.integer.flatMap({ UInt32(exactly: $0) }),
+                let acceptedAt = gap["accepted_at"]?.string.flatMap({ ISOTime.microseconds($0) })
+            else { return nil }
+            gaps.append(.init(kind: kind, from: from, to: to, epoch: epoch, acceptedAt: acceptedAt))
+        }
+        return StoredPosition(
+            systemID: systemID, timeline: timeline, slot: slot, epoch: epoch, lsn: lsn, commitLSN: commitLSN,
+            ordinal: ordinal, splitPart: root["split"]?.integer.map { Int($0) } ?? 0, commitTime: commitTime,
+            options: options, state: state, gaps: gaps)
+    }
+}

@@ -1,0 +1,151 @@
+import Kafka
+
+/// What the publisher does when Kafka says no. The table of decisions is `ProducerRecovery`.
+extension Publisher {
+    enum Recovered {
+        /// The open transaction was begun again and holds what it held.
+        case resent
+        /// The commit had happened after all.
+        case alreadyCommitted
+    }
+
+    /// Brings the open transaction back, however long the brokers are away, or ends the session.
+    /// - Parameter attempted: the position that was being committed when the error came; nil if none was.
+    mutating func recover(
+        from first: KafkaError, attempted: StoredPosition?
+    ) throws(SessionFailure) -> Recovered {
+        var error = first
+        while true {
+            guard !link.isAborted else { throw .stopped }
+            services.state.failed("kafka", kind: "\(error.disposition)")
+            services.log.warning("kafka refused a call", ["error": .init(error)])
+            switch recovery.action(
+                for: error.disposition, error.reason, isRetained: open.isRetained, now: services.clock.monotonic())
+            {
+            case .refuse: throw .exit(tooLarge(error))
+            case .restartSession: throw .retry(component: .kafka, reason: error.description)
+            case .giveUp:
+                throw .exit(
+                    AgentExit(
+                        .replaced, "another producer keeps taking \(settings.transactionalID)",
+                        details: [error.description],
+                        hints: ["find the other agent of this name: kafka-transactions.sh describe"]))
+            case .abortAndResend:
+                if let next = abortFailure() {
+                    error = next
+                    try pause()
+                    continue
+                }
+            case .renew, .renewIfSlotIsOurs:
+                if try renew(attempted: attempted) == .alreadyCommitted { return .alreadyCommitted }
+            }
+            guard let next = resendFailure() else { return .resent }
+            error = next
+            try pause()
+        }
+    }
+
+    /// How long one call to Kafka may take before its outcome counts as not known.
+    static var callTimeout: Duration { .seconds(60) }
+
+    private func abortFailure() -> KafkaError? {
+        guard let producer, producer.isInTransaction else { return nil }
+        do throws(KafkaError) {
+            try producer.abort(timeout: Self.callTimeout)
+            return nil
+        } catch { return error }
+    }
+
+    /// Sends the open batch again.
+    private func resendFailure() -> KafkaError? {
+        do throws(KafkaError) {
+            try begin()
+            try open.forEachPiece { (chunk, records) throws(KafkaError) in
+                _ = try send(chunk, records, copying: false)
+            }
+            return nil
+        } catch { return error }
+    }
+
+    /// Another producer of the same id: fences the old one, ends its open transaction, and looks at what Kafka holds.
+    private mutating func renew(attempted: StoredPosition?) throws(SessionFailure) -> Recovered {
+        // Freed first: no memory of the batch is in use by it afterwards.
+        producer = nil
+        while true {
+            guard !link.isAborted else { throw .stopped }
+            try requireSlot()
+            do throws(KafkaError) {
+                let fresh = try services.makeProducer(settings)
+                try fresh.initTransactions(timeout: .seconds(20))
+                try topics.reopen(by: fresh)
+                producer = fresh
+            } catch {
+                services.state.failed("kafka", kind: "renew")
+                services.log.warning("no new producer yet", ["error": .init(error)])
+                try pause()
+                continue
+            }
+            services.state.update { $0.producersRenewed += 1 }
+            if let found = settledPosition() { return try decide(found, attempted) }
+            producer = nil
+            try pause()
+        }
+    }
+
+    /// What Kafka holds, once no open transaction can change it; nil where that cannot be told.
+    private func settledPosition() -> ProgressStore.Found? {
+        do throws(KafkaError) {
+            let (found, isOpen) = try store.read(timeout: .seconds(10))
+            return isOpen ? nil : found
+        } catch {
+            services.log.warning("the position cannot be read yet", ["error": .init(error)])
+            return nil
+        }
+    }
+
+    /// Only the agent that holds the slot may fence others.
+    private func requireSlot() throws(SessionFailure) {
+        switch services.slotHolder(settings, walsender: link.walsender) {
+        case .us: return
+        case .other(let pid): throw .slotInUse(holder: pid)
+        case .nobody: throw .retry(component: .postgres, reason: "the slot is no longer ours")
+        case .unknown(let reason): throw .retry(component: .postgres, reason: reason)
+        }
+    }
+
+    private func decide(
+        _ found: ProgressStore.Found, _ attempted: StoredPosition?
+    ) throws(SessionFailure) -> Recovered {
+        guard case .position(let position) = found else {
+            throw .exit(AgentExit(.gap, "the position is gone from topic \(settings.progressTopic)"))
+        }
+        if let attempted, position == attempted { return .alreadyCommitted }
+        guard position == stored else {
+            throw .exit(
+                AgentExit(
+                    .replaced,
+                    "the stored position is \(position.lsn), but this agent last committed \(stored.lsn): another has taken over"
+                ))
+        }
+        guard open.isRetained else {
+            throw .retry(component: .kafka, reason: "a large transaction is read again from PostgreSQL")
+        }
+        return .resent
+    }
+
+    /// Waits before the next attempt.
+    private mutating func pause() throws(SessionFailure) {
+        let until = services.clock.monotonic() &+ backoff.next(random: services.clock.random())
+        while services.clock.monotonic() < until {
+            guard !link.isAborted else { throw .stopped }
+            if let deadline = services.stop.deadline, services.clock.monotonic() >= deadline { throw .stopped }
+            link.queue.filled.wait(milliseconds: 20)
+        }
+    }
+
+    private func tooLarge(_ error: KafkaError) -> AgentExit {
+        AgentExit(
+            .unrepresentable, "the brokers refuse a record as too large", details: [error.description],
+            hints: ["raise max.message.bytes of the topic, and message.max.bytes of the brokers"])
+    }
+}

@@ -1,0 +1,277 @@
+import ChangeData
+import Kafka
+
+/// Produces what the source has encoded, in Kafka transactions that hold whole PostgreSQL transactions and the position.
+///
+/// The order that makes C1, C2 and C4 hold, in this file:
+///
+/// 1. records are produced in the order of the stream;
+/// 2. at a boundary between PostgreSQL transactions (or, past the bounds of `split`, between two changes) the position is
+///    produced into the same Kafka transaction, and the transaction is committed;
+/// 3. only when the commit has returned does the durable position move, and only that is ever confirmed to PostgreSQL.
+///
+/// What happens when a step fails is in `ProducerRecovery` and `Publisher+Recovery`.
+struct Publisher: ~Copyable {
+    let settings: StreamSettings
+    let link: StreamLink
+    let services: StreamServices
+    let store: ProgressStore
+    var topics: TopicDirectory
+
+    var producer: TransactionalProducer?
+    var open: OpenBatch
+    /// What Kafka holds.
+    var stored: StoredPosition
+    /// What Kafka will hold once the open transaction is committed at the last boundary.
+    var pending: StoredPosition
+    var recovery = ProducerRecovery()
+    var backoff = Backoff(first: .milliseconds(100), most: .seconds(5))
+    private var lastCommit: Int64
+    private var counts = OperationCounts()
+
+    init(
+        settings: StreamSettings, link: StreamLink, services: StreamServices, store: consuming ProgressStore,
+        producer: TransactionalProducer, topics: consuming TopicDirectory, stored: StoredPosition, timeline: UInt32
+    ) {
+        self.settings = settings
+        self.link = link
+        self.services = services
+        self.store = store
+        self.producer = producer
+        self.topics = topics
+        self.stored = stored
+        pending = stored
+        // What follows is of the server's timeline: the history has shown that it contains the position.
+        pending.timeline = timeline
+        open = OpenBatch(queue: link.queue, retainLimit: settings.retainedBytes)
+        lastCommit = services.clock.monotonic() &- .seconds(60)
+    }
+
+    /// Runs until the queue is closed, and then commits what is whole and drops the rest.
+    mutating func run() throws(SessionFailure) {
+        while true {
+            switch link.queue.pop() {
+            case .chunk(let chunk): try publish(chunk)
+            case .empty: try idle()
+            case .closed: return try finish()
+            }
+        }
+    }
+
+    // MARK: Records
+
+    private mutating func publish(_ chunk: RecordChunk) throws(SessionFailure) {
+        open.open(chunk)
+        var next = 0
+        for (index, boundary) in chunk.boundaries.enumerated() {
+            try produce(chunk, next..<boundary.recordCount)
+            next = boundary.recordCount
+            pass(boundary.transaction)
+            let isLast = index == chunk.boundaries.count - 1
+            let holdsMore = next < chunk.recordCount
+            let decision = settings.batch.atBoundary(
+                open.batch, lastCommit: lastCommit, now: services.clock.monotonic(),
+                moreReady: !isLast || link.queue.contains { !$0.boundaries.isEmpty })
+            if decision == .commit { try commit(holdsMore: holdsMore || !isLast) }
+        }
+        try produce(chunk, next..<chunk.recordCount)
+        if !open.isAtBoundary, settings.split.mustSplit(open.batch, now: services.clock.monotonic()) {
+            try split(after: chunk)
+        }
+        open.close()
+    }
+
+    /// Nothing is at hand: commits what is whole and due, or an idle position, and waits.
+    private mutating func idle() throws(SessionFailure) {
+        guard !link.isAborted else { throw .stopped }
+        let now = services.clock.monotonic()
+        var deadline = now &+ .milliseconds(500)
+        if open.isAtBoundary {
+            if open.isEmpty, let idle = link.takeIdle(), idle > stored.lsn {
+                pending.lsn = idle
+                open.reachedBoundary()
+                return try commit(holdsMore: false)
+            }
+            if !open.isEmpty {
+                switch settings.batch.atBoundary(open.batch, lastCommit: lastCommit, now: now, moreReady: false) {
+                case .commit: return try commit(holdsMore: false)
+                case .wait(let until): deadline = min(deadline, until)
+                case .more: break
+                }
+            }
+        } else if settings.split.mustSplit(open.batch, now: now) {
+            // The rest of a transaction does not come: the connection to PostgreSQL is slow or gone. Sooner or later the
+            // coordinator would end the transaction.
+            throw .retry(component: .kafka, reason: "a transaction stayed open for longer than kafka.split.age")
+        }
+        producer?.poll()
+        // Rounded up: a wait that ends before its time would only be a spin.
+        link.queue.filled.wait(milliseconds: Int((deadline &- now &+ 999_999) / 1_000_000))
+    }
+
+    private mutating func finish() throws(SessionFailure) {
+        guard !link.isAborted else { throw .stopped }
+        if !open.isEmpty, open.isAtBoundary { try commit(holdsMore: false) }
+        // What is not whole is dropped with the producer: the next `init_transactions` ends it.
+        if producer?.isInTransaction == true { try? producer?.abort(timeout: .seconds(2)) }
+    }
+
+    /// Produces records of the newest chunk into the open transaction.
+    private mutating func produce(_ chunk: RecordChunk, _ records: Range<Int>) throws(SessionFailure) {
+        guard !records.isEmpty else { return }
+        try prepare(chunk, records)
+        var next = records.lowerBound
+        while next < records.upperBound {
+            do throws(KafkaError) {
+                try begin()
+                next = try send(chunk, next..<records.upperBound, copying: open.mustCopy)
+            } catch {
+                // Everything that the open transaction holds is sent again, up to the records before these.
+                _ = try recover(from: error, attempted: nil)
+                next = records.lowerBound
+            }
+        }
+        var bytes = 0
+        for index in records {
+            let record = chunk.records[index]
+            bytes += (record.key?.count ?? 0) + (record.value?.count ?? 0)
+            counts.count(record)
+        }
+        open.produced(records, bytes: bytes, now: services.clock.monotonic())
+    }
+
+    /// Opens topics that are named for the first time, and refuses a record that its topic cannot take before anything of
+    /// its transaction is visible.
+    private mutating func prepare(_ chunk: RecordChunk, _ records: Range<Int>) throws(SessionFailure) {
+        var needed = 0
+        for index in records { needed = max(needed, chunk.records[index].topic + 1) }
+        if needed > topics.count, let producer {
+            try topics.prepare(upTo: needed, names: link.names.topics, producer: producer)
+        }
+        guard let large = topics.firstTooLarge(chunk, records) else { return }
+        let record = chunk.records[large.index]
+        let table = record.table.map { link.names.tables[$0] } ?? "(logical message)"
+        let key = record.key.map { String(decoding: bytes(chunk, $0), as: UTF8.self) } ?? "(no key)"
+        let position = String(decoding: bytes(chunk, record.position), as: UTF8.self)
+        throw .exit(
+            AgentExit(
+                .unrepresentable,
+                "a record of \(table) is larger than topic \(topics[record.topic].name) takes",
+                details: [
+                    "key: \(key.prefix(512))", "size: \(large.size) bytes, max.message.bytes: \(large.limit)",
+                    "position: \(position)",
+                ],
+                hints: [
+                    "kafka-configs.sh --alter --topic \(topics[record.topic].name) --add-config max.message.bytes=\(large.size * 2)"
+                ]))
+    }
+
+    private func bytes(_ chunk: RecordChunk, _ range: Range<Int>) -> [UInt8] {
+        chunk.withBytes { all in range.map { all[$0] } }
+    }
+
+    func begin() throws(KafkaError) {
+        if let producer, !producer.isInTransaction { try producer.begin() }
+    }
+
+    /// Offers records to the client until all are taken; answers the index after the last.
+    func send(_ chunk: RecordChunk, _ records: Range<Int>, copying: Bool) throws(KafkaError) -> Int {
+        guard let producer else { return records.lowerBound }
+        let part = pending.ordinal > 0 ? pending.splitPart : 0
+        try chunk.withBytes { (bytes) throws(KafkaError) in
+            for index in records {
+                let record = chunk.records[index]
+                while try offer(record, bytes, part: part, to: producer, copying: copying) == .queueFull {
+                    producer.poll(.milliseconds(10))
+                }
+            }
+        }
+        return records.upperBound
+    }
+
+    private func offer(
+        _ record: RecordChunk.Record, _ bytes: Span<UInt8>, part: Int, to producer: TransactionalProducer, copying: Bool
+    ) throws(KafkaError) -> TransactionalProducer.Outcome {
+        let position = RecordHeader("sluice.pos", bytes.extracting(record.position))
+        let retention: TransactionalProducer.Retention = copying ? .copied : .borrowed
+        let topic = topics[record.topic]
+        if part > 0 {
+            let mark = SplitMark(part: part)
+            return try producer.produce(
+                to: topic, partition: record.partition, key: slice(bytes, record.key),
+                value: slice(bytes, record.value), header: position, header: link(of: record, bytes),
+                header: RecordHeader("sluice.split", mark.text), retention: retention)
+        }
+        return try producer.produce(
+            to: topic, partition: record.partition, key: slice(bytes, record.key), value: slice(bytes, record.value),
+            header: position, header: link(of: record, bytes), retention: retention)
+    }
+
+    @_lifetime(copy bytes)
+    private func slice(_ bytes: Span<UInt8>, _ range: Range<Int>?) -> Span<UInt8>? {
+        guard let range else { return nil }
+        return bytes.extracting(range)
+    }
+
+    @_lifetime(copy bytes)
+    private func link(of record: RecordChunk.Record, _ bytes: Span<UInt8>) -> RecordHeader? {
+        guard let range = record.link else { return nil }
+        return RecordHeader(record.linkName, bytes.extracting(range))
+    }
+
+    // MARK: Commits
+
+    /// A PostgreSQL transaction ends with the records produced so far.
+    private mutating func pass(_ transaction: Transaction) {
+        open.reachedBoundary()
+        pending.lsn = max(pending.lsn, transaction.endLSN)
+        pending.commitLSN = transaction.commitLSN
+        pending.commitTime = transaction.commitTime
+        pending.ordinal = 0
+        pending.splitPart = 0
+        counts.passed(transaction)
+    }
+
+    /// Commits the open transaction in the middle of a PostgreSQL transaction that is past the bounds of `split`.
+    private mutating func split(after chunk: RecordChunk) throws(SessionFailure) {
+        guard let last = chunk.records.last, let at = RecordPosition(parsing: bytes(chunk, last.position).span)
+        else { return }
+        let before = pending
+        // `lsn` stays: replication restarts before the transaction and reads it again.
+        pending.commitLSN = at.position.commitLSN
+        pending.ordinal = at.position.ordinal
+        pending.commitTime = at.commitTime
+        pending.splitPart = max(before.splitPart, 1) + 1
+        try commit(holdsMore: false)
+        services.log.info(
+            "split a transaction", ["commit_lsn": .init(pending.commitLSN), "changes": .init(pending.ordinal)])
+    }
+
+    private mutating func commit(holdsMore: Bool) throws(SessionFailure) {
+        let started = services.clock.monotonic()
+        var isCommitted = false
+        while !isCommitted {
+            do throws(KafkaError) {
+                try begin()
+                if let producer {
+                    try ProgressStore.produce(pending, for: settings.name, to: topics.progress, by: producer)
+                    try producer.commit(timeout: Self.callTimeout)
+                }
+                isCommitted = true
+            } catch {
+                isCommitted = try recover(from: error, attempted: pending) == .alreadyCommitted
+            }
+        }
+        lastCommit = started
+        backoff.reset()
+        stored = pending
+        services.state.committed(
+            AgentState.Commit(
+                position: stored, rows: open.batch.rows, bytes: open.batch.bytes, counts: counts,
+                tables: link.names.tables, seconds: Double(services.clock.monotonic() &- started) / 1e9,
+                now: services.clock.wall()))
+        counts.removeAll()
+        open.committed(holdsMore: holdsMore)
+        link.committed(upTo: stored.lsn)
+    }
+}

@@ -1,0 +1,14 @@
+/// Why a session of the stream ended. The supervisor decides what follows.
+enum SessionFailure: Error {
+    /// The agent must end.
+    case exit(AgentExit)
+    /// Something that may be better on the next attempt: a new session, after a back-off.
+    case retry(component: Component, reason: String)
+    /// Another connection holds the slot.
+    case slotInUse(holder: Int32?)
+    /// A stop was asked for.
+    case stopped
+
+    /// Which side failed, for metrics.
+    enum Component: String { case postgres, kafka }
+}

@@ -1,0 +1,225 @@
+import ChangeData
+import Postgres
+import Telemetry
+
+/// Receives the replication stream, encodes it into chunks, and keeps the connection alive.
+///
+/// One thread owns it. It never waits for Kafka: when no chunk is free it stops reading, and goes on reporting its
+/// position (C7). It reads nothing before the publisher knows the position (design, section 3, steps 3 to 5).
+struct SourceLoop: ~Copyable {
+    private let settings: StreamSettings
+    private let services: StreamServices
+    private let link: StreamLink
+    private var connection: ReplicationConnection
+    private var feedback: ReplicationFeedback
+    private var encoder: ChangeEncoder?
+    private var chunk: RecordChunk?
+    private var tables: RelationDescriber
+    private var shutdownProbe: ShutdownProbe
+
+    init(
+        settings: StreamSettings, services: StreamServices, link: StreamLink,
+        connection: consuming ReplicationConnection, senderTimeout: Int, tables: consuming RelationDescriber
+    ) {
+        self.settings = settings
+        self.services = services
+        self.link = link
+        self.connection = connection
+        self.tables = tables
+        let now = services.clock.monotonic()
+        feedback = ReplicationFeedback(senderTimeout: senderTimeout, now: now)
+        shutdownProbe = ShutdownProbe(now: now)
+    }
+
+    /// Streams until a stop is asked for or something fails. On a stop, what is whole is committed and confirmed.
+    mutating func run() throws(SessionFailure) {
+        while true {
+            let now = services.clock.monotonic()
+            services.state.turned("stream", now: now)
+            if let failure = link.failure { throw failure }
+            if services.stop.isRequested { return try drain() }
+            begin()
+            feedback.durable(upTo: link.durable)
+            try report(now)
+            try probe(now)
+            offerIdle(now)
+            try turn(milliseconds: Int(max(0, min(feedback.nextDeadline &- now, .milliseconds(500))) / 1_000_000) + 1)
+        }
+    }
+
+    /// Ends the connection in order, or at once where it has failed.
+    consuming func close(politely: Bool) {
+        if politely { connection.finish(timeout: .seconds(2)) }
+    }
+
+    private mutating func begin() {
+        guard encoder == nil, let start = link.start else { return }
+        var format = settings.format
+        format.epoch = start.epoch
+        encoder = ChangeEncoder(
+            format: format, resumingAt: start.lsn,
+            skipping: start.ordinal > 0
+                ? EventPosition(epoch: start.epoch, commitLSN: start.commitLSN, ordinal: start.ordinal) : nil)
+        services.state.entered(.streaming)
+        services.log.info("streaming", ["slot": .init(settings.slot), "lsn": .init(start.lsn)])
+    }
+
+    // MARK: Reading
+
+    private mutating func turn(milliseconds: Int) throws(SessionFailure) {
+        if chunk == nil { chunk = link.queue.take() }
+        guard encoder != nil, chunk != nil else {
+            // No room: the socket fills, the server waits, nothing is lost. A chunk that comes back wakes us.
+            link.queue.freed.wait(milliseconds: milliseconds)
+            return
+        }
+        do throws(PostgresError) {
+            let wake = try connection.wait(timeoutMilliseconds: milliseconds, wakeup: link.queue.freed.descriptor)
+            if wake.contains(.wakeup) { link.queue.freed.clear() }
+            guard wake.contains(.input) else { return }
+        } catch { throw failure(error) }
+        try read()
+    }
+
+    /// Takes what has arrived, until the connection is dry, no chunk is free, or a report is due.
+    private mutating func read() throws(SessionFailure) {
+        var wall = services.clock.wall()
+        let deadline = min(feedback.nextDeadline, services.clock.monotonic() &+ .milliseconds(200))
+        var count = 0
+        while true {
+            let received: Received
+            do throws(PostgresError) { received = try connection.receive() } catch { throw failure(error) }
+            switch consume received {
+            case .frame(let frame):
+                if try !take(frame, wall: wall) { return }
+            case .nothing:
+                handOver(evenIfUnfinished: false)
+                return tables.rest()
+            case .ended:
+                throw .retry(component: .postgres, reason: "the server has ended the stream")
+            }
+            count += 1
+            // The clock is looked at now and then: it costs as much as a small row.
+            if count & 63 == 0 {
+                wall = services.clock.wall()
+                if services.clock.monotonic() >= deadline { return }
+            }
+        }
+    }
+
+    /// Takes one message; answers whether there is room for another.
+    private mutating func take(_ frame: borrowing ReplicationFrame, wall: Int64) throws(SessionFailure) -> Bool {
+        switch frame.header {
+        case .keepalive(let walEnd, _, let replyRequested):
+            feedback.received(upTo: walEnd, replyRequested: replyRequested)
+            if replyRequested {
+                feedback.durable(upTo: link.durable)
+                try report(services.clock.monotonic())
+            }
+            return true
+        case .walData(let lsn, _):
+            guard let chunk else { return false }
+            let step: Step?
+            do throws(ChangeDataError) {
+                step = try encoder?.consume(frame.payload, at: lsn, receivedAt: wall, into: chunk)
+            } catch { throw .exit(exit(for: error)) }
+            switch step {
+            case .committed(let transaction, let isDiscarded):
+                feedback.received(upTo: transaction.endLSN)
+                if !isDiscarded { feedback.handedOn(upTo: transaction.endLSN) }
+                services.state.received(transaction)
+            case .describe(let relation): try describe(relation)
+            default: break
+            }
+            guard chunk.byteCount >= settings.chunkBytes else { return true }
+            handOver(evenIfUnfinished: true)
+            self.chunk = link.queue.take()
+            return self.chunk != nil
+        }
+    }
+
+    private mutating func describe(_ relation: Relation) throws(SessionFailure) {
+        let description = try tables.describe(relation, settings: settings)
+        do throws(ChangeDataError) {
+            try encoder?.define(relation, as: description)
+        } catch { throw .exit(exit(for: error)) }
+        guard let topics = encoder?.topics, let names = encoder?.tables else { return }
+        link.define(topics: topics, tables: names.map(\.description))
+    }
+
+    /// Gives the chunk to the publisher: when it is full, or as soon as it holds the end of a transaction and nothing more
+    /// has arrived.
+    private mutating func handOver(evenIfUnfinished: Bool) {
+        guard let full = chunk, evenIfUnfinished ? full.recordCount > 0 : !full.boundaries.isEmpty else { return }
+        link.queue.push(full)
+        chunk = nil
+    }
+
+    // MARK: Feedback
+
+    private mutating func report(_ now: Int64) throws(SessionFailure) {
+        guard let report = feedback.reportDue(now: now) else { return }
+        do throws(PostgresError) {
+            // A reply is asked for, so that an idle stream learns how far the server is.
+            try connection.sendStatus(
+                written: report.written, flushed: report.flushed, applied: report.flushed,
+                now: services.clock.wall() / 1000, replyRequested: true)
+        } catch { throw failure(error) }
+        services.state.update { snapshot in
+            snapshot.confirmedLSN = max(snapshot.confirmedLSN, report.flushed)
+            snapshot.serverLSN = max(snapshot.serverLSN, feedback.received)
+            snapshot.receivedLSN = feedback.received
+            snapshot.bufferedBytes = link.queue.bytesOut
+        }
+    }
+
+    /// On an idle publication in a busy database the position moves too, first in Kafka, then in the slot (C4).
+    private mutating func offerIdle(_ now: Int64) {
+        guard encoder?.isInTransaction == false, chunk.map({ $0.recordCount == 0 && $0.boundaries.isEmpty }) ?? true
+        else { return }
+        let quiet = link.durable >= feedback.lastHandedOn && !link.queue.hasReady
+        if let idle = feedback.idleDue(now: now, quiet: quiet) { link.offerIdle(idle) }
+    }
+
+    /// A walsender waits for its receiver's flush, and the server's shutdown with it: a server that shuts down is let go.
+    private mutating func probe(_ now: Int64) throws(SessionFailure) {
+        guard shutdownProbe.isDue(now: now, lags: feedback.confirmationLags) else { return }
+        do throws(PostgresError) {
+            _ = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(2))
+        } catch  where error.kind == .shuttingDown {
+            throw .retry(component: .postgres, reason: "the server is shutting down")
+        } catch {
+            // The stream's own connection will tell.
+        }
+    }
+
+    // MARK: The end
+
+    /// Hands over what is whole, waits for its commit, confirms it.
+    private mutating func drain() throws(SessionFailure) {
+        handOver(evenIfUnfinished: false)
+        link.queue.close()
+        while !link.isPublisherDone {
+            let now = services.clock.monotonic()
+            if let deadline = services.stop.deadline, now >= deadline &- .milliseconds(1500) { break }
+            feedback.durable(upTo: link.durable)
+            try report(now)
+            link.queue.freed.wait(milliseconds: 50)
+        }
+        feedback.durable(upTo: link.durable)
+        do throws(PostgresError) {
+            try connection.sendStatus(
+                written: feedback.durable, flushed: feedback.durable, applied: feedback.durable,
+                now: services.clock.wall() / 1000)
+        } catch { throw failure(error) }
+        services.log.info("drained", ["lsn": .init(feedback.durable)])
+    }
+
+    private func failure(_ error: PostgresError) -> SessionFailure {
+        StreamFailures.session(error, settings)
+    }
+
+    private func exit(for error: ChangeDataError) -> AgentExit {
+        StreamFailures.exit(error)
+    }
+}

@@ -1,0 +1,48 @@
+import ChangeData
+import Kafka
+import Postgres
+
+/// Turns the errors of the parts into what the session does about them: the one place where that is decided.
+enum StreamFailures {
+    static func session(_ error: KafkaError) -> SessionFailure {
+        .retry(component: .kafka, reason: error.description)
+    }
+
+    /// Runs calls to Kafka whose failure ends the session.
+    static func kafka<T: ~Copyable>(_ body: () throws(KafkaError) -> T) throws(SessionFailure) -> T {
+        do throws(KafkaError) { return try body() } catch { throw session(error) }
+    }
+
+    /// Runs calls to PostgreSQL whose failure ends the session.
+    static func postgres<T: ~Copyable>(
+        _ settings: StreamSettings, _ body: () throws(PostgresError) -> T
+    ) throws(SessionFailure) -> T {
+        do throws(PostgresError) { return try body() } catch { throw session(error, settings) }
+    }
+
+    static func session(_ error: PostgresError, _ settings: StreamSettings) -> SessionFailure {
+        switch error.kind {
+        case .transient, .shuttingDown, .timedOut, .cancelled: .retry(component: .postgres, reason: error.description)
+        case .slotInUse: .slotInUse(holder: nil)
+        case .slotMissing, .slotInvalidated:
+            // The next session compares the slot with the stored position, and says all that can be said.
+            .retry(component: .postgres, reason: error.description)
+        case .undefined:
+            .exit(
+                AgentExit(
+                    .gap, "the publication \(settings.publication) was dropped, or did not exist yet at this position",
+                    details: [error.description], hints: ["sluice init", "sluice init --accept-gap"]))
+        case .permission, .configuration, .duplicate, .fatal:
+            .retry(component: .postgres, reason: error.description)
+        }
+    }
+
+    static func exit(_ error: ChangeDataError) -> AgentExit {
+        switch error {
+        case .unrepresentable, .noKey, .tooLarge, .reservedColumn:
+            AgentExit(.unrepresentable, error.description)
+        case .topic: AgentExit(.configuration, error.description)
+        case .malformed, .unsupported, .unexpected, .undefined: AgentExit(.software, error.description)
+        }
+    }
+}

@@ -1,0 +1,78 @@
+import ChangeData
+package import Kafka
+import Postgres
+package import Telemetry
+
+/// What the threads of the stream are given: time, log, the state that metrics show, and the way to stop.
+package struct StreamServices: Sendable {
+    package let clock: Clock
+    package let log: Logger
+    package let state: AgentState
+    package let stop: StopSignal
+
+    package init(clock: Clock, log: Logger, state: AgentState, stop: StopSignal) {
+        self.clock = clock
+        self.log = log
+        self.state = state
+        self.stop = stop
+    }
+
+    /// Where a Kafka client's own lines go.
+    package var kafkaEvents: KafkaEvents {
+        let log = log
+        let state = state
+        return KafkaEvents(
+            log: { line in
+                // librdkafka calls a broker that is away an error, each second; what it means for us is logged by us.
+                log.log(
+                    line.level <= 4 ? .info : .debug, "librdkafka",
+                    ["facility": .init(line.facility), "text": .init(line.text)])
+            },
+            error: { error in
+                state.failed("kafka", kind: "background")
+                log.debug("kafka client", ["error": .init(error)])
+            })
+    }
+
+    /// Who holds the slot.
+    enum SlotHolder: Equatable {
+        case us
+        case other(Int32)
+        case nobody
+        case unknown(String)
+    }
+
+    /// Asks PostgreSQL who holds the slot: the lock of the whole agent (C10).
+    func slotHolder(_ settings: StreamSettings, walsender: Int32) -> SlotHolder {
+        do throws(PostgresError) {
+            var connection = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(5))
+            let rows = try connection.query(
+                "SELECT active_pid FROM pg_catalog.pg_replication_slots WHERE slot_name = $1", [settings.slot],
+                timeout: .seconds(5))
+            guard rows.count == 1, let holder = rows[0, "active_pid"].flatMap({ Int32($0) }) else { return .nobody }
+            return holder == walsender ? .us : .other(holder)
+        } catch { return .unknown(error.description) }
+    }
+
+    /// Ends a walsender of ours that outlived its connection. A failure shows at the next look.
+    func terminate(_ settings: StreamSettings, pid: Int32) {
+        do throws(PostgresError) {
+            var connection = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(5))
+            _ = try connection.query(
+                "SELECT pg_catalog.pg_terminate_backend($1::int)", ["\(pid)"], timeout: .seconds(5))
+        } catch {
+            log.warning("cannot end the old walsender", ["pid": .init(pid), "error": .init(error)])
+        }
+    }
+
+    /// The one transactional producer of the agent; connected in the background.
+    func makeProducer(_ settings: StreamSettings) throws(KafkaError) -> TransactionalProducer {
+        try TransactionalProducer(
+            settings.kafka,
+            ProducerOptions(
+                transactionalID: settings.transactionalID,
+                transactionTimeout: .nanoseconds(settings.transactionTimeout), queueBytes: settings.producerQueueBytes,
+                batchBytes: settings.producerBatchBytes, recordBytes: settings.producerQueueBytes),
+            events: kafkaEvents)
+    }
+}

@@ -1,0 +1,164 @@
+import ChangeData
+import Kafka
+import Postgres
+import Telemetry
+
+/// One session of the stream: a replication connection and a producer, from their start to the first failure of either.
+///
+/// The order is the design's (section 3). Holding the slot is the lock: nothing is fenced before it is held, and nothing is
+/// produced or confirmed before the position was read with nobody left who could move it.
+///
+///     this thread                                   the publisher's
+///     (1) read the position, fencing nobody;
+///         compare it with the server
+///     (2) START_REPLICATION: the slot is ours
+///         report 0/0 on a timer                     (3) init_transactions: a zombie is fenced
+///                                                   (4) read the position again, compare again
+///     (5) decode what is after it            <----  begin(after:)
+///         ...                          chunks ---->  produce, commit
+///         confirm                            <----  committed(upTo:)
+struct StreamSession: Sendable {
+    let settings: StreamSettings
+    let services: StreamServices
+    let memory: SessionMemory
+
+    /// Runs until a stop (then returns) or a failure.
+    func run() throws(SessionFailure) {
+        // (1)
+        let first = try StreamFailures.kafka { () throws(KafkaError) in
+            try ProgressStore(settings, events: services.kafkaEvents).readIfThere(timeout: .seconds(10)).found
+        }
+        let (facts, senderTimeout) = try StreamFailures.postgres(settings) { () throws(PostgresError) in
+            try StartFacts.gather(settings)
+        }
+        let position = try judge(first, facts)
+        if let holder = facts.slot?.activePID { throw .slotInUse(holder: holder) }
+        // (2)
+        let connection = try connect(at: position.lsn)
+        let link = StreamLink(memory: settings.memory, chunkBytes: settings.chunkBytes)
+        link.holdsSlot(walsender: connection.backendPID)
+        memory.holdsSlot(walsender: connection.backendPID)
+        services.stop.register(link.queue.freed)
+        defer { services.stop.unregister(link.queue.freed) }
+        let publisher = WorkerThread(name: "publisher") {
+            do throws(SessionFailure) {
+                try publish(link)
+                link.publisherEnded(nil)
+            } catch { link.publisherEnded(error) }
+        }
+        let patterns = settings.tables.compactMap { TablePattern($0) }
+        var source = SourceLoop(
+            settings: settings, services: services, link: link, connection: connection, senderTimeout: senderTimeout,
+            tables: RelationDescriber(patterns: patterns))
+        do throws(SessionFailure) {
+            try source.run()
+            source.close(politely: true)
+        } catch {
+            link.abort(error)
+            source.close(politely: false)
+            join(publisher)
+            throw error
+        }
+        join(publisher)
+    }
+
+    /// The publisher ends soon after the queue was closed; one that hangs in a call to brokers that are gone is left behind
+    /// when the time of a stop is up.
+    private func join(_ publisher: WorkerThread) {
+        while !publisher.join(milliseconds: 200) {
+            if let deadline = services.stop.deadline, services.clock.monotonic() >= deadline { return }
+        }
+    }
+
+    private func judge(_ found: ProgressStore.Found, _ facts: StartFacts) throws(SessionFailure) -> StoredPosition {
+        var position: StoredPosition?
+        switch found {
+        case .nothing: break
+        case .position(let read): position = read
+        case .unreadable(let why):
+            throw .exit(AgentExit(.gap, "the position in topic \(settings.progressTopic) cannot be read: \(why)"))
+        }
+        do throws(StartRefusal) {
+            return try StartDecision.judge(position, facts)
+        } catch { throw .exit(error.exit) }
+    }
+
+    private func connect(at start: LSN) throws(SessionFailure) -> ReplicationConnection {
+        try StreamFailures.postgres(settings) { () throws(PostgresError) in
+            var connection = try ReplicationConnection(
+                connecting: settings.postgres, applicationName: settings.transactionalID, timeout: .seconds(10))
+            try connection.startReplication(slot: settings.slot, at: start, publications: [settings.publication])
+            return connection
+        }
+    }
+
+    // MARK: The publisher's thread
+
+    private func publish(_ link: StreamLink) throws(SessionFailure) {
+        services.stop.register(link.queue.filled)
+        defer { services.stop.unregister(link.queue.filled) }
+        let store = try StreamFailures.kafka { () throws(KafkaError) in
+            try ProgressStore(settings, events: services.kafkaEvents)
+        }
+        // (3)
+        let producer = try StreamFailures.kafka { () throws(KafkaError) in
+            let producer = try services.makeProducer(settings)
+            try initTransactions(producer, link)
+            return producer
+        }
+        // (4)
+        let found = try settledPosition(store, link)
+        let (facts, _) = try StreamFailures.postgres(settings) { () throws(PostgresError) in
+            try StartFacts.gather(settings)
+        }
+        let stored = try judge(found, facts)
+        let topics = try StreamFailures.kafka { () throws(KafkaError) in
+            try TopicDirectory(
+                settings, maker: TopicMaker(settings, events: services.kafkaEvents, log: services.log),
+                producer: producer)
+        }
+        // (5)
+        memory.began()
+        link.begin(after: stored)
+        var publisher = Publisher(
+            settings: settings, link: link, services: services, store: store, producer: producer, topics: topics,
+            stored: stored, timeline: facts.timeline)
+        try publisher.run()
+    }
+
+    /// Calls again as long as brokers are away: this waits as long as they do, and the connection lives meanwhile.
+    private func initTransactions(_ producer: TransactionalProducer, _ link: StreamLink) throws(KafkaError) {
+        while true {
+            do throws(KafkaError) {
+                return try producer.initTransactions(timeout: .seconds(5))
+            } catch {
+                guard error.disposition == .retriable, !link.isAborted, !link.queue.isClosed else { throw error }
+                services.state.failed("kafka", kind: "init_transactions")
+                services.log.warning("waiting for the transaction coordinator", ["error": .init(error)])
+            }
+        }
+    }
+
+    /// The position once no open transaction can move it any more: a commit of the agent before may still be under way.
+    private func settledPosition(
+        _ store: borrowing ProgressStore, _ link: StreamLink
+    ) throws(SessionFailure) -> ProgressStore.Found {
+        let started = services.clock.monotonic()
+        var told = started
+        while !link.isAborted, !link.queue.isClosed {
+            let (found, isOpen) = try StreamFailures.kafka { () throws(KafkaError) in
+                try store.read(timeout: .seconds(10))
+            }
+            if !isOpen { return found }
+            let now = services.clock.monotonic()
+            if now &- told >= .seconds(2) {
+                told = now
+                services.log.info(
+                    "waiting for the end of an open transaction on the progress topic",
+                    ["seconds": .init((now &- started) / .seconds(1))])
+            }
+            link.queue.filled.wait(milliseconds: 50)
+        }
+        throw .stopped
+    }
+}

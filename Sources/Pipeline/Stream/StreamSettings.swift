@@ -1,0 +1,73 @@
+package import ChangeData
+package import Kafka
+package import Postgres
+
+/// All that the stream needs to know, checked already.
+package struct StreamSettings: Sendable {
+    /// The agent's name.
+    package var name: String
+    package var postgres: ConnectionSettings
+    /// `schema.table` patterns with `*` and `?`.
+    package var tables: [String]
+    package var slot: String
+    package var publication: String
+    package var kafka: KafkaSettings
+    /// Of topics that sluice creates.
+    package var partitions: Int32
+    /// Of topics that sluice creates.
+    package var replicationFactor: Int16
+    package var batch: BatchPolicy
+    package var split: SplitPolicy
+    /// The broker's bound on an open Kafka transaction, nanoseconds.
+    package var transactionTimeout: Int64
+    /// The format of records; its epoch is that of the stored position.
+    package var format: EventFormat
+    /// Bytes that encoded records may take, from the socket to the commit.
+    package var memory: Int
+    /// Bytes of the largest record that any topic is asked to take.
+    package var largestRecord: Int
+    /// How long a server may be unreachable at start, nanoseconds.
+    package var startTimeout: Int64
+
+    package init(
+        name: String, postgres: ConnectionSettings, tables: [String], slot: String, publication: String,
+        kafka: KafkaSettings, partitions: Int32, replicationFactor: Int16, batch: BatchPolicy, split: SplitPolicy,
+        transactionTimeout: Int64, format: EventFormat, memory: Int, startTimeout: Int64,
+        largestRecord: Int = 16 << 20
+    ) {
+        self.name = name
+        self.postgres = postgres
+        self.tables = tables
+        self.slot = slot
+        self.publication = publication
+        self.kafka = kafka
+        self.partitions = partitions
+        self.replicationFactor = replicationFactor
+        self.batch = batch
+        self.split = split
+        self.transactionTimeout = transactionTimeout
+        self.format = format
+        self.memory = memory
+        self.startTimeout = startTimeout
+        self.largestRecord = largestRecord
+    }
+
+    /// Kafka's name for the one producer of this agent (C10).
+    package var transactionalID: String { "sluice.\(name)" }
+    /// The topic that holds the position.
+    package var progressTopic: String { "sluice.\(name).progress" }
+
+    /// Bytes of one chunk: small enough that a publisher does not wait long for the first one, large enough that handing
+    /// it over costs nothing per row.
+    package var chunkBytes: Int { min(512 << 10, max(64 << 10, memory / 16)) }
+    /// Bytes of an open Kafka transaction that are kept for sending again; a larger one is read again from PostgreSQL.
+    package var retainedBytes: Int { memory / 8 * 5 }
+
+    /// Bytes of records that may wait in the Kafka client: at least two of the largest that are let through.
+    package var producerQueueBytes: Int { max(memory / 2, 2 * largestRecord) }
+    /// Bytes of one Kafka batch: below every broker's default of `max.message.bytes`.
+    package var producerBatchBytes: Int { min(512 << 10, largestRecord) }
+
+    /// What the ordinals of a split transaction depend on: with another fingerprint they cannot be counted again.
+    package var fingerprint: String { "publication=\(publication);proto=1;messages=true" }
+}

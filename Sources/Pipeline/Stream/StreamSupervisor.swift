@@ -1,0 +1,101 @@
+import Postgres
+import Telemetry
+
+/// Runs sessions of the stream one after the other, as a standby while another agent holds the slot, until a stop or an
+/// error that a human must see.
+package struct StreamSupervisor {
+    private let settings: StreamSettings
+    private let services: StreamServices
+    private let memory = SessionMemory()
+
+    package init(settings: StreamSettings, services: StreamServices) {
+        self.settings = settings
+        self.services = services
+    }
+
+    /// Answers why the agent must end; nil after a stop.
+    package func run() -> AgentExit? {
+        let wakeup = Wakeup()
+        services.stop.register(wakeup)
+        defer {
+            services.stop.unregister(wakeup)
+            services.state.entered(.stopped)
+        }
+        var backoff = Backoff(first: .milliseconds(200), most: .seconds(10))
+        var since = services.clock.monotonic()
+        while !services.stop.isRequested {
+            let hadStreamed = memory.hasStreamed
+            let started = services.clock.monotonic()
+            do throws(SessionFailure) {
+                try StreamSession(settings: settings, services: services, memory: memory).run()
+                return nil
+            } catch {
+                if services.clock.monotonic() &- started > .seconds(30) { backoff.reset() }
+                switch error {
+                case .stopped: continue
+                case .exit(let exit): return exit
+                case .slotInUse:
+                    if let exit = wait(asStreamed: hadStreamed || memory.hasStreamed, wakeup) { return exit }
+                    since = services.clock.monotonic()
+                case .retry(let component, let reason):
+                    services.state.failed(component.rawValue, kind: "session")
+                    services.state.update { $0.streamError = reason }
+                    if !memory.hasStreamed, services.clock.monotonic() &- since >= settings.startTimeout {
+                        return AgentExit(
+                            .unavailable, "\(component.rawValue) cannot be used",
+                            details: [
+                                reason, "tried for \(settings.startTimeout / .seconds(1)) s (limits.start_timeout)",
+                            ],
+                            hints: ["sluice check"])
+                    }
+                    if services.state.snapshot.phase == .streaming { services.state.entered(.starting) }
+                    let pause = backoff.next(random: services.clock.random())
+                    services.log.warning(
+                        "the session ended, another follows",
+                        [
+                            "component": .init(component.rawValue), "reason": .init(reason),
+                            "pause_ms": .init(pause / 1_000_000),
+                        ])
+                    wakeup.wait(milliseconds: Int(pause / 1_000_000))
+                }
+            }
+        }
+        return nil
+    }
+
+    /// Waits until the slot is free.
+    ///
+    /// An agent that has streamed and finds its slot with another was replaced: exit 4. Its own old walsender may outlive a
+    /// connection that broke, though (trap 14): that one is ended, being ours.
+    private func wait(asStreamed hasStreamed: Bool, _ wakeup: Wakeup) -> AgentExit? {
+        var told: Int32 = 0
+        while !services.stop.isRequested {
+            switch services.slotHolder(settings, walsender: memory.walsender) {
+            case .us:
+                services.log.warning(
+                    "ending our own old walsender", ["pid": .init(memory.walsender), "slot": .init(settings.slot)])
+                services.terminate(settings, pid: memory.walsender)
+            case .other(let pid):
+                if hasStreamed {
+                    return AgentExit(
+                        .replaced, "slot \(settings.slot) is held by another agent (walsender \(pid))",
+                        hints: ["nothing is lost: the other agent streams; start this one again to have a standby"])
+                }
+                if told != pid {
+                    told = pid
+                    services.log.info(
+                        "standby: another agent has the slot", ["slot": .init(settings.slot), "pid": .init(pid)])
+                }
+                services.state.entered(.standby, holder: pid)
+            case .nobody: return nil
+            case .unknown(let reason):
+                services.state.failed("postgres", kind: "slot")
+                services.log.warning("cannot see who holds the slot", ["reason": .init(reason)])
+                return nil
+            }
+            services.state.turned("stream", now: services.clock.monotonic())
+            wakeup.wait(milliseconds: 400)
+        }
+        return nil
+    }
+}

@@ -1,0 +1,104 @@
+import Kafka
+import Telemetry
+
+/// Makes the topics that are missing, as the design says, and refuses those that would lose rows.
+final class TopicMaker {
+    private let settings: StreamSettings
+    private let admin: KafkaAdmin
+    private let log: Logger
+    private static let timeout = Duration.seconds(30)
+    /// A broker's own default of `max.message.bytes`.
+    private static let defaultLimit = 1_048_588
+
+    init(_ settings: StreamSettings, events: KafkaEvents, log: Logger) throws(KafkaError) {
+        self.settings = settings
+        self.log = log
+        admin = try KafkaAdmin(settings.kafka, events: events)
+    }
+
+    /// Why a topic cannot be used.
+    enum Problem: Error {
+        case kafka(KafkaError)
+        case refused(AgentExit)
+
+        var failure: SessionFailure {
+            switch self {
+            case .kafka(let error): StreamFailures.session(error)
+            case .refused(let exit): .exit(exit)
+            }
+        }
+    }
+
+    /// Makes the topic if it is missing; answers the bytes that it takes of one batch.
+    func ensure(_ name: String) throws(Problem) -> Int {
+        do throws(KafkaError) {
+            if try admin.partitionCount(of: name, timeout: Self.timeout) == nil { try make(data(name)) }
+        } catch { throw .kafka(error) }
+        return try judge(name)
+    }
+
+    /// Makes the progress topic if it is missing.
+    func ensureProgress() throws(KafkaError) {
+        let name = settings.progressTopic
+        guard try admin.partitionCount(of: name, timeout: Self.timeout) == nil else { return }
+        try make(
+            NewTopic(
+                name, partitions: 1, replicationFactor: Int32(settings.replicationFactor),
+                configuration: [
+                    "cleanup.policy": "compact", "min.insync.replicas": "\(minimumISR)", "segment.bytes": "16777216",
+                    "message.timestamp.type": "CreateTime",
+                ]))
+    }
+
+    /// Whether a topic is there; never makes it.
+    func partitions(of name: String) throws(KafkaError) -> Int32? {
+        try admin.partitionCount(of: name, timeout: Self.timeout)
+    }
+
+    private var minimumISR: Int { max(1, Int(settings.replicationFactor) - 1) }
+
+    private func data(_ name: String) -> NewTopic {
+        NewTopic(
+            name, partitions: settings.partitions, replicationFactor: Int32(settings.replicationFactor),
+            configuration: [
+                "cleanup.policy": "delete", "retention.ms": "604800000", "message.timestamp.type": "CreateTime",
+                "min.insync.replicas": "\(minimumISR)",
+            ])
+    }
+
+    private func make(_ topic: NewTopic) throws(KafkaError) {
+        switch try admin.createTopics([topic], timeout: Self.timeout)[topic.name] {
+        case .created:
+            log.info("created a topic", ["topic": .init(topic.name), "partitions": .init(topic.partitions)])
+        case .failed(let error): throw error
+        case .existed, nil: break
+        }
+    }
+
+    /// A compacted data topic loses history; one that a single broker may lose deserves a warning.
+    private func judge(_ name: String) throws(Problem) -> Int {
+        let configuration: [String: String]
+        do throws(KafkaError) {
+            configuration = try admin.configuration(ofTopic: name, timeout: Self.timeout)
+        } catch {
+            // Describing needs a right that producing does not.
+            guard error.reason == .authorization else { throw .kafka(error) }
+            log.warning("may not read a topic's settings", ["topic": .init(name)])
+            return Self.defaultLimit
+        }
+        if let policy = configuration["cleanup.policy"], policy.contains("compact") {
+            throw .refused(
+                AgentExit(
+                    .configuration,
+                    "topic \(name) has cleanup.policy=\(policy): compaction would delete rows that S3 still needs",
+                    hints: [
+                        "kafka-configs.sh --alter --topic \(name) --add-config cleanup.policy=delete",
+                        "choose another name with kafka.topic",
+                    ]))
+        }
+        if configuration["min.insync.replicas"] == "1" {
+            log.warning("one broker alone can acknowledge, and lose, rows", ["topic": .init(name)])
+        }
+        return configuration["max.message.bytes"].flatMap { Int($0) } ?? Self.defaultLimit
+    }
+}

@@ -1,0 +1,117 @@
+package import ChangeData
+import Synchronization
+
+/// What the agent is doing, for `/status`, `/readyz` and the metrics: written by its threads now and then (never per row),
+/// read by whoever asks.
+package final class AgentState: Sendable {
+    package enum Phase: String, Sendable, CaseIterable { case starting, standby, streaming, stopped }
+
+    package struct Table: Sendable {
+        package var topic = ""
+        /// By `Operation.rawValue`.
+        package var operations = [UInt64](repeating: 0, count: 6)
+    }
+
+    package struct Snapshot: Sendable {
+        package var phase = Phase.starting
+        /// Monotonic nanoseconds of the last turn of each loop, by its name.
+        package var turns: [String: Int64] = [:]
+        /// Why it is not streaming, or the last error of the stream; nil when all is well.
+        package var streamError: String?
+        package var sinkError: String?
+        package var slotHolder: Int32?
+
+        package var serverLSN = LSN(0)
+        package var receivedLSN = LSN(0)
+        package var confirmedLSN = LSN(0)
+        package var restartLSN = LSN(0)
+        package var stored: StoredPosition?
+        /// Commit time of the last transaction received, microseconds since 1970.
+        package var receivedTime: Int64 = 0
+        package var retainedWAL: UInt64?
+        package var safeWAL: Int64?
+
+        package var transactions: UInt64 = 0
+        package var kafkaTransactions: UInt64 = 0
+        package var rows: UInt64 = 0
+        package var messages: UInt64 = 0
+        package var lastCommitSeconds = 0.0
+        package var bufferedBytes = 0
+        package var producersRenewed: UInt64 = 0
+        package var sessions: UInt64 = 0
+        package var tables: [String: Table] = [:]
+        /// By component and kind.
+        package var failures: [Failure: UInt64] = [:]
+    }
+
+    package struct Failure: Hashable, Sendable {
+        package var component: String
+        package var kind: String
+    }
+
+    private let content = Mutex(Snapshot())
+
+    package init() {}
+
+    package var snapshot: Snapshot { content.withLock { $0 } }
+
+    package func update(_ change: (inout Snapshot) -> Void) { content.withLock { change(&$0) } }
+
+    // MARK: Events
+
+    /// A loop has turned.
+    package func turned(_ loop: String, now: Int64) { update { $0.turns[loop] = now } }
+
+    /// Something failed and is tried again, or ends the agent.
+    package func failed(_ component: String, kind: String) {
+        update { $0.failures[Failure(component: component, kind: kind), default: 0] += 1 }
+    }
+
+    package func entered(_ phase: Phase, holder: Int32? = nil) {
+        update { snapshot in
+            snapshot.phase = phase
+            snapshot.slotHolder = holder
+            if phase == .streaming { snapshot.streamError = nil }
+        }
+    }
+
+    /// A transaction has arrived.
+    package func received(_ transaction: Transaction) {
+        update { snapshot in
+            snapshot.receivedLSN = max(snapshot.receivedLSN, transaction.endLSN)
+            snapshot.receivedTime = transaction.commitTime
+        }
+    }
+
+    /// A Kafka transaction is committed.
+    func committed(_ commit: Commit) {
+        update { snapshot in
+            snapshot.stored = commit.position
+            snapshot.kafkaTransactions += 1
+            snapshot.transactions += UInt64(commit.counts.commitTimes.count)
+            snapshot.rows += UInt64(commit.rows)
+            snapshot.messages += UInt64(commit.counts.messages)
+            snapshot.lastCommitSeconds = commit.seconds
+            for (index, name) in commit.tables.enumerated() where (index + 1) * 6 <= commit.counts.byTable.count {
+                for operation in 0..<6 {
+                    let count = commit.counts.byTable[index * 6 + operation]
+                    if count > 0 { snapshot.tables[name, default: Table()].operations[operation] += UInt64(count) }
+                }
+            }
+        }
+    }
+
+    /// What a commit of a Kafka transaction was.
+    struct Commit {
+        var position: StoredPosition
+        var rows: Int
+        var bytes: Int
+        var counts: OperationCounts
+        /// The tables' names by index.
+        var tables: [String]
+        /// How long the commit took.
+        var seconds: Double
+        /// Nanoseconds since 1970.
+        var now: Int64
+    }
+}
