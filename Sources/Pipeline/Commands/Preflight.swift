@@ -1,0 +1,180 @@
+import ChangeData
+package import Postgres
+
+/// Judges what PostgreSQL has, before a publication makes an application's UPDATE fail (trap 61) or a slot is refused.
+package enum Preflight {
+    /// The server and the role.
+    package static func server(_ facts: ServerFacts, hasSlot: Bool) -> [Finding] {
+        var findings: [Finding] = []
+        let version = facts.version / 10_000
+        findings.append(
+            version >= 14
+                ? Finding(.fine, "server", "PostgreSQL \(version), system identifier \(facts.systemID)")
+                : Finding(.problem, "server", "PostgreSQL \(version) is too old: 14 is the oldest"))
+        if facts.walLevel != "logical" {
+            findings.append(
+                Finding(
+                    .problem, "wal_level", "is \(facts.walLevel), must be logical",
+                    fixes: ["ALTER SYSTEM SET wal_level = 'logical'; -- then restart the server"]))
+        }
+        if facts.isInRecovery, facts.version < 160_000 {
+            findings.append(Finding(.problem, "server", "is a standby: logical decoding there needs PostgreSQL 16"))
+        }
+        if !hasSlot, facts.usedReplicationSlots >= facts.maxReplicationSlots {
+            findings.append(
+                Finding(
+                    .problem, "max_replication_slots", "all \(facts.maxReplicationSlots) are in use",
+                    fixes: ["ALTER SYSTEM SET max_replication_slots = \(facts.maxReplicationSlots + 5); -- then restart"]))
+        }
+        if facts.usedWALSenders >= facts.maxWALSenders {
+            findings.append(
+                Finding(
+                    .problem, "max_wal_senders", "all \(facts.maxWALSenders) are in use",
+                    fixes: ["ALTER SYSTEM SET max_wal_senders = \(facts.maxWALSenders + 5); -- then restart"]))
+        }
+        if !facts.roleCanReplicate, !facts.roleIsSuperuser {
+            findings.append(
+                Finding(
+                    .problem, "role", "\(facts.role) may not replicate",
+                    fixes: ["ALTER ROLE \(Quoting.identifier(facts.role)) REPLICATION;"]))
+        }
+        if let libraries = facts.outputPluginLibraries, !libraries.split(separator: ",").contains(where: { $0.trimmed == "pgoutput" || $0.trimmed == "*" }) {
+            findings.append(
+                Finding(
+                    .problem, "output_plugin_libraries", "does not allow pgoutput: \(libraries)",
+                    fixes: ["ALTER SYSTEM SET output_plugin_libraries = 'pgoutput, test_decoding'; SELECT pg_reload_conf();"]))
+        }
+        if facts.encoding != "UTF8" {
+            findings.append(Finding(.warning, "encoding", "the database is \(facts.encoding); text is converted to UTF-8"))
+        }
+        if facts.maxSlotWALKeepMebibytes < 0 {
+            findings.append(
+                Finding(
+                    .warning, "max_slot_wal_keep_size",
+                    "is off: an agent that is away for long fills the server's disk; watch sluice_slot_retained_wal_bytes"))
+        }
+        return findings
+    }
+
+    /// The tables that the configuration names.
+    package static func tables(_ tables: [TableFacts], patterns: [TablePattern]) -> [Finding] {
+        var findings: [Finding] = []
+        for pattern in patterns where !tables.contains(where: { pattern.matches(schema: $0.schema, table: $0.name) }) {
+            findings.append(
+                Finding(
+                    pattern.isGlob ? .warning : .problem, "table \(pattern)",
+                    pattern.isGlob ? "matches no table yet" : "does not exist, or the role may not see its schema"))
+        }
+        return findings + tables.flatMap(table)
+    }
+
+    private static func table(_ table: TableFacts) -> [Finding] {
+        let subject = "table \(table.schema).\(table.name)"
+        let name = Quoting.qualified(table.schema, table.name)
+        if table.kind != .table, table.kind != .partitionedTable {
+            return [Finding(.problem, subject, "is no ordinary table: only tables are decoded")]
+        }
+        if table.persistence != .permanent {
+            return [
+                Finding(
+                    .problem, subject, "is unlogged or temporary: its changes are not in the WAL",
+                    fixes: ["ALTER TABLE \(name) SET LOGGED;"])
+            ]
+        }
+        guard let identity = table.identityColumns, !identity.isEmpty else {
+            return [Finding(.problem, subject, "has no usable key: its rows cannot be keyed, and publishing it would make UPDATE and DELETE fail", fixes: keyFixes(table, name))]
+        }
+        if table.replicaIdentity == .full {
+            guard let key = table.primaryKey, !key.isDeferrable else {
+                return [Finding(.problem, subject, "has replica identity FULL and no primary key: its rows cannot be keyed", fixes: keyFixes(table, name))]
+            }
+            if table.columns.contains(where: { $0.generated == .stored }) {
+                return [
+                    Finding(
+                        .warning, subject,
+                        "has replica identity FULL and a stored generated column: PostgreSQL 18 refuses UPDATE and DELETE of it",
+                        fixes: ["ALTER TABLE \(name) REPLICA IDENTITY DEFAULT;"])
+                ]
+            }
+        }
+        var findings = [Finding(.fine, subject, "keyed by \((table.replicaIdentity == .full ? table.primaryKey?.columns ?? [] : identity).joined(separator: ", "))")]
+        if !table.canSelect {
+            findings.append(
+                Finding(
+                    .warning, subject, "the role may not read it: verify will not work",
+                    fixes: ["GRANT SELECT ON \(name) TO CURRENT_USER; -- as the table's owner, for sluice's role"]))
+        }
+        if table.hasRowSecurity {
+            findings.append(Finding(.warning, subject, "has row security: verify may not see all its rows"))
+        }
+        return findings
+    }
+
+    private static func keyFixes(_ table: TableFacts, _ name: String) -> [String] {
+        if let key = table.primaryKey, key.isDeferrable {
+            return ["ALTER TABLE \(name) ALTER CONSTRAINT \(Quoting.identifier(key.name)) NOT DEFERRABLE; -- or make the key anew"]
+        }
+        if table.primaryKey != nil { return ["ALTER TABLE \(name) REPLICA IDENTITY DEFAULT;"] }
+        return ["ALTER TABLE \(name) ADD PRIMARY KEY (...);"]
+    }
+
+    /// The topics' names; none for a table whose topic cannot be named, which `topics` reports.
+    static func topicNames(_ settings: StreamSettings, _ tables: [TableFacts]) -> [String] {
+        tables.compactMap { table in
+            try? topicName(
+                template: settings.format.topicTemplate, name: settings.name, schema: table.schema, table: table.name)
+        }
+    }
+
+    /// Names that Kafka does not take, or that two tables would share.
+    static func topics(_ settings: StreamSettings, _ tables: [TableFacts]) -> [Finding] {
+        do throws(TopicError) {
+            try checkTopics(
+                template: settings.format.topicTemplate, name: settings.name,
+                tables: tables.map { TableName(schema: $0.schema, name: $0.name) })
+            return []
+        } catch { return [Finding(.problem, "kafka.topic", error.description)] }
+    }
+
+    /// The publication against the tables that are wanted.
+    package static func publication(
+        _ publication: Publication?, named name: String, wanted: [TableFacts]
+    ) -> [Finding] {
+        let subject = "publication \(name)"
+        guard let publication else { return [Finding(.problem, subject, "does not exist", fixes: ["sluice init"])] }
+        var findings: [Finding] = []
+        let missing = wanted.filter { table in
+            !publication.tables.contains { $0.oid == table.oid || table.partitionLeaves.contains($0.oid) }
+        }
+        for table in missing {
+            findings.append(
+                Finding(
+                    .problem, subject, "does not publish \(table.schema).\(table.name): its changes are not streamed",
+                    fixes: [
+                        "ALTER PUBLICATION \(Quoting.identifier(name)) ADD TABLE \(Quoting.qualified(table.schema, table.name));"
+                    ]))
+        }
+        if !publication.insert || !publication.update || !publication.delete {
+            findings.append(
+                Finding(
+                    .problem, subject, "does not publish insert, update and delete",
+                    fixes: ["ALTER PUBLICATION \(Quoting.identifier(name)) SET (publish = 'insert, update, delete, truncate');"]))
+        } else if !publication.truncate {
+            findings.append(Finding(.warning, subject, "does not publish truncate: a truncated table keeps its rows downstream"))
+        }
+        for table in publication.tables where table.rowFilter != nil {
+            findings.append(Finding(.warning, subject, "filters the rows of \(table.schema).\(table.name)"))
+        }
+        if findings.isEmpty { findings.append(Finding(.fine, subject, "publishes all \(wanted.count) tables")) }
+        return findings
+    }
+}
+
+extension Substring {
+    fileprivate var trimmed: Substring {
+        var text = self
+        while text.first == " " { text.removeFirst() }
+        while text.last == " " { text.removeLast() }
+        return text
+    }
+}
