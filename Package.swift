@@ -47,7 +47,10 @@ let package = Package(
         module("Configuration", ["CYAML"]),
         module("Telemetry", ["CMicroHTTPD"]),
         module("Pipeline", ["CLinux", "ChangeData", "Postgres", "Kafka", "ObjectStorage", "Telemetry"], settings: strict),
-        .executableTarget(name: "sluice", dependencies: ["Pipeline", "Configuration"], swiftSettings: strict),
+        .executableTarget(
+            name: "sluice",
+            dependencies: ["Pipeline", "Configuration", "ChangeData", "Kafka", "ObjectStorage", "Postgres", "Telemetry"],
+            swiftSettings: base),
 
         tests("ChangeDataTests", ["ChangeData"]),
         tests("PostgresTests", ["Postgres"]),

@@ -1,1 +1,3 @@
-print("sluice")
+import Glibc
+
+exit(Application.run(arguments: Array(CommandLine.arguments.dropFirst())))

@@ -40,6 +40,8 @@ package final class AgentState: Sendable {
         package var producersRenewed: UInt64 = 0
         package var sessions: UInt64 = 0
         package var tables: [String: Table] = [:]
+        /// Tables that the configuration wants and the publication does not have.
+        package var unpublished: [String] = []
         /// By component and kind.
         package var failures: [Failure: UInt64] = [:]
     }
@@ -50,8 +52,10 @@ package final class AgentState: Sendable {
     }
 
     private let content = Mutex(Snapshot())
+    private let meters: AgentMeters?
 
-    package init() {}
+    /// - Parameter meters: where histograms are kept; nil for commands that show none.
+    package init(meters: AgentMeters? = nil) { self.meters = meters }
 
     package var snapshot: Snapshot { content.withLock { $0 } }
 
@@ -64,7 +68,13 @@ package final class AgentState: Sendable {
 
     /// Something failed and is tried again, or ends the agent.
     package func failed(_ component: String, kind: String) {
-        update { $0.failures[Failure(component: component, kind: kind), default: 0] += 1 }
+        let failure = Failure(component: component, kind: kind)
+        let isNew = content.withLock { snapshot in
+            let isNew = snapshot.failures[failure] == nil
+            snapshot.failures[failure, default: 0] += 1
+            return isNew
+        }
+        if isNew { meters?.seeFailure(failure, in: self) }
     }
 
     package func entered(_ phase: Phase, holder: Int32? = nil) {
@@ -85,7 +95,13 @@ package final class AgentState: Sendable {
 
     /// A Kafka transaction is committed.
     func committed(_ commit: Commit) {
-        update { snapshot in
+        meters?.commitSeconds.observe(commit.seconds)
+        meters?.batchRows.observe(Double(commit.rows))
+        for time in commit.counts.commitTimes {
+            meters?.commitToKafka.observe(max(0, Double(commit.now / 1000 - time) / 1e6))
+        }
+        var seen: [String] = []
+        content.withLock { snapshot in
             snapshot.stored = commit.position
             snapshot.kafkaTransactions += 1
             snapshot.transactions += UInt64(commit.counts.commitTimes.count)
@@ -95,10 +111,13 @@ package final class AgentState: Sendable {
             for (index, name) in commit.tables.enumerated() where (index + 1) * 6 <= commit.counts.byTable.count {
                 for operation in 0..<6 {
                     let count = commit.counts.byTable[index * 6 + operation]
-                    if count > 0 { snapshot.tables[name, default: Table()].operations[operation] += UInt64(count) }
+                    guard count > 0 else { continue }
+                    if snapshot.tables[name] == nil { seen.append(name) }
+                    snapshot.tables[name, default: Table()].operations[operation] += UInt64(count)
                 }
             }
         }
+        for name in seen { meters?.seeTable(name, in: self) }
     }
 
     /// What a commit of a Kafka transaction was.

@@ -1,0 +1,107 @@
+package import Telemetry
+
+/// The agent's metrics, bound to its state: histograms are observed as things happen, all else is read at the scrape.
+package final class AgentMeters: Sendable {
+    let commitSeconds: Histogram
+    let batchRows: Histogram
+    let commitToKafka: Histogram
+    package let commitToStore: Histogram
+
+    package let registry: MetricsRegistry
+
+    package init(_ registry: MetricsRegistry) {
+        self.registry = registry
+        commitSeconds = registry.histogram(
+            "sluice_kafka_commit_seconds", "Time of one commit of a Kafka transaction.", bounds: Histogram.seconds)
+        batchRows = registry.histogram(
+            "sluice_kafka_batch_rows", "Records of one Kafka transaction.",
+            bounds: [1, 10, 100, 1000, 10_000, 50_000, 100_000, 1_000_000])
+        commitToKafka = registry.histogram(
+            "sluice_commit_to_kafka_seconds", "From the commit in PostgreSQL to the commit in Kafka.",
+            bounds: Histogram.seconds)
+        commitToStore = registry.histogram(
+            "sluice_commit_to_s3_seconds", "From the commit in PostgreSQL to the object in the store.",
+            bounds: [1, 5, 10, 30, 60, 120, 300, 600, 900, 1800, 3600])
+    }
+}
+
+extension AgentMeters {
+    /// Shows what `state` holds, each time it is asked for.
+    package func bind(_ state: AgentState, clock: Clock) {
+        ProcessMetrics.register(in: registry)
+        registry.gauge("sluice_up", "1 while the process runs.") { 1 }
+        for phase in AgentState.Phase.allCases {
+            registry.gauge("sluice_state", "1 for the state that the stream is in.", ["state": phase.rawValue]) {
+                state.snapshot.phase == phase ? 1 : 0
+            }
+        }
+        bindLag(state, clock: clock)
+        bindTotals(state)
+    }
+
+    private func bindLag(_ state: AgentState, clock: Clock) {
+        func bytes(_ step: String, _ reached: @escaping @Sendable (AgentState.Snapshot) -> UInt64) {
+            registry.gauge(
+                "sluice_lag_bytes", "WAL bytes between the server's end and what a step has reached.", ["step": step]
+            ) {
+                let snapshot = state.snapshot
+                guard snapshot.serverLSN.rawValue > 0, reached(snapshot) > 0 else { return nil }
+                return Double(snapshot.serverLSN.rawValue) - Double(min(snapshot.serverLSN.rawValue, reached(snapshot)))
+            }
+        }
+        bytes("received") { $0.receivedLSN.rawValue }
+        bytes("kafka") { $0.stored?.lsn.rawValue ?? 0 }
+        bytes("confirmed") { $0.confirmedLSN.rawValue }
+        bytes("restart") { $0.restartLSN.rawValue }
+        registry.gauge(
+            "sluice_lag_seconds",
+            "How long ago the last transaction was committed that a step has not yet passed; 0 when there is none.",
+            ["step": "kafka"]
+        ) {
+            let snapshot = state.snapshot
+            guard let stored = snapshot.stored, snapshot.receivedTime > stored.commitTime else { return 0 }
+            return max(0, Double(clock.wall() / 1000 - stored.commitTime) / 1e6)
+        }
+        registry.gauge("sluice_slot_retained_wal_bytes", "WAL that the server keeps for the slot.") {
+            state.snapshot.retainedWAL.map(Double.init)
+        }
+        registry.gauge(
+            "sluice_slot_safe_wal_bytes", "WAL that may be written before the slot is lost; absent where nothing bounds it."
+        ) { state.snapshot.safeWAL.map(Double.init) }
+    }
+
+    private func bindTotals(_ state: AgentState) {
+        registry.counter("sluice_transactions_total", "PostgreSQL transactions committed to Kafka.") {
+            Double(state.snapshot.transactions)
+        }
+        registry.counter("sluice_kafka_transactions_total", "Kafka transactions committed.") {
+            Double(state.snapshot.kafkaTransactions)
+        }
+        registry.counter("sluice_messages_total", "Logical messages committed to Kafka.") {
+            Double(state.snapshot.messages)
+        }
+        registry.counter("sluice_producers_renewed_total", "Producers that were discarded and made anew.") {
+            Double(state.snapshot.producersRenewed)
+        }
+        registry.gauge("sluice_buffered_bytes", "Bytes of encoded records between the socket and the commit.") {
+            Double(state.snapshot.bufferedBytes)
+        }
+    }
+
+    /// Registers the series of tables and failures as they appear.
+    func seeTable(_ name: String, in state: AgentState) {
+        for (index, operation) in ["c", "u", "d", "t", "m", "tombstone"].enumerated() where index != 4 {
+            registry.counter(
+                "sluice_rows_total", "Records committed to Kafka, by table and operation.",
+                ["table": name, "op": operation]
+            ) { Double(state.snapshot.tables[name]?.operations[index] ?? 0) }
+        }
+    }
+
+    func seeFailure(_ failure: AgentState.Failure, in state: AgentState) {
+        registry.counter(
+            "sluice_errors_total", "Failures by component and class; each is retried unless the agent ended.",
+            ["component": failure.component, "class": failure.kind]
+        ) { Double(state.snapshot.failures[failure] ?? 0) }
+    }
+}

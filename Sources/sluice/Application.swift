@@ -1,0 +1,66 @@
+import Configuration
+import Glibc
+import Pipeline
+import Telemetry
+
+/// Reads the command line and the configuration, and runs the command.
+enum Application {
+    static let version = "0.1.0"
+
+    /// Answers the process's exit status.
+    static func run(arguments: [String]) -> Int32 {
+        do throws(UsageError) {
+            let command = try CommandParser.parse(arguments)
+            do throws(AgentExit) {
+                try run(command)
+                return AgentExit.Code.done.rawValue
+            } catch {
+                printError("sluice: \(error)")
+                return error.code.rawValue
+            }
+        } catch {
+            printError("\(error)")
+            return AgentExit.Code.usage.rawValue
+        }
+    }
+
+    private static func run(_ command: Command) throws(AgentExit) {
+        switch command {
+        case .help(let text): printOutput(text)
+        case .version: printOutput("sluice \(version)")
+        case .initialize(let config, let dryRun, let acceptGap):
+            let (settings, services) = try stream(config)
+            try InitCommand(settings: settings, services: services, output: output)
+                .run(dryRun: dryRun, acceptGap: acceptGap)
+        case .run(let config, let purpose):
+            try RunCommand(try load(config, purpose), purpose: purpose).run()
+        case .status(let config, let json): try StatusCommand.run(try load(config, .both), json: json)
+        default: throw AgentExit(.usage, "this command is not there yet")
+        }
+    }
+
+    /// Loads the configuration, or says all that is wrong with it.
+    static func load(_ path: String?, _ purpose: Configuration.Purpose) throws(AgentExit) -> Configuration {
+        do throws(ConfigurationProblems) {
+            return try Configuration.load(
+                path: try Configuration.locate(path), environment: Environment.variables, purpose: purpose)
+        } catch { throw AgentExit(.configuration, error.description) }
+    }
+
+    private static func stream(_ path: String?) throws(AgentExit) -> (StreamSettings, StreamServices) {
+        let configuration = try load(path, .stream)
+        let settings = try Settings.stream(configuration, sinksToo: false)
+        return (settings, services(configuration))
+    }
+
+    private static func services(_ configuration: Configuration) -> StreamServices {
+        StreamServices(
+            clock: .system, log: Settings.logger(configuration, least: .warning), state: AgentState(), stop: StopSignal())
+    }
+
+    static let output = Output { text in print(text, terminator: "") }
+
+    private static func printOutput(_ text: String) { print(text) }
+
+    private static func printError(_ text: String) { StandardError.write(text + "\n") }
+}

@@ -1,0 +1,73 @@
+import ChangeData
+import Configuration
+import Kafka
+import Pipeline
+import Postgres
+import Telemetry
+
+/// What the configuration says, in the words of the parts.
+enum Settings {
+    static func stream(_ configuration: Configuration, sinksToo: Bool) throws(AgentExit) -> StreamSettings {
+        let connection: ConnectionSettings
+        do throws(PostgresError) {
+            connection = try ConnectionSettings(
+                url: configuration.postgres.url.reveal(), password: configuration.postgres.password?.reveal())
+        } catch { throw problem(configuration, "postgres.url", error.description) }
+        let kafka = configuration.kafka
+        return StreamSettings(
+            name: configuration.name, postgres: connection, tables: configuration.postgres.tables.map(\.description),
+            slot: configuration.postgres.slot, publication: configuration.postgres.publication,
+            kafka: try Self.kafka(configuration), partitions: Int32(clamping: kafka.partitions),
+            replicationFactor: Int16(clamping: kafka.replicationFactor),
+            batch: BatchPolicy(
+                rows: kafka.transaction.rows, bytes: kafka.transaction.bytes,
+                interval: kafka.transaction.interval.inNanoseconds),
+            split: SplitPolicy(rows: kafka.split.rows, bytes: kafka.split.bytes, age: kafka.split.age.inNanoseconds),
+            transactionTimeout: kafka.transaction.timeout.inNanoseconds,
+            format: format(configuration, database: connection.database),
+            memory: sinksToo ? configuration.limits.memory / 2 : configuration.limits.memory,
+            startTimeout: configuration.limits.startTimeout.inNanoseconds)
+    }
+
+    static func kafka(_ configuration: Configuration) throws(AgentExit) -> KafkaSettings {
+        do throws(KafkaSettings.Refusal) {
+            return try KafkaSettings(
+                brokers: configuration.kafka.brokers.joined(separator: ","), clientID: "sluice-\(configuration.name)",
+                properties: Dictionary(
+                    configuration.kafka.client.map { ($0.name, $0.value.reveal()) }, uniquingKeysWith: { _, last in last }))
+        } catch { throw problem(configuration, "kafka.client.\(error.property)", error.reason) }
+    }
+
+    private static func format(_ configuration: Configuration, database: String) -> EventFormat {
+        let events = configuration.events
+        return EventFormat(
+            name: configuration.name, database: database, version: Application.version, epoch: 1,
+            topicTemplate: configuration.kafka.topic.description,
+            envelope: events.envelope == .flat ? .flat : .debezium,
+            numeric: events.numeric == .number ? .number : .string,
+            timestamps: events.timestamps == .epoch ? .epoch : .iso,
+            json: events.json == .inline ? .inline : .text, tombstones: events.tombstones)
+    }
+
+    static func logger(_ configuration: Configuration, least: Logger.Level? = nil) -> Logger {
+        let level = least ?? Logger.Level(rawValue: configuration.log.level.rawValue) ?? .info
+        let format: Logger.Format =
+            configuration.log.format == .json
+            ? .json
+            : .text(isColoured: LogSink.isColourTerminal(2, environment: Environment.variables))
+        return Logger(level: level, format: format, sink: .descriptor(2), now: { Clock.system.wall() / 1000 })
+    }
+
+    static func problem(_ configuration: Configuration, _ key: String, _ message: String) -> AgentExit {
+        AgentExit(.configuration, configuration.source.problem(key, message).description)
+    }
+}
+
+extension Duration {
+    /// Nanoseconds, the unit of `Clock`; the largest there is where it does not fit.
+    var inNanoseconds: Int64 {
+        let (seconds, attoseconds) = components
+        let (whole, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
+        return overflow ? .max : whole &+ attoseconds / 1_000_000_000
+    }
+}

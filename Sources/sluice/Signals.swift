@@ -1,0 +1,24 @@
+import Dispatch
+import Glibc
+import Pipeline
+
+/// SIGTERM and SIGINT: the first asks for a drain, the second ends the process at once.
+enum Signals {
+    /// Keep the answer alive: a source that is let go is cancelled.
+    static func handle(stop: StopSignal, timeout: Int64, clock: Clock, told: @escaping @Sendable () -> Void) -> [any DispatchSourceSignal] {
+        // A peer that closes its socket is an error of the call, not the end of the process.
+        signal(SIGPIPE, SIG_IGN)
+        let queue = DispatchQueue(label: "signals")
+        return [SIGTERM, SIGINT].map { number in
+            signal(number, SIG_IGN)
+            let source = DispatchSource.makeSignalSource(signal: number, queue: queue)
+            source.setEventHandler {
+                if stop.isRequested { _exit(128 + number) }
+                told()
+                stop.request(deadline: clock.monotonic() &+ timeout)
+            }
+            source.resume()
+            return source
+        }
+    }
+}
