@@ -60,18 +60,17 @@ struct OpenBatch: ~Copyable {
         isAtBoundary = true
     }
 
-    /// The newest chunk holds nothing more.
+    /// The newest chunk holds nothing more: it is let go unless the open transaction needs it.
     mutating func close() {
-        guard !isRetained, let last = pieces.last else { return }
-        // Copied by the producer: the chunk can be filled again at once.
+        guard let last = pieces.last, !isRetained || last.from == last.to else { return }
         pieces.removeLast()
         release(last)
     }
 
-    /// The open transaction is committed: lets go of all but what the newest chunk still has to give.
-    /// - Parameter holdsMore: whether records of the newest chunk are still to be produced.
-    mutating func committed(holdsMore: Bool) {
-        let newest = holdsMore ? pieces.popLast() : nil
+    /// The open transaction is committed: lets go of its chunks.
+    /// - Parameter isPublishing: the newest chunk is still being worked on; `close` lets go of it.
+    mutating func committed(isPublishing: Bool) {
+        let newest = isPublishing ? pieces.popLast() : nil
         for piece in pieces { release(piece) }
         pieces.removeAll(keepingCapacity: true)
         batch = BatchPolicy.Batch()

@@ -68,11 +68,10 @@ struct Publisher: ~Copyable {
             next = boundary.recordCount
             pass(boundary.transaction)
             let isLast = index == chunk.boundaries.count - 1
-            let holdsMore = next < chunk.recordCount
             let decision = settings.batch.atBoundary(
                 open.batch, lastCommit: lastCommit, now: services.clock.monotonic(),
                 moreReady: !isLast || link.queue.contains { !$0.boundaries.isEmpty })
-            if decision == .commit { try commit(holdsMore: holdsMore || !isLast) }
+            if decision == .commit { try commit(isPublishing: true) }
         }
         try produce(chunk, next..<chunk.recordCount)
         if !open.isAtBoundary, settings.split.mustSplit(open.batch, now: services.clock.monotonic()) {
@@ -90,11 +89,11 @@ struct Publisher: ~Copyable {
             if open.isEmpty, let idle = link.takeIdle(), idle > stored.lsn {
                 pending.lsn = idle
                 open.reachedBoundary()
-                return try commit(holdsMore: false)
+                return try commit(isPublishing: false)
             }
             if !open.isEmpty {
                 switch settings.batch.atBoundary(open.batch, lastCommit: lastCommit, now: now, moreReady: false) {
-                case .commit: return try commit(holdsMore: false)
+                case .commit: return try commit(isPublishing: false)
                 case .wait(let until): deadline = min(deadline, until)
                 case .more: break
                 }
@@ -111,7 +110,7 @@ struct Publisher: ~Copyable {
 
     private mutating func finish() throws(SessionFailure) {
         guard !link.isAborted else { throw .stopped }
-        if !open.isEmpty, open.isAtBoundary { try commit(holdsMore: false) }
+        if !open.isEmpty, open.isAtBoundary { try commit(isPublishing: false) }
         // What is not whole is dropped with the producer: the next `init_transactions` ends it.
         if producer?.isInTransaction == true { try? producer?.abort(timeout: .seconds(2)) }
     }
@@ -242,12 +241,12 @@ struct Publisher: ~Copyable {
         pending.ordinal = at.position.ordinal
         pending.commitTime = at.commitTime
         pending.splitPart = max(before.splitPart, 1) + 1
-        try commit(holdsMore: false)
+        try commit(isPublishing: true)
         services.log.info(
             "split a transaction", ["commit_lsn": .init(pending.commitLSN), "changes": .init(pending.ordinal)])
     }
 
-    private mutating func commit(holdsMore: Bool) throws(SessionFailure) {
+    private mutating func commit(isPublishing: Bool) throws(SessionFailure) {
         let started = services.clock.monotonic()
         var isCommitted = false
         while !isCommitted {
@@ -271,7 +270,7 @@ struct Publisher: ~Copyable {
                 tables: link.names.tables, seconds: Double(services.clock.monotonic() &- started) / 1e9,
                 now: services.clock.wall()))
         counts.removeAll()
-        open.committed(holdsMore: holdsMore)
+        open.committed(isPublishing: isPublishing)
         link.committed(upTo: stored.lsn)
     }
 }
