@@ -35,6 +35,11 @@ enum Application {
         case .run(let config, let purpose):
             try RunCommand(try load(config, purpose), purpose: purpose).run()
         case .status(let config, let json): try StatusCommand.run(try load(config, .both), json: json)
+        case .check(let config):
+            let (settings, services) = try stream(config)
+            try CheckCommand(settings: settings, services: services, output: output).run(more: [])
+        case .drop(let config, let dryRun):
+            try DropCommand(settings: try stream(config).0, output: output).run(dryRun: dryRun)
         default: throw AgentExit(.usage, "this command is not there yet")
         }
     }

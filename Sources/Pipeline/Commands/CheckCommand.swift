@@ -1,0 +1,123 @@
+import ChangeData
+import Kafka
+import Postgres
+
+/// `sluice check`: says whether all that is needed exists and may be used, with the fix for what is not.
+package struct CheckCommand {
+    private let settings: StreamSettings
+    private let services: StreamServices
+    private let output: Output
+
+    package init(settings: StreamSettings, services: StreamServices, output: Output) {
+        self.settings = settings
+        self.services = services
+        self.output = output
+    }
+
+    /// Prints what it finds; throws exit 1 where there is a problem.
+    /// - Parameter more: what others have found, such as the sink of its store.
+    package func run(more: [Finding]) throws(AgentExit) {
+        let (source, topics) = postgres()
+        let findings = source + kafka(topics) + more
+        output.findings(findings)
+        guard findings.hasProblem else { return }
+        let count = findings.filter { $0.severity == .problem }.count
+        throw AgentExit(.different, "check found \(count) \(count == 1 ? "problem" : "problems")")
+    }
+
+    /// What PostgreSQL says, and the topics that its tables need.
+    private func postgres() -> (findings: [Finding], topics: [String]) {
+        do throws(PostgresError) {
+            var connection = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(10))
+            let server = try connection.serverFacts()
+            let patterns = settings.tables.compactMap { TablePattern($0) }
+            let tables = try connection.tables(matching: patterns)
+            let publication = try connection.publication(named: settings.publication)
+            let slot = try connection.replicationSlot(named: settings.slot)
+            var findings = Preflight.server(server, hasSlot: slot != nil)
+            findings += Preflight.tables(tables, patterns: patterns)
+            findings += Preflight.topics(settings, tables)
+            findings += Preflight.publication(publication, named: settings.publication, wanted: tables)
+            findings += replication()
+            return (findings, Preflight.topicNames(settings, tables))
+        } catch {
+            return ([Finding(.problem, "postgres", error.description)], [])
+        }
+    }
+
+    /// pg_hba.conf may let ordinary connections in and refuse replication.
+    private func replication() -> [Finding] {
+        do throws(PostgresError) {
+            var connection = try ReplicationConnection(connecting: settings.postgres, timeout: .seconds(10))
+            _ = try connection.identifySystem()
+            return []
+        } catch {
+            return [Finding(.problem, "replication connection", error.description)]
+        }
+    }
+
+    private func kafka(_ topics: [String]) -> [Finding] {
+        var findings: [Finding] = []
+        do throws(KafkaError) {
+            let admin = try KafkaAdmin(settings.kafka, events: services.kafkaEvents)
+            let cluster = try admin.describeCluster(timeout: .seconds(15))
+            findings.append(Finding(.fine, "kafka", "cluster \(cluster.id), \(cluster.brokers.count) brokers"))
+            findings += try transactionTimeout(admin)
+            for topic in topics { findings += try self.topic(topic, admin) }
+            findings += try position(admin)
+        } catch {
+            findings.append(Finding(.problem, "kafka", error.description))
+        }
+        return findings
+    }
+
+    private func transactionTimeout(_ admin: KafkaAdmin) throws(KafkaError) -> [Finding] {
+        let configuration = try admin.configuration(ofBroker: nil, timeout: .seconds(15))
+        guard let most = configuration["transaction.max.timeout.ms"].flatMap({ Int64($0) }),
+            settings.transactionTimeout > most * 1_000_000
+        else { return [] }
+        return [
+            Finding(
+                .problem, "kafka.transaction.timeout",
+                "is \(settings.transactionTimeout / 1_000_000) ms, the brokers' transaction.max.timeout.ms is \(most)",
+                fixes: ["set kafka.transaction.timeout to at most \(most)ms"])
+        ]
+    }
+
+    private func topic(_ name: String, _ admin: KafkaAdmin) throws(KafkaError) -> [Finding] {
+        guard let partitions = try admin.partitionCount(of: name, timeout: .seconds(15)) else {
+            return [Finding(.problem, "topic \(name)", "does not exist", fixes: ["sluice init"])]
+        }
+        let configuration = try admin.configuration(ofTopic: name, timeout: .seconds(15))
+        var findings = [Finding(.fine, "topic \(name)", "\(partitions) partitions")]
+        if let policy = configuration["cleanup.policy"], policy.contains("compact") {
+            findings.append(
+                Finding(
+                    .problem, "topic \(name)", "is compacted: rows that S3 still needs would go",
+                    fixes: ["kafka-configs.sh --alter --topic \(name) --add-config cleanup.policy=delete"]))
+        }
+        if configuration["min.insync.replicas"] == "1" {
+            findings.append(Finding(.warning, "topic \(name)", "one broker alone can acknowledge, and lose, rows"))
+        }
+        return findings
+    }
+
+    /// The stored position against the server.
+    private func position(_ admin: KafkaAdmin) throws(KafkaError) -> [Finding] {
+        let found = try ProgressStore(settings, events: services.kafkaEvents).readIfThere(timeout: .seconds(15)).found
+        var stored: StoredPosition?
+        if case .position(let position) = found { stored = position }
+        do throws(PostgresError) {
+            let (facts, _) = try StartFacts.gather(settings)
+            do throws(StartRefusal) {
+                let position = try StartDecision.judge(stored, facts)
+                let holder = facts.slot?.activePID.map { ", held by walsender \($0)" } ?? ""
+                return [Finding(.fine, "position", "\(position.lsn), epoch \(position.epoch)\(holder)")]
+            } catch {
+                return [Finding(.problem, "position", error.exit.message, fixes: error.hints)]
+            }
+        } catch {
+            return [Finding(.problem, "position", error.description)]
+        }
+    }
+}

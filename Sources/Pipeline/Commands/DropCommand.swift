@@ -1,0 +1,40 @@
+import Postgres
+
+/// `sluice drop`: removes slot and publication, never topics or objects.
+package struct DropCommand {
+    private let settings: StreamSettings
+    private let output: Output
+
+    package init(settings: StreamSettings, output: Output) {
+        self.settings = settings
+        self.output = output
+    }
+
+    package func run(dryRun: Bool) throws(AgentExit) {
+        do throws(PostgresError) {
+            var connection = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(10))
+            if let slot = try connection.replicationSlot(named: settings.slot) {
+                if let holder = slot.activePID {
+                    throw PostgresError(
+                        .slotInUse, "slot \(settings.slot) is in use by walsender \(holder): stop the agent first")
+                }
+                try perform(
+                    "SELECT pg_catalog.pg_drop_replication_slot(\(Quoting.literal(settings.slot)))", dryRun, &connection)
+            } else {
+                output.line("slot \(settings.slot): is not there")
+            }
+            if try connection.publication(named: settings.publication) != nil {
+                try perform("DROP PUBLICATION \(Quoting.identifier(settings.publication))", dryRun, &connection)
+            } else {
+                output.line("publication \(settings.publication): is not there")
+            }
+        } catch { throw CommandErrors.exit(error) }
+    }
+
+    private func perform(
+        _ sql: String, _ dryRun: Bool, _ connection: inout PostgresConnection
+    ) throws(PostgresError) {
+        output.line(sql + ";")
+        if !dryRun { try connection.execute(sql) }
+    }
+}
