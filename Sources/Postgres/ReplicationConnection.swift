@@ -89,7 +89,7 @@ public struct ReplicationConnection: ~Copyable {
             timeout: timeout)
     }
 
-    private mutating func command(
+    mutating func command(
         _ sql: String, during activity: Activity, timeout: Duration, whileWaiting: (() -> Bool)? = nil
     ) throws(PostgresError) -> Rows {
         guard stream.phase == .idle else {
@@ -101,7 +101,7 @@ public struct ReplicationConnection: ~Copyable {
     }
 
     /// `search_path` empty: names in values of types like regclass are then always qualified.
-    private static let sessionSettings =
+    static let sessionSettings =
         "SELECT "
         + [
             ("DateStyle", "ISO, MDY"), ("IntervalStyle", "postgres"), ("TimeZone", "UTC"), ("extra_float_digits", "3"),

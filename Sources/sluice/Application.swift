@@ -40,6 +40,10 @@ enum Application {
             try CheckCommand(settings: settings, services: services, output: output).run(more: [])
         case .drop(let config, let dryRun):
             try DropCommand(settings: try stream(config).0, output: output).run(dryRun: dryRun)
+        case .verify(let config, let tables, let json):
+            let (settings, services) = try stream(config)
+            try VerifyCommand(settings: settings, services: services, objects: nil, output: output)
+                .run(tables: tables.map(\.description), json: json)
         default: throw AgentExit(.usage, "this command is not there yet")
         }
     }

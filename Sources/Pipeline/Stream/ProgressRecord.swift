@@ -24,7 +24,7 @@ package enum ProgressRecord {
     }
 
     /// A JSON string.
-    private static func quoted(_ value: String) -> String {
+    static func quoted(_ value: String) -> String {
         var buffer = ByteBuffer(capacity: value.utf8.count + 2)
         // A String of Swift is valid UTF-8: the failure of bytes that are not cannot occur.
         try? buffer.append(jsonString: Array(value.utf8).span)

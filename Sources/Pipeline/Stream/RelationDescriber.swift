@@ -25,13 +25,17 @@ struct RelationDescriber: ~Copyable {
             let unknown = Set(relation.columns.map(\.typeOID).filter { $0 >= 16_384 })
             let types = unknown.isEmpty ? [] : try open.types(oids: unknown)
             connection = consume open
-            return TableDescription(
-                primaryKey: table?.primaryKey?.columns ?? [], identityIndex: table?.identityIndex?.columns ?? [],
-                types: Dictionary(types.map { ($0.oid, Self.type($0)) }, uniquingKeysWith: { first, _ in first }),
-                isIgnored: !isWanted)
+            return Self.description(table: table, types: types, isIgnored: !isWanted)
         } catch {
             throw StreamFailures.session(error, settings)
         }
+    }
+
+    static func description(table: TableFacts?, types: [TypeFacts], isIgnored: Bool) -> TableDescription {
+        TableDescription(
+            primaryKey: table?.primaryKey?.columns ?? [], identityIndex: table?.identityIndex?.columns ?? [],
+            types: Dictionary(types.map { ($0.oid, type($0)) }, uniquingKeysWith: { first, _ in first }),
+            isIgnored: isIgnored)
     }
 
     /// The stream is idle: lets the connection go.

@@ -1,0 +1,46 @@
+/// What differs between a table and what its records say.
+struct TableDifference: Equatable {
+    enum Kind: String, CaseIterable { case missing, extra, changed }
+
+    /// Rows of the table that the records do not have; rows that only the records have; rows of one key with other values.
+    private(set) var counts: [Kind: Int] = [:]
+    /// The keys of the first few.
+    private(set) var examples: [String] = []
+
+    /// The counts, for people.
+    var description: String {
+        Kind.allCases.compactMap { kind in counts[kind].map { "\($0) \(kind.rawValue)" } }.joined(separator: ", ")
+    }
+
+    var isEmpty: Bool { counts.isEmpty }
+
+    /// - Parameter toleratesMissing: the beginning of the records is gone (retention): rows that did not change since cannot be there.
+    init(table: [[UInt8]: [UInt8]], records: [[UInt8]: [UInt8]], toleratesMissing: Bool) {
+        for (key, row) in table {
+            if let other = records[key] {
+                if row != other, !Self.equal(row, other) { note(.changed, key) }
+            } else if !toleratesMissing {
+                note(.missing, key)
+            }
+        }
+        for key in records.keys where table[key] == nil { note(.extra, key) }
+    }
+
+    private mutating func note(_ kind: Kind, _ key: [UInt8]) {
+        counts[kind, default: 0] += 1
+        guard examples.count < 5 else { return }
+        examples.append("\(kind.rawValue): \(String(decoding: key.map { $0 == 0 ? UInt8(ascii: " ") : $0 }, as: UTF8.self))")
+    }
+
+    /// Equal column by column. A record from before a column was added has none: that is the column's null.
+    private static func equal(_ row: [UInt8], _ record: [UInt8]) -> Bool {
+        guard let row = JSONMembers(row), let record = JSONMembers(record) else { return false }
+        let null = Array("null".utf8)
+        for member in row.members {
+            let value = row.bytes[member.value]
+            let other = record.value(of: Array(row.bytes[member.name])).map { record.bytes[$0] } ?? null[...]
+            if !value.elementsEqual(other) { return false }
+        }
+        return true
+    }
+}

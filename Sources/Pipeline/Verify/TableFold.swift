@@ -1,0 +1,91 @@
+/// A table as its records say it is: the last row of each key.
+struct TableFold {
+    /// Why a value could not be folded.
+    struct Malformed: Error, Equatable {
+        var reason: String
+    }
+
+    private struct Entry {
+        var row: [UInt8]
+        var lsn: UInt64
+    }
+
+    /// The key's columns as JSON escapes their names.
+    private let keyColumns: [[UInt8]]
+    private var entries: [[UInt8]: Entry] = [:]
+    private var truncatedAt: UInt64 = 0
+    /// Changes folded so far.
+    private(set) var changes = 0
+    /// What stands for a value that was not sent, as Debezium writes it; with the array and base64 forms.
+    private static let placeholders = [
+        "\"__debezium_unavailable_value\"", "[\"__debezium_unavailable_value\"]",
+        "\"X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==\"",
+    ].map { Array($0.utf8) }
+
+    init(keyColumns: [[UInt8]]) { self.keyColumns = keyColumns }
+
+    mutating func apply(_ bytes: [UInt8]) throws(Malformed) {
+        switch ChangeValue.read(bytes) {
+        case .malformed: throw Malformed(reason: "a value is neither of the envelopes")
+        case .message: return
+        case .change(let change):
+            changes += 1
+            try apply(change)
+        }
+    }
+
+    private mutating func apply(_ change: ChangeValue) throws(Malformed) {
+        switch change.operation {
+        case .truncate: truncatedAt = max(truncatedAt, change.lsn)
+        case .delete: entries[try key(of: change.row)] = nil
+        case .write:
+            let key = try key(of: change.row)
+            entries[key] = Entry(row: merged(change, over: entries[key]?.row), lsn: change.lsn)
+        }
+    }
+
+    /// The rows by key. A truncate removes what was written before it: it holds a lock that lets nobody write meanwhile, so that
+    /// the order of the rows' LSNs is the order of the changes.
+    var rows: [[UInt8]: [UInt8]] {
+        entries.filter { $0.value.lsn > truncatedAt }.mapValues(\.row)
+    }
+
+    /// The values of the key's columns, joined.
+    func key(of row: [UInt8]) throws(Malformed) -> [UInt8] {
+        guard let members = JSONMembers(row) else { throw Malformed(reason: "a row is not an object") }
+        var key: [UInt8] = []
+        for column in keyColumns {
+            guard let value = members.value(of: column) else {
+                throw Malformed(reason: "a row lacks the key column \(String(decoding: column, as: UTF8.self))")
+            }
+            key += row[value]
+            key.append(0)
+        }
+        return key
+    }
+
+    /// A row in which values that were not sent are those of the row before.
+    private func merged(_ change: ChangeValue, over before: [UInt8]?) -> [UInt8] {
+        guard let before = before.flatMap({ JSONMembers($0) }), let now = JSONMembers(change.row) else { return change.row }
+        var row: [UInt8] = [UInt8(ascii: "{")]
+        func append(_ members: JSONMembers, _ member: JSONMembers.Member, value: ArraySlice<UInt8>) {
+            if row.count > 1 { row.append(UInt8(ascii: ",")) }
+            row.append(UInt8(ascii: "\""))
+            row += members.bytes[member.name]
+            row += [UInt8(ascii: "\""), UInt8(ascii: ":")]
+            row += value
+        }
+        for member in now.members {
+            let value = now.bytes[member.value]
+            let isPlaceholder = Self.placeholders.contains { $0.elementsEqual(value) }
+            let old = isPlaceholder ? before.value(of: Array(now.bytes[member.name])) : nil
+            append(now, member, value: old.map { before.bytes[$0] } ?? value)
+        }
+        for name in change.unchanged {
+            guard let old = before.members.first(where: { before.bytes[$0.name].elementsEqual(name) }) else { continue }
+            append(before, old, value: before.bytes[old.value])
+        }
+        row.append(UInt8(ascii: "}"))
+        return row
+    }
+}

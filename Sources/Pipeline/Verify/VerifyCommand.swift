@@ -1,0 +1,185 @@
+import ChangeData
+import Kafka
+import Postgres
+
+/// Reads back what the sink has written.
+package protocol StoredObjects {
+    /// Shows each line of each object of a topic, by partition in the order of the offsets; answers the last offset of each
+    /// partition, tombstones included, nil for one without objects.
+    func forEachLine(_ topic: String, _ body: (_ line: [UInt8]) -> Void) throws(AgentExit) -> [Int64?]
+}
+
+/// `sluice verify`: compares tables, as of an LSN, with what Kafka and S3 say they are (C11).
+///
+/// The objects are listed first, then a snapshot of the tables is taken together with its LSN: what the objects hold was
+/// committed before it. Kafka is waited for until it holds that LSN. Then three things are folded to rows and compared: the
+/// table; the topic up to the LSN; the objects, and behind each partition's last object the topic up to the LSN.
+package struct VerifyCommand {
+    private let settings: StreamSettings
+    private let services: StreamServices
+    private let objects: (any StoredObjects)?
+    private let output: Output
+
+    package init(settings: StreamSettings, services: StreamServices, objects: (any StoredObjects)?, output: Output) {
+        self.settings = settings
+        self.services = services
+        self.objects = objects
+        self.output = output
+    }
+
+    /// One comparison that was made.
+    private struct Outcome {
+        var table: String
+        /// `kafka`, or `s3` with what of Kafka is not in it yet.
+        var place: String
+        var rows: Int
+        var changes: Int
+        var difference: TableDifference
+        var note: String?
+    }
+
+    /// What the objects of a table say.
+    private struct Stored {
+        var fold: TableFold
+        /// The last offset in the store, by partition.
+        var ends: [Int64?]
+    }
+
+    /// - Parameter patterns: the tables to look at; none: all.
+    package func run(tables patterns: [String], json: Bool) throws(AgentExit) {
+        let tables = try find(patterns)
+        var stored: [UInt32: Stored] = [:]
+        for table in tables { stored[table.oid] = try readObjects(of: table) }
+        var snapshot = try Snapshot.take(settings, output: json ? nil : output)
+        let position = try awaitKafka(snapshot.lsn)
+        var outcomes: [Outcome] = []
+        for table in tables {
+            outcomes += try compare(table, stored[table.oid], &snapshot, epoch: position.epoch)
+        }
+        report(outcomes, at: snapshot.lsn, json: json)
+        let different = outcomes.filter { !$0.difference.isEmpty }
+        guard different.isEmpty else {
+            throw AgentExit(.different, "verify found differences in \(different.count) of \(outcomes.count) comparisons")
+        }
+    }
+
+    private func find(_ patterns: [String]) throws(AgentExit) -> [TableFacts] {
+        let configured = settings.tables.compactMap { TablePattern($0) }
+        let wanted = patterns.compactMap { TablePattern($0) }
+        do throws(PostgresError) {
+            var connection = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(10))
+            let tables = try connection.tables(matching: configured).filter { table in
+                wanted.isEmpty || wanted.contains(where: { $0.matches(schema: table.schema, table: table.name) })
+            }
+            guard !tables.isEmpty else { throw PostgresError(.undefined, "no table matches") }
+            return tables
+        } catch { throw CommandErrors.exit(error) }
+    }
+
+    private func topic(of table: TableFacts) throws(AgentExit) -> String {
+        do throws(TopicError) {
+            return try topicName(
+                template: settings.format.topicTemplate, name: settings.name, schema: table.schema, table: table.name)
+        } catch { throw AgentExit(.configuration, error.description) }
+    }
+
+    private func readObjects(of table: TableFacts) throws(AgentExit) -> Stored? {
+        guard let objects else { return nil }
+        var fold = TableReader(table: table, settings: settings).emptyFold
+        var failure: TableFold.Malformed?
+        let name = try topic(of: table)
+        let ends = try objects.forEachLine(name) { line in
+            if failure != nil { return }
+            do throws(TableFold.Malformed) { try fold.apply(line) } catch { failure = error }
+        }
+        if let failure { throw AgentExit(.different, "objects of \(name): \(failure.reason)") }
+        return Stored(fold: fold, ends: ends)
+    }
+
+    /// Waits until Kafka holds everything that the snapshot shows.
+    private func awaitKafka(_ lsn: LSN) throws(AgentExit) -> StoredPosition {
+        let started = services.clock.monotonic()
+        let wakeup = Wakeup()
+        do throws(KafkaError) {
+            let store = try ProgressStore(settings, events: services.kafkaEvents)
+            while true {
+                if case .position(let position) = try store.read(timeout: .seconds(15)).found, position.lsn >= lsn {
+                    return position
+                }
+                // An idle position is committed every ten seconds; a busy one far more often.
+                guard services.clock.monotonic() &- started < .seconds(60) else { break }
+                wakeup.wait(milliseconds: 250)
+            }
+        } catch { throw CommandErrors.exit(error) }
+        throw AgentExit(
+            .unavailable, "Kafka does not hold \(lsn) yet, after 60 s", hints: ["see that the agent runs: sluice status"])
+    }
+
+    private func compare(
+        _ table: TableFacts, _ stored: Stored?, _ snapshot: inout Snapshot, epoch: UInt32
+    ) throws(AgentExit) -> [Outcome] {
+        let reader = TableReader(table: table, settings: settings)
+        let rows = try snapshot.rows(reader)
+        let name = try topic(of: table)
+        var kafka = reader.emptyFold
+        var both = stored?.fold
+        var failure: TableFold.Malformed?
+        var behind = 0
+        var isTrimmed = false
+        var hole = false
+        do throws(KafkaError) {
+            let topics = TopicReader(settings: settings, services: services)
+            let bounds = try topics.bounds(of: name)
+            isTrimmed = bounds.contains { $0.low > 0 }
+            let ends = bounds.indices.map { stored?.ends.indices.contains($0) == true ? stored?.ends[$0] : nil }
+            hole = stored != nil && bounds.indices.contains { bounds[$0].low > (ends[$0] ?? -1) + 1 && bounds[$0].low > 0 }
+            try topics.forEach(of: name, from: bounds.map(\.low), bounds: bounds, epoch: epoch, before: snapshot.lsn) {
+                partition, offset, value in
+                if failure != nil { return }
+                do throws(TableFold.Malformed) {
+                    try kafka.apply(value)
+                    guard offset > (ends[Int(partition)] ?? -1) else { return }
+                    try both?.apply(value)
+                    behind += 1
+                } catch { failure = error }
+            }
+        } catch { throw CommandErrors.exit(error) }
+        if let failure { throw AgentExit(.different, "topic \(name): \(failure.reason)") }
+        let title = "\(table.schema).\(table.name)"
+        var outcomes = [
+            Outcome(
+                table: title, place: "kafka", rows: rows.count, changes: kafka.changes,
+                difference: TableDifference(table: rows, records: kafka.rows, toleratesMissing: isTrimmed),
+                note: isTrimmed ? "the topic's beginning is gone (retention): rows that did not change since are not compared" : nil)
+        ]
+        if let both {
+            var note = behind > 0 ? "\(behind) changes are in Kafka and not in an object yet" : nil
+            if hole { note = "records between the last object and the log's start are lost" }
+            outcomes.append(
+                Outcome(
+                    table: title, place: "s3", rows: rows.count, changes: both.changes - behind,
+                    difference: TableDifference(table: rows, records: both.rows, toleratesMissing: false), note: note))
+        }
+        return outcomes
+    }
+
+    private func report(_ outcomes: [Outcome], at lsn: LSN, json: Bool) {
+        if json {
+            let items = outcomes.map { outcome in
+                let counts = TableDifference.Kind.allCases.map { "\"\($0.rawValue)\":\(outcome.difference.counts[$0] ?? 0)" }
+                return "{\"table\":\(ProgressRecord.quoted(outcome.table)),\"place\":\"\(outcome.place)\",\"rows\":\(outcome.rows),"
+                    + "\"changes\":\(outcome.changes)," + counts.joined(separator: ",") + "}"
+            }
+            output.line("{\"lsn\":\"\(lsn)\",\"comparisons\":[\(items.joined(separator: ","))]}")
+            return
+        }
+        output.line("as of \(lsn):")
+        for outcome in outcomes {
+            let place = outcome.place == "s3" ? "s3   " : "kafka"
+            let verdict = outcome.difference.isEmpty ? "equal" : outcome.difference.description
+            output.line("  \(outcome.table)  \(place)  \(outcome.rows) rows, \(outcome.changes) changes: \(verdict)")
+            if let note = outcome.note { output.line("    \(note)") }
+            for example in outcome.difference.examples { output.line("    \(example)") }
+        }
+    }
+}
