@@ -22,8 +22,8 @@ extension PostgresConnection {
     /// Begins a transaction that sees what an exported snapshot shows, with the session settings of a replication connection,
     /// so that values have the same text.
     public mutating func begin(snapshot: String) throws(PostgresError) {
+        try execute(ReplicationConnection.sessionSettings)
         try execute(
-            ReplicationConnection.sessionSettings + "; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT "
-                + Quoting.literal(snapshot))
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT \(Quoting.literal(snapshot))")
     }
 }
