@@ -64,7 +64,8 @@ enum Application {
 
     private static func services(_ configuration: Configuration) -> StreamServices {
         StreamServices(
-            clock: .system, log: Settings.logger(configuration, least: .warning), state: AgentState(), stop: StopSignal())
+            clock: .system, log: Settings.logger(configuration, least: .warning), state: AgentState(),
+            stop: StopSignal())
     }
 
     static let output = Output { text in print(text, terminator: "") }

@@ -34,7 +34,8 @@ enum Settings {
             return try KafkaSettings(
                 brokers: configuration.kafka.brokers.joined(separator: ","), clientID: "sluice-\(configuration.name)",
                 properties: Dictionary(
-                    configuration.kafka.client.map { ($0.name, $0.value.reveal()) }, uniquingKeysWith: { _, last in last }))
+                    configuration.kafka.client.map { ($0.name, $0.value.reveal()) },
+                    uniquingKeysWith: { _, last in last }))
         } catch { throw problem(configuration, "kafka.client.\(error.property)", error.reason) }
     }
 

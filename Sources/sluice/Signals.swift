@@ -5,7 +5,9 @@ import Pipeline
 /// SIGTERM and SIGINT: the first asks for a drain, the second ends the process at once.
 enum Signals {
     /// Keep the answer alive: a source that is let go is cancelled.
-    static func handle(stop: StopSignal, timeout: Int64, clock: Clock, told: @escaping @Sendable () -> Void) -> [any DispatchSourceSignal] {
+    static func handle(stop: StopSignal, timeout: Int64, clock: Clock, told: @escaping @Sendable () -> Void)
+        -> [any DispatchSourceSignal]
+    {
         // A peer that closes its socket is an error of the call, not the end of the process.
         signal(SIGPIPE, SIG_IGN)
         let queue = DispatchQueue(label: "signals")

@@ -11,7 +11,9 @@ enum StatusCommand {
         }
         let body: [UInt8]
         do throws(HTTPClientError) {
-            body = try HTTPClient.get(host: address.reachable, port: address.port, path: "/status", timeout: .seconds(5)).body
+            body = try HTTPClient.get(
+                host: address.reachable, port: address.port, path: "/status", timeout: .seconds(5)
+            ).body
         } catch {
             throw AgentExit(.unavailable, "no agent answers at \(address): \(error)", hints: ["sluice run"])
         }

@@ -4,7 +4,8 @@ import Postgres
 /// The exit of a command that a server does not let go on.
 enum CommandErrors {
     static func exit(_ error: PostgresError) -> AgentExit {
-        AgentExit(.unavailable, "postgres: \(error.message)", details: details(error), hints: error.hint.map { [$0] } ?? [])
+        AgentExit(
+            .unavailable, "postgres: \(error.message)", details: details(error), hints: error.hint.map { [$0] } ?? [])
     }
 
     static func exit(_ error: KafkaError) -> AgentExit {

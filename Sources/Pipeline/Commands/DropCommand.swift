@@ -19,7 +19,8 @@ package struct DropCommand {
                         .slotInUse, "slot \(settings.slot) is in use by walsender \(holder): stop the agent first")
                 }
                 try perform(
-                    "SELECT pg_catalog.pg_drop_replication_slot(\(Quoting.literal(settings.slot)))", dryRun, &connection)
+                    "SELECT pg_catalog.pg_drop_replication_slot(\(Quoting.literal(settings.slot)))", dryRun, &connection
+                )
             } else {
                 output.line("slot \(settings.slot): is not there")
             }

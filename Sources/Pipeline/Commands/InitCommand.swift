@@ -74,7 +74,8 @@ package struct InitCommand {
     private func plan(_ source: Source) {
         for table in source.tables where !table.canSelect {
             output.line(
-                "GRANT SELECT ON \(Quoting.qualified(table.schema, table.name)) TO \(Quoting.identifier(source.server.role));")
+                "GRANT SELECT ON \(Quoting.qualified(table.schema, table.name)) TO \(Quoting.identifier(source.server.role));"
+            )
         }
         if source.publication == nil { output.line(createPublication(source.tables) + ";") }
         if source.slot == nil {
@@ -124,7 +125,8 @@ package struct InitCommand {
         do throws(StartRefusal) {
             try StartDecision.judge(stored, facts)
         } catch { throw error.exit }
-        output.line("slot \(settings.slot): is there, position \(stored.lsn), epoch \(stored.epoch); nothing was changed")
+        output.line(
+            "slot \(settings.slot): is there, position \(stored.lsn), epoch \(stored.epoch); nothing was changed")
     }
 
     private func makeSlot(after existing: StoredPosition?, _ source: Source, acceptGap: Bool) throws(AgentExit) {
@@ -206,7 +208,9 @@ package struct InitCommand {
         else { return }
         output.line("waiting for \(running.count) running transactions to end (\(seconds) s):")
         for transaction in running {
-            output.line("  pid \(transaction.pid.map { "\($0)" } ?? "-"), for \(transaction.ageSeconds) s: \(transaction.description)")
+            output.line(
+                "  pid \(transaction.pid.map { "\($0)" } ?? "-"), for \(transaction.ageSeconds) s: \(transaction.description)"
+            )
         }
     }
 
@@ -226,7 +230,9 @@ package struct InitCommand {
                 try connection.exactRowCount(schema: table.schema, table: table.name)
             }
             if count > 0 {
-                output.line("table \(table.schema).\(table.name): its \(count) existing rows will not be sent, only changes from now on")
+                output.line(
+                    "table \(table.schema).\(table.name): its \(count) existing rows will not be sent, only changes from now on"
+                )
             }
         }
     }

@@ -24,7 +24,9 @@ package enum Preflight {
             findings.append(
                 Finding(
                     .problem, "max_replication_slots", "all \(facts.maxReplicationSlots) are in use",
-                    fixes: ["ALTER SYSTEM SET max_replication_slots = \(facts.maxReplicationSlots + 5); -- then restart"]))
+                    fixes: [
+                        "ALTER SYSTEM SET max_replication_slots = \(facts.maxReplicationSlots + 5); -- then restart"
+                    ]))
         }
         if facts.usedWALSenders >= facts.maxWALSenders {
             findings.append(
@@ -38,20 +40,26 @@ package enum Preflight {
                     .problem, "role", "\(facts.role) may not replicate",
                     fixes: ["ALTER ROLE \(Quoting.identifier(facts.role)) REPLICATION;"]))
         }
-        if let libraries = facts.outputPluginLibraries, !libraries.split(separator: ",").contains(where: { $0.trimmed == "pgoutput" || $0.trimmed == "*" }) {
+        if let libraries = facts.outputPluginLibraries,
+            !libraries.split(separator: ",").contains(where: { $0.trimmed == "pgoutput" || $0.trimmed == "*" })
+        {
             findings.append(
                 Finding(
                     .problem, "output_plugin_libraries", "does not allow pgoutput: \(libraries)",
-                    fixes: ["ALTER SYSTEM SET output_plugin_libraries = 'pgoutput, test_decoding'; SELECT pg_reload_conf();"]))
+                    fixes: [
+                        "ALTER SYSTEM SET output_plugin_libraries = 'pgoutput, test_decoding'; SELECT pg_reload_conf();"
+                    ]))
         }
         if facts.encoding != "UTF8" {
-            findings.append(Finding(.warning, "encoding", "the database is \(facts.encoding); text is converted to UTF-8"))
+            findings.append(
+                Finding(.warning, "encoding", "the database is \(facts.encoding); text is converted to UTF-8"))
         }
         if facts.maxSlotWALKeepMebibytes < 0 {
             findings.append(
                 Finding(
                     .warning, "max_slot_wal_keep_size",
-                    "is off: an agent that is away for long fills the server's disk; watch sluice_slot_retained_wal_bytes"))
+                    "is off: an agent that is away for long fills the server's disk; watch sluice_slot_retained_wal_bytes"
+                ))
         }
         return findings
     }
@@ -82,11 +90,20 @@ package enum Preflight {
             ]
         }
         guard let identity = table.identityColumns, !identity.isEmpty else {
-            return [Finding(.problem, subject, "has no usable key: its rows cannot be keyed, and publishing it would make UPDATE and DELETE fail", fixes: keyFixes(table, name))]
+            return [
+                Finding(
+                    .problem, subject,
+                    "has no usable key: its rows cannot be keyed, and publishing it would make UPDATE and DELETE fail",
+                    fixes: keyFixes(table, name))
+            ]
         }
         if table.replicaIdentity == .full {
             guard let key = table.primaryKey, !key.isDeferrable else {
-                return [Finding(.problem, subject, "has replica identity FULL and no primary key: its rows cannot be keyed", fixes: keyFixes(table, name))]
+                return [
+                    Finding(
+                        .problem, subject, "has replica identity FULL and no primary key: its rows cannot be keyed",
+                        fixes: keyFixes(table, name))
+                ]
             }
             if table.columns.contains(where: { $0.generated == .stored }) {
                 return [
@@ -97,7 +114,12 @@ package enum Preflight {
                 ]
             }
         }
-        var findings = [Finding(.fine, subject, "keyed by \((table.replicaIdentity == .full ? table.primaryKey?.columns ?? [] : identity).joined(separator: ", "))")]
+        var findings = [
+            Finding(
+                .fine, subject,
+                "keyed by \((table.replicaIdentity == .full ? table.primaryKey?.columns ?? [] : identity).joined(separator: ", "))"
+            )
+        ]
         if !table.canSelect {
             findings.append(
                 Finding(
@@ -112,7 +134,9 @@ package enum Preflight {
 
     private static func keyFixes(_ table: TableFacts, _ name: String) -> [String] {
         if let key = table.primaryKey, key.isDeferrable {
-            return ["ALTER TABLE \(name) ALTER CONSTRAINT \(Quoting.identifier(key.name)) NOT DEFERRABLE; -- or make the key anew"]
+            return [
+                "ALTER TABLE \(name) ALTER CONSTRAINT \(Quoting.identifier(key.name)) NOT DEFERRABLE; -- or make the key anew"
+            ]
         }
         if table.primaryKey != nil { return ["ALTER TABLE \(name) REPLICA IDENTITY DEFAULT;"] }
         return ["ALTER TABLE \(name) ADD PRIMARY KEY (...);"]
@@ -158,9 +182,12 @@ package enum Preflight {
             findings.append(
                 Finding(
                     .problem, subject, "does not publish insert, update and delete",
-                    fixes: ["ALTER PUBLICATION \(Quoting.identifier(name)) SET (publish = 'insert, update, delete, truncate');"]))
+                    fixes: [
+                        "ALTER PUBLICATION \(Quoting.identifier(name)) SET (publish = 'insert, update, delete, truncate');"
+                    ]))
         } else if !publication.truncate {
-            findings.append(Finding(.warning, subject, "does not publish truncate: a truncated table keeps its rows downstream"))
+            findings.append(
+                Finding(.warning, subject, "does not publish truncate: a truncated table keeps its rows downstream"))
         }
         for table in publication.tables where table.rowFilter != nil {
             findings.append(Finding(.warning, subject, "filters the rows of \(table.schema).\(table.name)"))

@@ -66,7 +66,8 @@ extension AgentMeters {
             state.snapshot.retainedWAL.map(Double.init)
         }
         registry.gauge(
-            "sluice_slot_safe_wal_bytes", "WAL that may be written before the slot is lost; absent where nothing bounds it."
+            "sluice_slot_safe_wal_bytes",
+            "WAL that may be written before the slot is lost; absent where nothing bounds it."
         ) { state.snapshot.safeWAL.map(Double.init) }
     }
 

@@ -83,7 +83,8 @@ package struct AgentStatus: Sendable {
         var source = StatusDocument.Source()
         let server = snapshot.serverLSN
         func lag(_ reached: UInt64) -> Int64? {
-            server.rawValue > 0 && reached > 0 ? Int64(clamping: server.rawValue) - Int64(clamping: min(server.rawValue, reached)) : nil
+            server.rawValue > 0 && reached > 0
+                ? Int64(clamping: server.rawValue) - Int64(clamping: min(server.rawValue, reached)) : nil
         }
         source.serverLSN = server.rawValue > 0 ? server.description : nil
         source.receivedLSN = snapshot.receivedLSN.rawValue > 0 ? snapshot.receivedLSN.description : nil

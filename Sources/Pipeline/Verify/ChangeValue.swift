@@ -62,13 +62,17 @@ struct ChangeValue {
 
     private static func quoted(_ text: String) -> [UInt8] { Array("\"\(text)\"".utf8) }
 
-    private static func number(_ digits: ArraySlice<UInt8>) -> UInt64? { UInt64(String(decoding: digits, as: UTF8.self)) }
+    private static func number(_ digits: ArraySlice<UInt8>) -> UInt64? {
+        UInt64(String(decoding: digits, as: UTF8.self))
+    }
 
     /// A number, or PostgreSQL's spelling in quotes.
     private static func lsn(_ text: ArraySlice<UInt8>) -> UInt64? {
         if let number = number(text) { return number }
         let parts = String(decoding: text.dropFirst().dropLast(), as: UTF8.self).split(separator: "/")
-        guard parts.count == 2, let high = UInt64(parts[0], radix: 16), let low = UInt64(parts[1], radix: 16) else { return nil }
+        guard parts.count == 2, let high = UInt64(parts[0], radix: 16), let low = UInt64(parts[1], radix: 16) else {
+            return nil
+        }
         return high << 32 | low
     }
 }

@@ -29,7 +29,8 @@ struct TableDifference: Equatable {
     private mutating func note(_ kind: Kind, _ key: [UInt8]) {
         counts[kind, default: 0] += 1
         guard examples.count < 5 else { return }
-        examples.append("\(kind.rawValue): \(String(decoding: key.map { $0 == 0 ? UInt8(ascii: " ") : $0 }, as: UTF8.self))")
+        examples.append(
+            "\(kind.rawValue): \(String(decoding: key.map { $0 == 0 ? UInt8(ascii: " ") : $0 }, as: UTF8.self))")
     }
 
     /// Equal column by column. A record from before a column was added has none: that is the column's null.

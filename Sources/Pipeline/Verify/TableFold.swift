@@ -66,7 +66,9 @@ struct TableFold {
 
     /// A row in which values that were not sent are those of the row before.
     private func merged(_ change: ChangeValue, over before: [UInt8]?) -> [UInt8] {
-        guard let before = before.flatMap({ JSONMembers($0) }), let now = JSONMembers(change.row) else { return change.row }
+        guard let before = before.flatMap({ JSONMembers($0) }), let now = JSONMembers(change.row) else {
+            return change.row
+        }
         var row: [UInt8] = [UInt8(ascii: "{")]
         func append(_ members: JSONMembers, _ member: JSONMembers.Member, value: ArraySlice<UInt8>) {
             if row.count > 1 { row.append(UInt8(ascii: ",")) }

@@ -38,7 +38,9 @@ struct TopicReader {
                         return
                     }
                     guard let value = record.value, !isDone else { return }
-                    if let position = position(of: record), position.epoch == epoch, position.commitLSN >= end { return }
+                    if let position = position(of: record), position.epoch == epoch, position.commitLSN >= end {
+                        return
+                    }
                     body(Int32(partition), record.offset, value.indices.map { value[$0] })
                 }
                 switch event {

@@ -59,7 +59,8 @@ package struct VerifyCommand {
         report(outcomes, at: snapshot.lsn, json: json)
         let different = outcomes.filter { !$0.difference.isEmpty }
         guard different.isEmpty else {
-            throw AgentExit(.different, "verify found differences in \(different.count) of \(outcomes.count) comparisons")
+            throw AgentExit(
+                .different, "verify found differences in \(different.count) of \(outcomes.count) comparisons")
         }
     }
 
@@ -112,7 +113,8 @@ package struct VerifyCommand {
             }
         } catch { throw CommandErrors.exit(error) }
         throw AgentExit(
-            .unavailable, "Kafka does not hold \(lsn) yet, after 60 s", hints: ["see that the agent runs: sluice status"])
+            .unavailable, "Kafka does not hold \(lsn) yet, after 60 s",
+            hints: ["see that the agent runs: sluice status"])
     }
 
     private func compare(
@@ -132,7 +134,8 @@ package struct VerifyCommand {
             let bounds = try topics.bounds(of: name)
             isTrimmed = bounds.contains { $0.low > 0 }
             let ends = bounds.indices.map { stored?.ends.indices.contains($0) == true ? stored?.ends[$0] : nil }
-            hole = stored != nil && bounds.indices.contains { bounds[$0].low > (ends[$0] ?? -1) + 1 && bounds[$0].low > 0 }
+            hole =
+                stored != nil && bounds.indices.contains { bounds[$0].low > (ends[$0] ?? -1) + 1 && bounds[$0].low > 0 }
             try topics.forEach(of: name, from: bounds.map(\.low), bounds: bounds, epoch: epoch, before: snapshot.lsn) {
                 partition, offset, value in
                 if failure != nil { return }
@@ -150,7 +153,9 @@ package struct VerifyCommand {
             Outcome(
                 table: title, place: "kafka", rows: rows.count, changes: kafka.changes,
                 difference: TableDifference(table: rows, records: kafka.rows, toleratesMissing: isTrimmed),
-                note: isTrimmed ? "the topic's beginning is gone (retention): rows that did not change since are not compared" : nil)
+                note: isTrimmed
+                    ? "the topic's beginning is gone (retention): rows that did not change since are not compared" : nil
+            )
         ]
         if let both {
             var note = behind > 0 ? "\(behind) changes are in Kafka and not in an object yet" : nil
@@ -166,8 +171,11 @@ package struct VerifyCommand {
     private func report(_ outcomes: [Outcome], at lsn: LSN, json: Bool) {
         if json {
             let items = outcomes.map { outcome in
-                let counts = TableDifference.Kind.allCases.map { "\"\($0.rawValue)\":\(outcome.difference.counts[$0] ?? 0)" }
-                return "{\"table\":\(ProgressRecord.quoted(outcome.table)),\"place\":\"\(outcome.place)\",\"rows\":\(outcome.rows),"
+                let counts = TableDifference.Kind.allCases.map {
+                    "\"\($0.rawValue)\":\(outcome.difference.counts[$0] ?? 0)"
+                }
+                return
+                    "{\"table\":\(ProgressRecord.quoted(outcome.table)),\"place\":\"\(outcome.place)\",\"rows\":\(outcome.rows),"
                     + "\"changes\":\(outcome.changes)," + counts.joined(separator: ",") + "}"
             }
             output.line("{\"lsn\":\"\(lsn)\",\"comparisons\":[\(items.joined(separator: ","))]}")

@@ -1,0 +1,83 @@
+import ChangeData
+import Kafka
+import Testing
+
+@testable import Pipeline
+
+@Suite struct ProgressRecordTests {
+    private let position = StoredPosition(
+        systemID: "7712204971176368436", timeline: 2, slot: "sluice_t", epoch: 3, lsn: LSN(0x19C_CF80),
+        commitLSN: LSN(0x19C_CF48), ordinal: 17, splitPart: 2, commitTime: 1_795_633_610_160_929,
+        options: #"publication="odd";proto=1"#, state: .streaming,
+        gaps: [.init(kind: "slot-missing", from: LSN(1), to: LSN(2), epoch: 3, acceptedAt: 1_700_000_000_000_000)])
+
+    @Test func theFieldsStandAsTheDesignHasThem() {
+        var plain = position
+        plain.gaps = []
+        plain.splitPart = 0
+        plain.options = "a"
+        #expect(
+            ProgressRecord.encode(plain) == """
+                {"v":1,"system_id":"7712204971176368436","timeline":2,"slot":"sluice_t","epoch":3,"lsn":"0/19CCF80",\
+                "commit_lsn":"0/19CCF48","ordinal":17,"commit_ts":"2026-11-25T19:06:50.160929Z","options":"a",\
+                "state":"streaming"}
+                """)
+    }
+
+    @Test func whatIsWrittenIsRead() {
+        #expect(ProgressRecord.decode(Array(ProgressRecord.encode(position).utf8)) == position)
+        var creating = position
+        creating.state = .creating
+        #expect(ProgressRecord.decode(Array(ProgressRecord.encode(creating).utf8)) == creating)
+    }
+
+    @Test func anotherVersionOrACutRecordIsNotRead() {
+        let whole = ProgressRecord.encode(position)
+        #expect(ProgressRecord.decode(Array(whole.replacing("\"v\":1", with: "\"v\":2").utf8)) == nil)
+        for end in whole.utf8.indices where end < whole.utf8.endIndex {
+            #expect(ProgressRecord.decode(Array(whole.utf8[..<end])) == nil)
+        }
+    }
+
+    @Test(
+        arguments: [
+            0, -1, 1_795_633_610_160_929, 951_827_696_123_456, -62_135_596_800_000_000, 253_402_300_799_999_999,
+        ] as [Int64])
+    func timesComeBack(_ time: Int64) {
+        #expect(ISOTime.microseconds(ISOTime.text(microseconds: time)) == time)
+    }
+
+    @Test func timesAreSpelledAsISO() {
+        #expect(ISOTime.text(microseconds: 951_827_696_123_456) == "2000-02-29T12:34:56.123456Z")
+        #expect(ISOTime.text(microseconds: -1) == "1969-12-31T23:59:59.999999Z")
+        #expect(ISOTime.microseconds("2024-02-29T12:34:56Z") == 1_709_210_096_000_000)
+        for wrong in ["", "2024-02-29", "2024-13-01T00:00:00Z", "2024-02-29T12:34:56", "2024-02-29T12:34:56.Z"] {
+            #expect(ISOTime.microseconds(wrong) == nil, "\(wrong)")
+        }
+    }
+}
+
+@Suite struct ProducerRecoveryTests {
+    @Test func theClassesOfTheDesign() {
+        var recovery = ProducerRecovery()
+        func action(_ disposition: KafkaError.Disposition, retained: Bool = true) -> ProducerRecovery.Action {
+            recovery.action(for: disposition, .other, isRetained: retained, now: 0)
+        }
+        #expect(action(.abortable) == .abortAndResend)
+        #expect(action(.abortable, retained: false) == .restartSession)
+        #expect(action(.retriable) == .abortAndResend)
+        #expect(action(.indefinite) == .renew)
+        #expect(action(.fatal) == .renew)
+        #expect(recovery.action(for: .abortable, .messageTooLarge, isRetained: true, now: 0) == .refuse)
+    }
+
+    @Test func threeFencesInTenMinutesAreForgiven() {
+        var recovery = ProducerRecovery()
+        func fence(at now: Int64) -> ProducerRecovery.Action {
+            recovery.action(for: .fenced, .other, isRetained: true, now: now)
+        }
+        for second in 0..<3 { #expect(fence(at: .seconds(second)) == .renewIfSlotIsOurs) }
+        #expect(fence(at: .seconds(599)) == .giveUp)
+        #expect(fence(at: .seconds(1300)) == .renewIfSlotIsOurs)
+    }
+}

@@ -1,0 +1,104 @@
+import Testing
+
+@testable import Pipeline
+
+private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
+private func text(_ bytes: [UInt8]?) -> String? { bytes.map { String(decoding: $0, as: UTF8.self) } }
+
+@Suite struct JSONMembersTests {
+    @Test func membersAreRangesOfTheBytes() throws {
+        let members = try #require(JSONMembers(bytes(#"{"a":1,"b\"c":"x,}","d":{"e":[1,"]"]},"f":null}"#)))
+        #expect(members.members.count == 4)
+        #expect(text(members.text(of: "a").map(Array.init)) == "1")
+        #expect(text(members.text(of: #"b\"c"#).map(Array.init)) == #""x,}""#)
+        #expect(text(members.text(of: "d").map(Array.init)) == #"{"e":[1,"]"]}"#)
+        #expect(text(members.text(of: "f").map(Array.init)) == "null")
+        #expect(members.text(of: "g") == nil)
+    }
+
+    @Test func whatIsNotOneObjectIsRefused() {
+        for wrong in [
+            "", "{", "[]", #"{"a"}"#, #"{"a":}"#, #"{"a":1"#, #"{"a":1}x"#, #"{"a:1}"#, #"{"a":"1}"#, #"{a:1}"#,
+        ] {
+            #expect(JSONMembers(bytes(wrong)) == nil, "\(wrong)")
+        }
+        #expect(JSONMembers(bytes("{}"))?.members.isEmpty == true)
+    }
+
+    @Test func anObjectCutAnywhereNeverTraps() {
+        let whole = bytes(#"{"a":"\\\"","b":{"c":[{}]},"d":-1.5e3}"#)
+        for end in 0..<whole.count { _ = JSONMembers(Array(whole[..<end])) }
+    }
+}
+
+@Suite struct TableFoldTests {
+    private func debezium(_ op: String, before: String = "null", after: String = "null", lsn: Int) -> [UInt8] {
+        bytes(#"{"before":\#(before),"after":\#(after),"source":{"lsn":\#(lsn)},"transaction":null,"op":"\#(op)"}"#)
+    }
+
+    private func rows(_ fold: TableFold) -> [String] {
+        fold.rows.values.map { String(decoding: $0, as: UTF8.self) }.sorted()
+    }
+
+    @Test func theLastRowOfEachKeyRemains() throws {
+        var fold = TableFold(keyColumns: [bytes("id")])
+        try fold.apply(debezium("c", after: #"{"id":1,"v":"a"}"#, lsn: 1))
+        try fold.apply(debezium("c", after: #"{"id":2,"v":"b"}"#, lsn: 2))
+        try fold.apply(debezium("u", after: #"{"id":1,"v":"c"}"#, lsn: 3))
+        try fold.apply(debezium("d", before: #"{"id":2,"v":null}"#, lsn: 4))
+        #expect(rows(fold) == [#"{"id":1,"v":"c"}"#])
+        #expect(fold.changes == 4)
+    }
+
+    @Test func aTruncateRemovesWhatWasWrittenBeforeIt() throws {
+        var fold = TableFold(keyColumns: [bytes("id")])
+        try fold.apply(debezium("c", after: #"{"id":1}"#, lsn: 1))
+        // Another partition's record may be read later although it was written earlier.
+        try fold.apply(debezium("t", lsn: 5))
+        try fold.apply(debezium("c", after: #"{"id":2}"#, lsn: 4))
+        try fold.apply(debezium("c", after: #"{"id":3}"#, lsn: 6))
+        #expect(rows(fold) == [#"{"id":3}"#])
+    }
+
+    @Test func aValueThatWasNotSentIsTheOneBefore() throws {
+        var fold = TableFold(keyColumns: [bytes("id")])
+        try fold.apply(debezium("c", after: #"{"id":1,"big":"long","a":["x"],"n":1}"#, lsn: 1))
+        try fold.apply(
+            debezium(
+                "u",
+                after: #"{"id":1,"big":"__debezium_unavailable_value","a":["__debezium_unavailable_value"],"n":2}"#,
+                lsn: 2))
+        #expect(rows(fold) == [#"{"id":1,"big":"long","a":["x"],"n":2}"#])
+    }
+
+    @Test func flatRowsFoldAlike() throws {
+        var fold = TableFold(keyColumns: [bytes("id")])
+        try fold.apply(
+            bytes(#"{"id":1,"big":"long","n":1,"_op":"c","_lsn":"0/10","_commit_ts":"t","_xid":1,"_seq":1}"#))
+        try fold.apply(
+            bytes(#"{"id":1,"n":2,"_op":"u","_lsn":"0/11","_commit_ts":"t","_xid":1,"_seq":2,"_unchanged":["big"]}"#))
+        #expect(rows(fold) == [#"{"id":1,"n":2,"big":"long"}"#])
+    }
+
+    @Test func whatIsNoEnvelopeIsRefused() {
+        var fold = TableFold(keyColumns: [bytes("id")])
+        #expect(throws: TableFold.Malformed.self) { try fold.apply(bytes("{}")) }
+        #expect(throws: TableFold.Malformed.self) { try fold.apply(bytes("not json")) }
+        #expect(throws: TableFold.Malformed.self) { try fold.apply(debezium("c", after: #"{"v":1}"#, lsn: 1)) }
+    }
+
+    @Test func eachKindOfDifferenceIsCounted() {
+        func table(_ rows: [String: String]) -> [[UInt8]: [UInt8]] {
+            Dictionary(uniqueKeysWithValues: rows.map { (bytes($0.key), bytes($0.value)) })
+        }
+        let equal = TableDifference(
+            table: table(["1": #"{"id":1,"new":null}"#]), records: table(["1": #"{"id":1}"#]), toleratesMissing: false)
+        #expect(equal.isEmpty, "a column that was added later is null")
+        let all = TableDifference(
+            table: table(["1": #"{"a":1}"#, "2": "{}"]), records: table(["1": #"{"a":2}"#, "3": "{}"]),
+            toleratesMissing: false)
+        #expect(all.counts == [.changed: 1, .missing: 1, .extra: 1])
+        let trimmed = TableDifference(table: table(["2": "{}"]), records: [:], toleratesMissing: true)
+        #expect(trimmed.isEmpty)
+    }
+}
