@@ -150,8 +150,9 @@ public struct ByteBuffer: ~Copyable {
 
     /// Appends the text of a JSON string without its quotes, as Jackson writes it: short escapes where there are,
     /// `\u001F` for other control characters, surrogate pairs for characters above U+FFFF, all else as it is.
-    /// Throws where the bytes are not UTF-8; then a part of them has been appended.
-    public mutating func append(jsonText bytes: Span<UInt8>) throws(ValueFailure) {
+    /// Throws where the bytes are not UTF-8; then a part of them has been appended. With `escapesPairs` false
+    /// characters above U+FFFF stay as they are too.
+    public mutating func append(jsonText bytes: Span<UInt8>, escapesPairs: Bool = true) throws(ValueFailure) {
         let length = bytes.count
         reserve(length)
         var from = 0
@@ -159,7 +160,7 @@ public struct ByteBuffer: ~Copyable {
             let clean = ByteBuffer.cleanPrefix(bytes, from: from)
             if clean > from { append(bytes.extracting(from..<clean)) }
             from = clean
-            if from < length { from = try appendSpecial(bytes, at: from) }
+            if from < length { from = try appendSpecial(bytes, at: from, escapesPairs) }
         }
     }
 

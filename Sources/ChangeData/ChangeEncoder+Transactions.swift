@@ -104,6 +104,8 @@ extension ChangeEncoder {
         let whole = Transaction(
             xid: 0, commitLSN: message.lsn, endLSN: end, commitTime: head.commitTime, changes: 1)
         if message.lsn < resumingAt { return .committed(whole, discarded: true) }
+        // As Debezium: the message counts as a commit for `sequence`, its own too.
+        lastEnd = message.lsn
         pieces.make(head, format: format, last: lastEnd, originName: nil, originLSN: nil)
         try append(message, of: bytes, ordinal: 0, receivedAt: receivedAt, into: chunk)
         chunk.boundaries.append(RecordChunk.Boundary(recordCount: chunk.recordCount, transaction: whole))
