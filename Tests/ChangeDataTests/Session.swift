@@ -49,6 +49,17 @@ final class Session {
         return outputs(from: before)
     }
 
+    /// The error that a message's first bytes give; nil when they pass for a message.
+    func cut(_ message: Message, to length: Int) -> ChangeDataError? {
+        do throws(ChangeDataError) {
+            _ = try encoder.consume(
+                message.bytes.span.extracting(first: length), at: message.lsn, receivedAt: 0, into: chunk)
+            return nil
+        } catch {
+            return error
+        }
+    }
+
     func outputs(from start: Int = 0) -> [Output] {
         chunk.records[start...].map { record in
             Output(
