@@ -21,7 +21,7 @@ struct FuzzTests {
             #expect(session.feed(longer).isEmpty)
             session.feed(message)
         }
-        #expect(cuts > 150_000)
+        #expect(cuts > 140_000)
         // The cuts have disturbed nothing.
         #expect(session.errors.filter { if case .noKey = $0 { true } else { false } }.count == 9)
     }
