@@ -22,8 +22,8 @@ func module(_ name: String, _ dependencies: [Target.Dependency] = [], settings: 
     .target(name: name, dependencies: dependencies, swiftSettings: settings)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .testTarget(name: name, dependencies: dependencies, swiftSettings: base)
+func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
+    .testTarget(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: base)
 }
 
 let package = Package(
@@ -52,7 +52,7 @@ let package = Package(
             dependencies: ["Pipeline", "Configuration", "ChangeData", "Kafka", "ObjectStorage", "Postgres", "Telemetry"],
             swiftSettings: base),
 
-        tests("ChangeDataTests", ["ChangeData"]),
+        tests("ChangeDataTests", ["ChangeData"], exclude: ["Fixtures"]),
         tests("PostgresTests", ["Postgres"]),
         tests("KafkaTests", ["Kafka", "CKafka"]),
         tests("ObjectStorageTests", ["ObjectStorage"]),

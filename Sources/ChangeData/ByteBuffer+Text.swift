@@ -25,9 +25,9 @@ extension ByteBuffer {
     }
 
     /// Appends a JSON string of text: quotes and escapes.
-    public mutating func append(jsonString bytes: Span<UInt8>) throws(ValueFailure) {
+    public mutating func append(jsonString bytes: Span<UInt8>, escapesPairs: Bool = true) throws(ValueFailure) {
         append(UInt8(ascii: "\""))
-        try append(jsonText: bytes)
+        try append(jsonText: bytes, escapesPairs: escapesPairs)
         append(UInt8(ascii: "\""))
     }
 
@@ -42,7 +42,9 @@ extension ByteBuffer {
 
     /// Appends one character that JSON text does not hold as it is, or one that is not ASCII (and is checked here).
     /// Returns the offset after it.
-    mutating func appendSpecial(_ bytes: Span<UInt8>, at start: Int) throws(ValueFailure) -> Int {
+    mutating func appendSpecial(
+        _ bytes: Span<UInt8>, at start: Int, _ escapesPairs: Bool
+    ) throws(ValueFailure) -> Int {
         let lead = bytes[start]
         switch lead {
         case 0x08: append("\\b")
@@ -59,7 +61,7 @@ extension ByteBuffer {
             var offset = start
             while offset < bytes.count, bytes[offset] >= 0x80 {
                 let length = try utf8Length(bytes, at: offset)
-                if length == 4 {
+                if length == 4, escapesPairs {
                     appendSurrogates(bytes, at: offset)
                 } else {
                     append(bytes.extracting(offset..<offset + length))

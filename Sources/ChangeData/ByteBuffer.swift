@@ -150,8 +150,9 @@ public struct ByteBuffer: ~Copyable {
 
     /// Appends the text of a JSON string without its quotes, as Jackson writes it: short escapes where there are,
     /// `\u001F` for other control characters, surrogate pairs for characters above U+FFFF, all else as it is.
-    /// Throws where the bytes are not UTF-8; then a part of them has been appended.
-    public mutating func append(jsonText bytes: Span<UInt8>) throws(ValueFailure) {
+    /// Throws where the bytes are not UTF-8; then a part of them has been appended. With `escapesPairs` false
+    /// characters above U+FFFF stay as they are too.
+    public mutating func append(jsonText bytes: Span<UInt8>, escapesPairs: Bool = true) throws(ValueFailure) {
         let length = bytes.count
         reserve(length)
         var from = 0
@@ -159,7 +160,7 @@ public struct ByteBuffer: ~Copyable {
             let clean = ByteBuffer.cleanPrefix(bytes, from: from)
             if clean > from { append(bytes.extracting(from..<clean)) }
             from = clean
-            if from < length { from = try appendSpecial(bytes, at: from) }
+            if from < length { from = try appendSpecial(bytes, at: from, escapesPairs) }
         }
     }
 
@@ -178,6 +179,29 @@ public struct ByteBuffer: ~Copyable {
             while offset < raw.count {
                 let byte = unsafe raw.load(fromByteOffset: offset, as: UInt8.self)
                 if byte < 0x20 || byte >= 0x80 || byte == 0x22 || byte == 0x5C { return offset }
+                offset &+= 1
+            }
+            return offset
+        }
+    }
+
+    /// The end of the run of decimal digits from `from` on.
+    @inline(__always)
+    static func digitsEnd(_ bytes: Span<UInt8>, from: Int) -> Int {
+        // Sound: every load lies inside the span's `count` bytes, checked by the loops' conditions.
+        unsafe bytes.withUnsafeBytes { raw in
+            var offset = from
+            while offset &+ 8 <= raw.count {
+                let word = UInt64(littleEndian: unsafe raw.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+                // A digit has the high half 3, and still has it after 6 is added. No carry leaves a byte below 0xFA,
+                // and a byte of 0xFA and more is marked itself, before the byte that its carry reaches.
+                let halves: UInt64 = 0xF0F0_F0F0_F0F0_F0F0
+                let threes: UInt64 = 0x3030_3030_3030_3030
+                let other = ((word ^ threes) | ((word &+ 0x0606_0606_0606_0606) ^ threes)) & halves
+                if other != 0 { return offset &+ other.trailingZeroBitCount / 8 }
+                offset &+= 8
+            }
+            while offset < raw.count, unsafe raw.load(fromByteOffset: offset, as: UInt8.self) &- 0x30 < 10 {
                 offset &+= 1
             }
             return offset
@@ -205,6 +229,6 @@ extension RecordChunk {
     /// The bytes for C code, which may keep the pointer until the chunk is filled again, emptied or freed.
     public func withUnsafeBytes<R, E: Error>(_ body: (UnsafeRawBufferPointer) throws(E) -> R) throws(E) -> R {
         // Sound: passes on the buffer's own promise; the chunk appends only in `consume` and empties only in `removeAll`.
-        try unsafe buffer.withUnsafeBytes(body)
+        try unsafe contents.buffer.withUnsafeBytes(body)
     }
 }

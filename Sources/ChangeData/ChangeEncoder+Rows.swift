@@ -1,7 +1,7 @@
 extension ChangeEncoder {
     /// A row change: an insert, an update or a delete.
     mutating func change(
-        _ message: Span<UInt8>, at lsn: LSN, receivedAt: Int64, into chunk: RecordChunk
+        _ message: Span<UInt8>, at lsn: LSN, receivedAt: Int64, into chunk: inout RecordContents
     ) throws(ChangeDataError) -> Step {
         let kind = message[0]
         let row = try parse(message, at: lsn) { (reader) throws(Malformation) in
@@ -19,38 +19,38 @@ extension ChangeEncoder {
             throw .noKey(table: plan.relation.table, identity: plan.relation.replicaIdentity, at: lsn)
         }
         received.make(receivedAt)
-        let records = chunk.recordCount
-        let bytes = chunk.byteCount
+        let records = chunk.records.count
+        let bytes = chunk.buffer.count
         do throws(CellFailure) {
-            try write(kind, message, plan, oldIsRow: row.oldTag == UInt8(ascii: "O"), ordinal, lsn, into: chunk)
+            try write(kind, message, plan, oldIsRow: row.oldTag == UInt8(ascii: "O"), ordinal, lsn, into: &chunk)
         } catch {
             chunk.truncate(records: records, bytes: bytes)
             let column = plan.relation.columns[error.column].name
             throw .unrepresentable(table: plan.relation.table, column: column, why: error.reason, at: lsn)
         }
         // Record lengths are 32 bit; a record's parts are all shorter than the change's bytes.
-        guard chunk.byteCount - bytes <= Int(Int32.max) else {
+        guard chunk.buffer.count - bytes <= Int(Int32.max) else {
             chunk.truncate(records: records, bytes: bytes)
             throw .tooLarge(table: plan.relation.table, at: lsn)
         }
-        return .changed(records: chunk.recordCount - records)
+        return .changed(records: chunk.records.count - records)
     }
 
     private mutating func write(
         _ kind: UInt8, _ message: Span<UInt8>, _ plan: TablePlan, oldIsRow: Bool, _ ordinal: UInt64, _ lsn: LSN,
-        into chunk: RecordChunk
+        into chunk: inout RecordContents
     ) throws(CellFailure) {
         switch kind {
         case UInt8(ascii: "I"):
-            try append(.create, plan, message, ordinal, lsn, link: .none, into: chunk)
+            try append(.create, plan, message, ordinal, lsn, link: .none, into: &chunk)
         case UInt8(ascii: "D"):
-            try append(.delete, plan, message, ordinal, lsn, link: .none, oldIsRow: oldIsRow, into: chunk)
+            try append(.delete, plan, message, ordinal, lsn, link: .none, oldIsRow: oldIsRow, into: &chunk)
         default:
             if try keyHasChanged(plan, message) {
-                try append(.delete, plan, message, ordinal, lsn, link: .newKey, oldIsRow: oldIsRow, into: chunk)
-                try append(.create, plan, message, ordinal, lsn, link: .oldKey, into: chunk)
+                try append(.delete, plan, message, ordinal, lsn, link: .newKey, oldIsRow: oldIsRow, into: &chunk)
+                try append(.create, plan, message, ordinal, lsn, link: .oldKey, into: &chunk)
             } else {
-                try append(.update, plan, message, ordinal, lsn, link: .none, oldIsRow: oldIsRow, into: chunk)
+                try append(.update, plan, message, ordinal, lsn, link: .none, oldIsRow: oldIsRow, into: &chunk)
             }
         }
     }
@@ -80,7 +80,7 @@ extension ChangeEncoder {
     /// Appends a record, and behind a delete its tombstone. Creates and updates have the new row's key, deletes the old's.
     private mutating func append(
         _ operation: Operation, _ plan: TablePlan, _ message: Span<UInt8>, _ ordinal: UInt64, _ lsn: LSN, link: Link,
-        oldIsRow: Bool = false, into chunk: RecordChunk
+        oldIsRow: Bool = false, into chunk: inout RecordContents
     ) throws(CellFailure) {
         let isDelete = operation == .delete
         let start = chunk.buffer.count

@@ -22,7 +22,7 @@ extension ChangeEncoder {
     }
 
     mutating func commit(
-        _ message: CommitMessage, at lsn: LSN, into chunk: RecordChunk
+        _ message: CommitMessage, at lsn: LSN, into chunk: inout RecordContents
     ) throws(ChangeDataError) -> Step {
         guard let open = transaction else {
             throw .unexpected(message: UInt8(ascii: "C"), why: "no transaction has begun", at: lsn)
@@ -37,7 +37,7 @@ extension ChangeEncoder {
             xid: open.head.xid, commitLSN: message.commitLSN, endLSN: message.endLSN,
             commitTime: open.head.commitTime, changes: open.ordinal)
         if !open.isDiscarded {
-            chunk.boundaries.append(RecordChunk.Boundary(recordCount: chunk.recordCount, transaction: whole))
+            chunk.boundaries.append(RecordChunk.Boundary(recordCount: chunk.records.count, transaction: whole))
         }
         return .committed(whole, discarded: open.isDiscarded)
     }
@@ -54,7 +54,7 @@ extension ChangeEncoder {
 
     /// Truncates: one change and one record a relation, without key, before and after.
     mutating func truncate(
-        _ message: TruncateMessage, at lsn: LSN, receivedAt: Int64, into chunk: RecordChunk
+        _ message: TruncateMessage, at lsn: LSN, receivedAt: Int64, into chunk: inout RecordContents
     ) throws(ChangeDataError) -> Step {
         var records = 0
         // Looked up first: an error leaves the chunk as it was.
@@ -87,12 +87,12 @@ extension ChangeEncoder {
     /// A logical message. One that is not transactional comes outside any transaction and is a transaction of its own:
     /// replication that restarts one byte behind its LSN does not send it again.
     mutating func emit(
-        _ message: ContentMessage, of bytes: Span<UInt8>, receivedAt: Int64, into chunk: RecordChunk
+        _ message: ContentMessage, of bytes: Span<UInt8>, receivedAt: Int64, into chunk: inout RecordContents
     ) throws(ChangeDataError) -> Step {
         let kind = UInt8(ascii: "M")
         if message.isTransactional {
             guard let ordinal = try count(kind, at: message.lsn) else { return .changed(records: 0) }
-            try append(message, of: bytes, ordinal: ordinal, receivedAt: receivedAt, into: chunk)
+            try append(message, of: bytes, ordinal: ordinal, receivedAt: receivedAt, into: &chunk)
             return .changed(records: 1)
         }
         guard transaction == nil else {
@@ -104,14 +104,17 @@ extension ChangeEncoder {
         let whole = Transaction(
             xid: 0, commitLSN: message.lsn, endLSN: end, commitTime: head.commitTime, changes: 1)
         if message.lsn < resumingAt { return .committed(whole, discarded: true) }
+        // As Debezium: the message counts as a commit for `sequence`, its own too.
+        lastEnd = message.lsn
         pieces.make(head, format: format, last: lastEnd, originName: nil, originLSN: nil)
-        try append(message, of: bytes, ordinal: 0, receivedAt: receivedAt, into: chunk)
-        chunk.boundaries.append(RecordChunk.Boundary(recordCount: chunk.recordCount, transaction: whole))
+        try append(message, of: bytes, ordinal: 0, receivedAt: receivedAt, into: &chunk)
+        chunk.boundaries.append(RecordChunk.Boundary(recordCount: chunk.records.count, transaction: whole))
         return .committed(whole, discarded: false)
     }
 
     private mutating func append(
-        _ message: ContentMessage, of bytes: Span<UInt8>, ordinal: UInt64, receivedAt: Int64, into chunk: RecordChunk
+        _ message: ContentMessage, of bytes: Span<UInt8>, ordinal: UInt64, receivedAt: Int64,
+        into chunk: inout RecordContents
     ) throws(ChangeDataError) {
         let topic = messageTopic ?? index(ofTopic: messageTopicName(name: format.name))
         messageTopic = topic

@@ -80,26 +80,36 @@ public struct ChangeEncoder: ~Copyable {
     public mutating func consume(
         _ message: Span<UInt8>, at lsn: LSN, receivedAt: Int64, into chunk: RecordChunk
     ) throws(ChangeDataError) -> Step {
+        try step(message, at: lsn, receivedAt: receivedAt, into: &chunk.contents)
+    }
+
+    private mutating func step(
+        _ message: Span<UInt8>, at lsn: LSN, receivedAt: Int64, into chunk: inout RecordContents
+    ) throws(ChangeDataError) -> Step {
         switch message.isEmpty ? 0 : message[0] {
         case UInt8(ascii: "I"), UInt8(ascii: "U"), UInt8(ascii: "D"):
-            return try change(message, at: lsn, receivedAt: receivedAt, into: chunk)
+            return try change(message, at: lsn, receivedAt: receivedAt, into: &chunk)
         case UInt8(ascii: "B"):
             return try begin(parse(message, at: lsn, BeginMessage.init), at: lsn)
         case UInt8(ascii: "C"):
-            return try commit(parse(message, at: lsn, CommitMessage.init), at: lsn, into: chunk)
+            return try commit(parse(message, at: lsn, CommitMessage.init), at: lsn, into: &chunk)
         case UInt8(ascii: "O"):
             return try originate(parse(message, at: lsn, OriginMessage.init), at: lsn)
         case UInt8(ascii: "R"):
-            return .describe(try parse(message, at: lsn, Relation.init))
+            let relation = try parse(message, at: lsn, Relation.init)
+            // No row is written by what held before: `define` must come first.
+            plans[relation.oid] = nil
+            lastPlan = nil
+            return .describe(relation)
         case UInt8(ascii: "Y"):
             _ = try parse(message, at: lsn, TypeMessage.init)
             return .none
         case UInt8(ascii: "T"):
             let truncate = try parse(message, at: lsn, TruncateMessage.init)
-            return try self.truncate(truncate, at: lsn, receivedAt: receivedAt, into: chunk)
+            return try self.truncate(truncate, at: lsn, receivedAt: receivedAt, into: &chunk)
         case UInt8(ascii: "M"):
             let content = try parse(message, at: lsn, ContentMessage.init)
-            return try emit(content, of: message, receivedAt: receivedAt, into: chunk)
+            return try emit(content, of: message, receivedAt: receivedAt, into: &chunk)
         case 0:
             throw .malformed(Malformation(message: 0, offset: 0, reason: .tooShort), at: lsn)
         default:

@@ -88,29 +88,3 @@ extension ByteBuffer {
         }
     }
 }
-
-extension RecordChunk {
-    /// Enters a record whose parts were appended to the buffer one after the other.
-    func append(
-        _ operation: Operation, start: Int, keyEnd: Int?, valueEnd: Int?, positionEnd: Int, topic: Int32, table: Int32,
-        linkIsNewKey: Bool = false, hasLink: Bool = false
-    ) {
-        let valueStart = keyEnd ?? start
-        let positionStart = valueEnd ?? valueStart
-        // Lengths are checked by the caller to be under two gigabytes together; clamped here only so as not to trap
-        // before that check takes the record out again.
-        records.append(
-            Record(
-                start: start, keyLength: keyEnd.map { Int32(clamping: $0 - start) } ?? -1,
-                valueLength: valueEnd.map { Int32(clamping: $0 - valueStart) } ?? -1,
-                linkLength: hasLink ? Int32(clamping: buffer.count - positionEnd) : -1,
-                topicIndex: topic, tableIndex: table, positionLength: UInt8(clamping: positionEnd - positionStart),
-                linkIsNewKey: linkIsNewKey, operation: operation))
-    }
-
-    /// Takes back what a change has appended.
-    func truncate(records count: Int, bytes: Int) {
-        records.removeSubrange(count...)
-        buffer.truncate(to: bytes)
-    }
-}

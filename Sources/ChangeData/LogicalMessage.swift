@@ -131,20 +131,24 @@ struct Cell {
 }
 
 /// uint16 columns | each: `n` null, or `u` unchanged TOAST, or `t` text or `b` binary with int32 length | bytes
+///
+/// Rows of one table come in runs: the array keeps its length, and its cells are overwritten.
 func readTuple(_ reader: inout MessageReader, into cells: inout [Cell]) throws(Malformation) {
-    cells.removeAll(keepingCapacity: true)
     let count = Int(try reader.uint16())
-    for _ in 0..<count {
+    if cells.count != count { cells = Array(repeating: Cell(start: 0, length: 0, kind: .null), count: count) }
+    var cells = cells.mutableSpan
+    for index in 0..<count {
         let tag = try reader.uint8()
         switch tag {
         case UInt8(ascii: "t"), UInt8(ascii: "b"):
             let length = try reader.uint32()
             let range = try reader.skip(Int(Int32(bitPattern: length)))
-            let kind: Cell.Kind = tag == UInt8(ascii: "t") ? .text : .binary
-            // The message is shorter than four gigabytes: `consume` checks.
-            cells.append(Cell(start: UInt32(truncatingIfNeeded: range.lowerBound), length: length, kind: kind))
-        case UInt8(ascii: "n"): cells.append(Cell(start: 0, length: 0, kind: .null))
-        case UInt8(ascii: "u"): cells.append(Cell(start: 0, length: 0, kind: .unchanged))
+            // The message is shorter than two gigabytes: `parse` checks.
+            cells[index] = Cell(
+                start: UInt32(truncatingIfNeeded: range.lowerBound), length: length,
+                kind: tag == UInt8(ascii: "t") ? .text : .binary)
+        case UInt8(ascii: "n"): cells[index] = Cell(start: 0, length: 0, kind: .null)
+        case UInt8(ascii: "u"): cells[index] = Cell(start: 0, length: 0, kind: .unchanged)
         default: throw reader.fault(.unknownTag)
         }
     }
@@ -162,8 +166,6 @@ struct RowMessage {
 
     init(_ kind: UInt8, _ reader: inout MessageReader, new: inout [Cell], old: inout [Cell]) throws(Malformation) {
         relation = try reader.uint32()
-        old.removeAll(keepingCapacity: true)
-        new.removeAll(keepingCapacity: true)
         var tag = try reader.uint8()
         if kind != UInt8(ascii: "I"), tag == UInt8(ascii: "K") || tag == UInt8(ascii: "O") {
             oldTag = tag
@@ -171,6 +173,7 @@ struct RowMessage {
             tag = kind == UInt8(ascii: "U") ? try reader.uint8() : 0
         } else {
             oldTag = 0
+            if !old.isEmpty { old.removeAll(keepingCapacity: true) }
         }
         if kind == UInt8(ascii: "D") {
             guard oldTag != 0 else { throw reader.fault(.noOldTuple) }

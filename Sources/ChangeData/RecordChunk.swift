@@ -52,6 +52,12 @@ public final class RecordChunk: @unchecked Sendable {
         public var recordCount: Int
         /// The transaction that ends there.
         public var transaction: Transaction
+
+        /// A boundary from its parts.
+        public init(recordCount: Int, transaction: Transaction) {
+            self.recordCount = recordCount
+            self.transaction = transaction
+        }
     }
 
     /// One record: where its parts lie in the chunk's bytes, and what it is. The parts lie one after the other:
@@ -92,35 +98,68 @@ public final class RecordChunk: @unchecked Sendable {
         private var positionStart: Int { valueStart + Int(max(valueLength, 0)) }
     }
 
-    var buffer: ByteBuffer
+    /// One stored property, so that filling the chunk is one checked access a message.
+    var contents: RecordContents
+
     /// The records in the order of the stream.
-    public internal(set) var records: [Record] = []
+    public var records: [Record] { contents.records }
+
     /// The ends of whole transactions, in order.
-    public internal(set) var boundaries: [Boundary] = []
+    public var boundaries: [Boundary] { contents.boundaries }
 
     /// An empty chunk with room for so many bytes.
     public init(capacity: Int) {
-        buffer = ByteBuffer(capacity: capacity)
+        contents = RecordContents(buffer: ByteBuffer(capacity: capacity))
     }
 
     /// The number of bytes of all records.
-    public var byteCount: Int { buffer.count }
+    public var byteCount: Int { contents.buffer.count }
 
     /// The bytes of memory that the chunk holds on to for them.
     public var capacity: Int { buffer.capacity }
 
     /// The number of records.
-    public var recordCount: Int { records.count }
+    public var recordCount: Int { contents.records.count }
 
     /// Gives the bytes that the records' ranges mean.
     public func withBytes<R, E: Error>(_ body: (Span<UInt8>) throws(E) -> R) throws(E) -> R {
-        try buffer.withSpan(body)
+        try contents.buffer.withSpan(body)
     }
 
     /// Empties the chunk for its next use; keeps the memory unless it has grown over `limit` bytes.
     public func removeAll(keepingCapacityUpTo limit: Int = .max) {
-        buffer.removeAll(keepingCapacityUpTo: limit)
-        records.removeAll(keepingCapacity: true)
-        boundaries.removeAll(keepingCapacity: true)
+        contents.buffer.removeAll(keepingCapacityUpTo: limit)
+        contents.records.removeAll(keepingCapacity: true)
+        contents.boundaries.removeAll(keepingCapacity: true)
+    }
+}
+
+/// What a chunk holds.
+struct RecordContents: ~Copyable {
+    var buffer: ByteBuffer
+    var records: [RecordChunk.Record] = []
+    var boundaries: [RecordChunk.Boundary] = []
+    /// Enters a record whose parts were appended to the buffer one after the other.
+    mutating func append(
+        _ operation: Operation, start: Int, keyEnd: Int?, valueEnd: Int?, positionEnd: Int, topic: Int32, table: Int32,
+        linkIsNewKey: Bool = false, hasLink: Bool = false
+    ) {
+        let valueStart = keyEnd ?? start
+        let positionStart = valueEnd ?? valueStart
+        // Lengths are checked by the caller to be under two gigabytes together; clamped here only so as not to trap
+        // before that check takes the record out again.
+        records.append(
+            RecordChunk.Record(
+                start: start, keyLength: keyEnd.map { Int32(clamping: $0 - start) } ?? -1,
+                valueLength: valueEnd.map { Int32(clamping: $0 - valueStart) } ?? -1,
+                linkLength: hasLink ? Int32(clamping: buffer.count - positionEnd) : -1,
+                topicIndex: topic, tableIndex: table, positionLength: UInt8(clamping: positionEnd - positionStart),
+                linkIsNewKey: linkIsNewKey, operation: operation))
+    }
+
+    /// Takes back what a change has appended.
+    mutating func truncate(records count: Int, bytes: Int) {
+        records.removeSubrange(count...)
+        buffer.truncate(to: bytes)
     }
 }

@@ -71,8 +71,8 @@ extension ByteBuffer {
         try append(scalar: element.span, by: rule, &scratch)
     }
 
-    private mutating func append(jsonStringIn text: borrowing ByteBuffer) throws(ValueFailure) {
-        try append(jsonString: text.span)
+    private mutating func append(innerStringOf text: borrowing ByteBuffer) throws(ValueFailure) {
+        try append(jsonString: text.span, escapesPairs: false)
     }
 
     /// Appends what stands between the quotes at the cursor, backslashes undone, and moves the cursor behind them.
@@ -106,7 +106,7 @@ extension ByteBuffer {
             }
             scratch.text.removeAll()
             try scratch.text.append(unquoted: text, &cursor)
-            try scratch.object.append(jsonStringIn: scratch.text)
+            try scratch.object.append(innerStringOf: scratch.text)
             guard hasPrefix("=>", text, cursor) else { throw .invalidText }
             cursor += 2
             scratch.object.append(UInt8(ascii: ":"))
@@ -116,7 +116,7 @@ extension ByteBuffer {
             } else {
                 scratch.text.removeAll()
                 try scratch.text.append(unquoted: text, &cursor)
-                try scratch.object.append(jsonStringIn: scratch.text)
+                try scratch.object.append(innerStringOf: scratch.text)
             }
         }
         scratch.object.append(UInt8(ascii: "}"))

@@ -11,13 +11,12 @@ private struct DecimalText {
         var offset = 0
         if count > 0, text[0] == UInt8(ascii: "-") { offset = 1 }
         let first = offset
-        while offset < count, isDigit(text[offset]) { offset &+= 1 }
+        offset = ByteBuffer.digitsEnd(text, from: offset)
         guard offset > first, offset &- first == 1 || text[first] != UInt8(ascii: "0") else { return nil }
         isWhole = offset == count
         if offset < count, text[offset] == UInt8(ascii: ".") {
             let start = offset &+ 1
-            offset = start
-            while offset < count, isDigit(text[offset]) { offset &+= 1 }
+            offset = ByteBuffer.digitsEnd(text, from: start)
             guard offset > start else { return nil }
         }
         if offset < count, text[offset] | 0x20 == UInt8(ascii: "e") {

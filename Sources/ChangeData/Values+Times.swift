@@ -89,7 +89,16 @@ extension ByteBuffer {
         while index > 0, isDigit(text[index]) || text[index] == UInt8(ascii: ":") { index -= 1 }
         let hasOffset = index > 10 && (text[index] == UInt8(ascii: "+") || text[index] == UInt8(ascii: "-"))
         let time = try CivilTime(text, hasDate: true, hasTime: true, hasOffset: hasOffset)
-        append(decimal: (time.days * 86_400 + time.secondsOfDay) * 1_000_000 + time.microsecond)
+        let seconds = time.days * 86_400 + time.secondsOfDay
+        if seconds > 0 {
+            // Digit by digit: PostgreSQL's last years are beyond 64 bits of microseconds since 1970.
+            append(decimal: seconds)
+            append(decimal: time.microsecond, width: 6)
+        } else {
+            let (scaled, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000)
+            guard !overflow else { throw .invalidText }
+            append(decimal: scaled + time.microsecond)
+        }
     }
 
     /// A time as microseconds since midnight, of UTC where it has a zone.
@@ -153,8 +162,11 @@ extension ByteBuffer {
 
     private func isPlainDate(_ text: Span<UInt8>) -> Bool {
         let isDashed = text[4] == UInt8(ascii: "-") && text[7] == UInt8(ascii: "-")
+        let month = (text[5] &- 0x30) &* 10 &+ (text[6] &- 0x30)
+        let day = (text[8] &- 0x30) &* 10 &+ (text[9] &- 0x30)
         return isDashed && isDigit(text[0]) && isDigit(text[1]) && isDigit(text[2]) && isDigit(text[3])
             && isDigit(text[5]) && isDigit(text[6]) && isDigit(text[8]) && isDigit(text[9])
+            && (1...12).contains(month) && (1...31).contains(day)
     }
 
     func isInfinity(_ text: Span<UInt8>) -> Bool {

@@ -1,0 +1,54 @@
+import ChangeData
+import Testing
+
+struct TopicTests {
+    @Test func templatesAndForbiddenCharacters() throws {
+        let name = try topicName(
+            template: "{name}.{schema}.{table}", name: "golden", schema: "Mixed Schema", table: "Odd Table")
+        #expect(name == "golden.Mixed_Schema.Odd_Table")
+        let original = try topicName(
+            template: "postgres-{table}", name: "x", schema: "public", table: "dadostesouroipca_gold")
+        #expect(original == "postgres-dadostesouroipca_gold")
+        #expect(try topicName(template: "{table}", name: "x", schema: "s", table: "a/ç😀") == "a____")
+        #expect(throws: TopicError.unknownPlaceholder("db")) {
+            try topicName(template: "{db}.{table}", name: "x", schema: "s", table: "t")
+        }
+        for table in ["", ".", "..", String(repeating: "x", count: 250)] {
+            #expect(throws: TopicError.self) {
+                try topicName(template: "{table}", name: "x", schema: "s", table: table)
+            }
+        }
+    }
+
+    @Test func tablesMustNotShareATopic() throws {
+        let first = TableName(schema: "public", name: "a_b")
+        try checkTopics(
+            template: "{name}.{schema}.{table}", name: "n",
+            tables: [first, TableName(schema: "public", name: "a_c"), first])
+        let pairs = [
+            (TableName(schema: "public", name: "a.b"), "{name}.{schema}.{table}"),
+            (TableName(schema: "public", name: "a b"), "{name}.{schema}.{table}"),
+            (TableName(schema: "other", name: "a_b"), "{table}"),
+        ]
+        for (other, template) in pairs {
+            #expect(throws: TopicError.self) { try checkTopics(template: template, name: "n", tables: [first, other]) }
+        }
+        #expect(throws: TopicError.self) {
+            try checkTopics(template: "{name}.{table}", name: "n", tables: [TableName(schema: "s", name: "message")])
+        }
+    }
+
+    @Test func encoderRefusesACollision() {
+        let session = Session()
+        session.feed(Build.relation(Build.table(1, "a.b")))
+        session.feed(Build.relation(Build.table(1, "a.b")))
+        // Dropped and made again: the same name under another OID is the same topic.
+        session.feed(Build.relation(Build.table(2, "a.b")))
+        #expect(session.errors.isEmpty)
+        session.feed(Build.relation(Build.table(3, "a_b")))
+        guard case .topic(.collision) = session.errors.first else {
+            Issue.record("\(session.errors)")
+            return
+        }
+    }
+}
