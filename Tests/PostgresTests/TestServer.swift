@@ -1,4 +1,4 @@
-import Foundation
+import Glibc
 import Testing
 
 @testable import Postgres
@@ -15,7 +15,7 @@ func failure(_ body: () throws(PostgresError) -> Void) -> PostgresError? {
 
 /// The server under test: SLUICE_TEST_POSTGRES, a libpq connection string of a superuser on a server with `wal_level=logical`.
 enum TestServer {
-    static let url = ProcessInfo.processInfo.environment["SLUICE_TEST_POSTGRES"]
+    static let url = getenv("SLUICE_TEST_POSTGRES").map { String(cString: $0) }
 
     static func settings(_ more: String = "") throws -> ConnectionSettings {
         try ConnectionSettings(url: "\(try #require(url)) \(more)")
@@ -31,7 +31,7 @@ enum TestServer {
 
 /// A server of our own, which a test may stop: from the programs in SLUICE_TEST_POSTGRES_BIN. As root it runs as `postgres`.
 final class PrivateServer {
-    static let bin = ProcessInfo.processInfo.environment["SLUICE_TEST_POSTGRES_BIN"]
+    static let bin = getenv("SLUICE_TEST_POSTGRES_BIN").map { String(cString: $0) }
 
     let directory: String
     let port: Int
@@ -41,7 +41,7 @@ final class PrivateServer {
         let bin = try #require(Self.bin)
         directory = "/tmp/sluice-test-\(UInt32.random(in: 0 ... .max))"
         port = Int.random(in: 20_000..<30_000)
-        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        try #require(mkdir(directory, 0o755) == 0)
         let data = directory + "/data"
         if getuid() == 0 { _ = try Self.run(["chown", "postgres", directory]) }
         _ = try Self.asServer(["\(bin)/initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"])
@@ -85,15 +85,20 @@ final class PrivateServer {
         try run(getuid() == 0 ? ["runuser", "-u", "postgres", "--"] + words : words)
     }
 
+    /// Not Foundation's `Process`: its wait ends only when the server, which inherits a descriptor of it, has ended too.
     private static func run(_ words: [String]) throws -> Int32 {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = words
-        process.currentDirectoryURL = URL(fileURLWithPath: "/")
-        process.standardOutput = FileHandle.nullDevice
-        process.standardError = FileHandle.nullDevice
-        try process.run()
-        process.waitUntilExit()
-        return process.terminationStatus
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+        posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
+        posix_spawn_file_actions_adddup2(&actions, 1, 2)
+        var arguments = (["env", "-C", "/"] + words).map { strdup($0) } + [nil]
+        defer { for argument in arguments { free(argument) } }
+        var pid: pid_t = 0
+        try #require(posix_spawn(&pid, "/usr/bin/env", &actions, nil, &arguments, environ) == 0)
+        var status: Int32 = 0
+        try #require(waitpid(pid, &status, 0) == pid)
+        return status & 0x7F == 0 ? (status >> 8) & 0xFF : -1
     }
 }
