@@ -24,7 +24,8 @@ public struct ServerFacts: Sendable, Equatable {
     public let walSenderTimeoutMilliseconds: Int
     /// `max_slot_wal_keep_size` in MiB; -1 for no bound.
     public let maxSlotWALKeepMebibytes: Int64
-    /// `output_plugin_libraries`; nil where the server has no such setting.
+    /// `output_plugin_libraries`; nil where the server has no such setting, or hides it from our role (who needs
+    /// `pg_read_all_settings` to see it).
     public let outputPluginLibraries: String?
     /// The server's encoding.
     public let encoding: String
@@ -61,7 +62,7 @@ extension PostgresConnection {
                    (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_replication) AS senders,
                    (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout') AS timeout,
                    (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'max_slot_wal_keep_size') AS keep,
-                   pg_catalog.current_setting('output_plugin_libraries', true) AS libraries,
+                   (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'output_plugin_libraries') AS libraries,
                    pg_catalog.current_setting('server_encoding') AS encoding,
                    r.rolname, r.rolreplication, r.rolsuper,
                    pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE') AS can_create
@@ -93,7 +94,8 @@ extension PostgresConnection {
         return ServerPosition(wal: wal, isInRecovery: try row.bool("recovery"), clock: try row.integer("clock"))
     }
 
-    /// The value of a setting as `SHOW` prints it; nil where the server has no such setting.
+    /// The value of a setting as `SHOW` prints it; nil where the server has no such setting. Throws `permission` for one that is
+    /// hidden from our role.
     public mutating func setting(_ name: String) throws(PostgresError) -> String? {
         try query("SELECT pg_catalog.current_setting($1, true) AS value", [name])[0, "value"]
     }

@@ -14,7 +14,9 @@ extension PostgresConnection {
         var globbed: [(oid: UInt32, root: UInt32?)] = []
         for index in 0..<rows.count {
             let row = CatalogRow(rows: rows, index: index)
-            let (schema, name, oid) = (try row.text("nspname"), try row.text("relname"), try row.integer("oid") as UInt32)
+            let (schema, name, oid) = (
+                try row.text("nspname"), try row.text("relname"), try row.integer("oid") as UInt32
+            )
             let hits = patterns.filter { $0.matches(schema: schema, table: name) }
             if hits.contains(where: { !$0.isGlob }) {
                 named.insert(oid)
