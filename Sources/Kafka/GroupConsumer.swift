@@ -116,15 +116,39 @@ public final class GroupConsumer {
     /// The partition of a record's slot.
     public func topicPartition(at slot: Int) -> TopicPartition { source.table[partition: slot] }
 
-    /// Goes to another offset of an assigned partition.
+    /// Goes to another offset of an assigned partition, also of one that stands still after `.offsetOutOfRange`.
     public func seek(to offset: PartitionOffset, timeout: Duration) throws(KafkaError) {
         let list = TopicPartitionList([offset])
         if let error = list.pass({ rd_kafka_seek_partitions(client, $0, max(1, timeout.milliseconds)) }) {
             throw KafkaError(consuming: error, operation: "seek \(offset.partition)")
         }
-        try list.throwFirstError("seek")
+        do throws(KafkaError) {
+            try list.throwFirstError("seek")
+        } catch {
+            // A partition whose fetching has failed cannot be sought, only assigned anew.
+            guard error.code == RD_KAFKA_RESP_ERR__STATE.rawValue, position(of: offset.partition) != nil else {
+                throw error
+            }
+            try reassign(offset)
+        }
         _ = drop([offset.partition])
         source.table.assign(offset.partition, at: offset.offset)
+    }
+
+    private func reassign(_ offset: PartitionOffset) throws(KafkaError) {
+        if assignment == .eager {
+            let others = assigned.filter { $0.partition != offset.partition }
+            let code = TopicPartitionList(others + [offset]).pass { rd_kafka_assign(client, $0) }
+            if let error = KafkaError(code, operation: "assign") { throw error }
+        } else {
+            let list = TopicPartitionList([offset])
+            if let error = list.pass({ rd_kafka_incremental_unassign(client, $0) }) {
+                throw KafkaError(consuming: error, operation: "unassign")
+            }
+            if let error = list.pass({ rd_kafka_incremental_assign(client, $0) }) {
+                throw KafkaError(consuming: error, operation: "assign")
+            }
+        }
     }
 
     /// Shows no more records of these partitions until they are resumed, and fetches none.

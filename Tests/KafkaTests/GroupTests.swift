@@ -136,29 +136,32 @@ extension BrokerTests {
             let member = Member(consumer)
             try turn([member]) { !member.assigned.isEmpty }
             var seen = member.values
+            var pauses: Set<Int> = [seen.count + 31, 333]
             let deadline = Deadline(after: patience)
             while seen.count < 500 {
                 try #require(!deadline.hasPassed)
-                var pauses = false
-                _ = consumer.poll(upTo: 100, timeout: patience) { record in
+                var paused = false
+                _ = consumer.poll(upTo: 100, timeout: .seconds(1)) { record in
                     seen.append(text(record.value) ?? "")
                     // From inside the body, while the rest of the batch is still in hand.
-                    if !pauses, seen.count % 100 > 30 {
-                        pauses = true
+                    if pauses.remove(seen.count) != nil {
+                        paused = true
                         #expect(failure { try consumer.pause([partition]) } == nil)
                     }
                 }
-                if pauses { try consumer.resume([partition], timeout: patience) }
+                if paused { try consumer.resume([partition], timeout: patience) }
             }
+            #expect(pauses.isEmpty)
             #expect(seen == (0..<500).map { "\($0)" })
         }
 
-        @Test func offsetOutOfRangeIsAnEvent() throws {
+        @Test(arguments: [GroupConsumer.Assignment.eager, .cooperative])
+        func offsetOutOfRangeIsAnEvent(_ assignment: GroupConsumer.Assignment) throws {
             let name = try cluster.topic("range")
             let partition = TopicPartition(name, 0)
             let producer = try cluster.producer()
             try producer.transaction(["a", "b"], to: try producer.topic(name, timeout: patience))
-            let member = try member(TestCluster.unique("group"), name)
+            let member = try member(TestCluster.unique("group"), name, assignment)
             member.starts[partition] = 1000
             try turn([member]) { member.errors.contains { $0.disposition != .retriable } }
             #expect(member.errors.first { $0.disposition != .retriable }?.reason == .offsetOutOfRange)
