@@ -74,3 +74,5 @@ import Testing
         }
     }
 }
+
+@Test func libraryVersionIsTold() { #expect(kafkaLibraryVersion.split(separator: ".").count >= 3) }
