@@ -24,26 +24,6 @@ extension KafkaAdmin {
         let request = try AdminRequest(handle.pointer, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, operation, timeout)
         rd_kafka_DescribeConfigs(handle.pointer, &list, list.count, request.options, request.queue)
         let event = try request.answer()
-        var count = 0
-        let resources = rd_kafka_DescribeConfigs_result_resources(event.pointer, &count)
-        var values: [String: String] = [:]
-        for resource in UnsafeBufferPointer(start: resources, count: count) {
-            guard let resource else { continue }
-            let detail = rd_kafka_ConfigResource_error_string(resource).map { String(cString: $0) }
-            if let error = KafkaError(
-                rd_kafka_ConfigResource_error(resource), operation: operation, detail: detail)
-            {
-                throw error
-            }
-            var entryCount = 0
-            let entries = rd_kafka_ConfigResource_configs(resource, &entryCount)
-            for entry in UnsafeBufferPointer(start: entries, count: entryCount) {
-                guard let entry, rd_kafka_ConfigEntry_is_sensitive(entry) == 0,
-                    let value = rd_kafka_ConfigEntry_value(entry)
-                else { continue }
-                values[String(cString: rd_kafka_ConfigEntry_name(entry))] = String(cString: value)
-            }
-        }
-        return values
+        return try event.configuration(operation)
     }
 }

@@ -57,16 +57,8 @@ struct AdminRequest: ~Copyable {
         guard let event = rd_kafka_queue_poll(queue, timeout.milliseconds + 500) else {
             throw KafkaError.timedOut(operation, "no answer within \(timeout)")
         }
-        let answer = AdminAnswer(pointer: event)
-        let detail = rd_kafka_event_error_string(event).map { String(cString: $0) }
-        if let error = KafkaError(rd_kafka_event_error(event), operation: operation, detail: detail) { throw error }
+        let answer = AdminAnswer(owning: event)
+        try answer.throwError(operation)
         return answer
     }
-}
-
-/// An `rd_kafka_event_t`, owned; the results of an admin call are read out of it.
-struct AdminAnswer: ~Copyable {
-    let pointer: OpaquePointer
-
-    deinit { rd_kafka_event_destroy(pointer) }
 }

@@ -74,7 +74,7 @@ final class ClientContext: Sendable {
         case .cooperatively:
             let list = TopicPartitionList(partitions)
             if code == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS,
-                let error = rd_kafka_incremental_unassign(client, list.pointer)
+                let error = list.pass({ rd_kafka_incremental_unassign(client, $0) })
             {
                 rd_kafka_error_destroy(error)
             } else if code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {

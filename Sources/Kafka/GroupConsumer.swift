@@ -34,9 +34,11 @@ public final class GroupConsumer {
         _ settings: KafkaSettings, group: String, topics: [String], assignment: Assignment = .eager,
         _ options: ReaderOptions = ReaderOptions(), events: KafkaEvents = .ignored
     ) throws(KafkaError) {
+        // A member that is gone is missed after 10 s, not librdkafka's 45; its heartbeats come from a thread of their own.
+        let session = settings.sets("session.timeout.ms") ? [] : [(name: "session.timeout.ms", value: "10000")]
         let client = try ClientHandle.reader(
             settings, options, events: events, rebalance: true, operation: "group \(group)",
-            more: [
+            more: session + [
                 (name: "group.id", value: group),
                 // Round robin, not range: with range every topic's partition 0 goes to the same member.
                 (
@@ -56,7 +58,7 @@ public final class GroupConsumer {
     /// Replaces the topics that are read; the group's next assignment follows.
     public func subscribe(to topics: [String]) throws(KafkaError) {
         let list = TopicPartitionList(topics.map { TopicPartition($0, -1) })
-        if let error = KafkaError(rd_kafka_subscribe(client, list.pointer), operation: "subscribe") { throw error }
+        if let error = KafkaError(list.pass { rd_kafka_subscribe(client, $0) }, operation: "subscribe") { throw error }
     }
 
     /// Shows up to `most` records; returns an event where there is one, else nil: when `most` were shown, when none are left
@@ -81,8 +83,8 @@ public final class GroupConsumer {
         if assignment == .eager {
             source.table.unassignAll()
             dropped = []
-            if let error = KafkaError(rd_kafka_assign(client, list.pointer), operation: "assign") { throw error }
-        } else if let error = rd_kafka_incremental_assign(client, list.pointer) {
+            if let error = KafkaError(list.pass { rd_kafka_assign(client, $0) }, operation: "assign") { throw error }
+        } else if let error = list.pass({ rd_kafka_incremental_assign(client, $0) }) {
             throw KafkaError(consuming: error, operation: "assign")
         }
         for offset in offsets { source.table.assign(offset.partition, at: offset.offset) }
@@ -100,7 +102,7 @@ public final class GroupConsumer {
         if assignment == .eager {
             source.table.unassignAll()
             if let error = KafkaError(rd_kafka_assign(client, nil), operation: "unassign") { throw error }
-        } else if let error = rd_kafka_incremental_unassign(client, TopicPartitionList(partitions).pointer) {
+        } else if let error = TopicPartitionList(partitions).pass({ rd_kafka_incremental_unassign(client, $0) }) {
             throw KafkaError(consuming: error, operation: "unassign")
         }
     }
@@ -114,21 +116,47 @@ public final class GroupConsumer {
     /// The partition of a record's slot.
     public func topicPartition(at slot: Int) -> TopicPartition { source.table[partition: slot] }
 
-    /// Goes to another offset of an assigned partition.
+    /// Goes to another offset of an assigned partition, also of one that stands still after `.offsetOutOfRange`.
     public func seek(to offset: PartitionOffset, timeout: Duration) throws(KafkaError) {
         let list = TopicPartitionList([offset])
-        if let error = rd_kafka_seek_partitions(client, list.pointer, max(1, timeout.milliseconds)) {
+        if let error = list.pass({ rd_kafka_seek_partitions(client, $0, max(1, timeout.milliseconds)) }) {
             throw KafkaError(consuming: error, operation: "seek \(offset.partition)")
         }
-        try list.throwFirstError("seek")
+        do throws(KafkaError) {
+            try list.throwFirstError("seek")
+        } catch {
+            // A partition whose fetching has failed cannot be sought, only assigned anew.
+            guard error.code == RD_KAFKA_RESP_ERR__STATE.rawValue, position(of: offset.partition) != nil else {
+                throw error
+            }
+            try reassign(offset)
+        }
         _ = drop([offset.partition])
         source.table.assign(offset.partition, at: offset.offset)
+    }
+
+    private func reassign(_ offset: PartitionOffset) throws(KafkaError) {
+        if assignment == .eager {
+            let others = assigned.filter { $0.partition != offset.partition }
+            let code = TopicPartitionList(others + [offset]).pass { rd_kafka_assign(client, $0) }
+            if let error = KafkaError(code, operation: "assign") { throw error }
+        } else {
+            let list = TopicPartitionList([offset])
+            if let error = list.pass({ rd_kafka_incremental_unassign(client, $0) }) {
+                throw KafkaError(consuming: error, operation: "unassign")
+            }
+            if let error = list.pass({ rd_kafka_incremental_assign(client, $0) }) {
+                throw KafkaError(consuming: error, operation: "assign")
+            }
+        }
     }
 
     /// Shows no more records of these partitions until they are resumed, and fetches none.
     public func pause(_ partitions: [TopicPartition]) throws(KafkaError) {
         let list = TopicPartitionList(partitions)
-        if let error = KafkaError(rd_kafka_pause_partitions(client, list.pointer), operation: "pause") { throw error }
+        if let error = KafkaError(list.pass { rd_kafka_pause_partitions(client, $0) }, operation: "pause") {
+            throw error
+        }
         try list.throwFirstError("pause")
         dropped.formUnion(drop(partitions))
     }
@@ -136,7 +164,7 @@ public final class GroupConsumer {
     /// Goes on where the partitions were paused.
     public func resume(_ partitions: [TopicPartition], timeout: Duration = .seconds(10)) throws(KafkaError) {
         let list = TopicPartitionList(partitions)
-        if let error = KafkaError(rd_kafka_resume_partitions(client, list.pointer), operation: "resume") {
+        if let error = KafkaError(list.pass { rd_kafka_resume_partitions(client, $0) }, operation: "resume") {
             throw error
         }
         try list.throwFirstError("resume")
@@ -162,24 +190,25 @@ public final class GroupConsumer {
     /// `ILLEGAL_GENERATION` or `UNKNOWN_MEMBER_ID` says that the partitions belong to others by now.
     public func commit(_ offsets: [PartitionOffset], timeout: Duration) throws(KafkaError) {
         guard !offsets.isEmpty else { return }
+        let deadline = Deadline(after: timeout)
+        // A commit without a coordinator would be kept until it is found, for as long as a session, and freeing the client
+        // would wait for it. Asking for the committed offset has a deadline of librdkafka's own: so it goes first.
+        _ = try committed([offsets[0].partition], timeout: timeout)
         // A queue of its own, so that a late answer to an earlier commit is not taken for this one's.
         guard let queue = rd_kafka_queue_new(client) else { throw KafkaError.invalid("commit offsets", "no queue") }
         defer { rd_kafka_queue_destroy(queue) }
         let list = TopicPartitionList(offsets)
         if let error = KafkaError(
-            rd_kafka_commit_queue(client, list.pointer, queue, nil, nil), operation: "commit offsets")
+            list.pass { rd_kafka_commit_queue(client, $0, queue, nil, nil) }, operation: "commit offsets")
         {
             throw error
         }
-        guard let event = rd_kafka_queue_poll(queue, timeout.milliseconds) else {
+        guard let event = rd_kafka_queue_poll(queue, deadline.milliseconds) else {
             throw KafkaError.timedOut("commit offsets", "no answer within \(timeout)", disposition: .indefinite)
         }
         defer { rd_kafka_event_destroy(event) }
         if let error = KafkaError(rd_kafka_event_error(event), operation: "commit offsets") { throw error }
-        for element in TopicPartitionList.elements(of: rd_kafka_event_topic_partition_list(event)) {
-            let name = "\(String(cString: element.topic))/\(element.partition)"
-            if let error = KafkaError(element.err, operation: "commit offsets", detail: name) { throw error }
-        }
+        try TopicPartitionList.throwFirstError(in: rd_kafka_event_topic_partition_list(event), "commit offsets")
     }
 
     /// The group's offsets of these partitions; one that has none is left out.
@@ -187,10 +216,10 @@ public final class GroupConsumer {
         _ partitions: [TopicPartition], timeout: Duration
     ) throws(KafkaError) -> [PartitionOffset] {
         let list = TopicPartitionList(partitions)
-        let code = rd_kafka_committed(client, list.pointer, max(1, timeout.milliseconds))
+        let code = list.pass { rd_kafka_committed(client, $0, max(1, timeout.milliseconds)) }
         if let error = KafkaError(code, operation: "committed offsets") { throw error }
         try list.throwFirstError("committed offsets")
-        return list.elements.filter { $0.offset >= 0 }.map(\.value)
+        return list.offsets()
     }
 
     /// Leaves the group, so that others need not wait for the session to end. True where that was done by `timeout`; after

@@ -103,7 +103,7 @@ public final class KafkaAdmin {
             handle.pointer, RD_KAFKA_ADMIN_OP_CREATETOPICS, operation, timeout, validateOnly: dryRun)
         rd_kafka_CreateTopics(handle.pointer, &list, list.count, request.options, request.queue)
         let event = try request.answer()
-        return topicResults(event, operation, rd_kafka_CreateTopics_result_topics).mapValues { error in
+        return event.topicResults(operation, rd_kafka_CreateTopics_result_topics).mapValues { error in
             guard let error else { return .created }
             return error.reason == .topicExists ? .existed : .failed(error)
         }
@@ -117,7 +117,7 @@ public final class KafkaAdmin {
         let request = try AdminRequest(handle.pointer, RD_KAFKA_ADMIN_OP_DELETETOPICS, operation, timeout)
         rd_kafka_DeleteTopics(handle.pointer, &list, list.count, request.options, request.queue)
         let event = try request.answer()
-        let results = topicResults(event, operation, rd_kafka_DeleteTopics_result_topics)
+        let results = event.topicResults(operation, rd_kafka_DeleteTopics_result_topics)
         for (_, error) in results.sorted(by: { $0.key < $1.key }) {
             if let error { throw error }
         }
@@ -126,33 +126,11 @@ public final class KafkaAdmin {
     /// Deletes the records below an offset of each partition. For tests and tools.
     public func deleteRecords(below offsets: [PartitionOffset], timeout: Duration) throws(KafkaError) {
         let operation = "delete records"
-        let partitions = TopicPartitionList(offsets)
-        var list: [OpaquePointer?] = [rd_kafka_DeleteRecords_new(partitions.pointer)]
+        var list: [OpaquePointer?] = [TopicPartitionList(offsets).pass { rd_kafka_DeleteRecords_new($0) }]
         defer { rd_kafka_DeleteRecords_destroy_array(&list, list.count) }
         let request = try AdminRequest(handle.pointer, RD_KAFKA_ADMIN_OP_DELETERECORDS, operation, timeout)
         rd_kafka_DeleteRecords(handle.pointer, &list, list.count, request.options, request.queue)
         let event = try request.answer()
-        for element in TopicPartitionList.elements(of: rd_kafka_DeleteRecords_result_offsets(event.pointer)) {
-            let name = "\(String(cString: element.topic))/\(element.partition)"
-            if let error = KafkaError(element.err, operation: operation, detail: name) { throw error }
-        }
-    }
-
-    private func topicResults(
-        _ event: borrowing AdminAnswer, _ operation: String,
-        _ read: (OpaquePointer, UnsafeMutablePointer<Int>) -> UnsafeMutablePointer<OpaquePointer?>?
-    ) -> [String: KafkaError?] {
-        var count = 0
-        let topics = read(event.pointer, &count)
-        var results: [String: KafkaError?] = [:]
-        for topic in UnsafeBufferPointer(start: topics, count: count) {
-            guard let topic else { continue }
-            let name = String(cString: rd_kafka_topic_result_name(topic))
-            let detail = rd_kafka_topic_result_error_string(topic).map { String(cString: $0) } ?? ""
-            results[name] = .some(
-                KafkaError(
-                    rd_kafka_topic_result_error(topic), operation: operation, detail: "\(name): \(detail)"))
-        }
-        return results
+        try event.throwFirstDeletionError(operation)
     }
 }

@@ -42,7 +42,7 @@ public struct PartitionOffset: Sendable, Hashable {
 
 /// An `rd_kafka_topic_partition_list_t`, owned.
 struct TopicPartitionList: ~Copyable {
-    let pointer: UnsafeMutablePointer<rd_kafka_topic_partition_list_t>
+    private let pointer: UnsafeMutablePointer<rd_kafka_topic_partition_list_t>
 
     init(_ partitions: [TopicPartition]) {
         pointer = rd_kafka_topic_partition_list_new(Int32(partitions.count))
@@ -67,9 +67,6 @@ struct TopicPartitionList: ~Copyable {
         }
     }
 
-    /// Takes over a list that librdkafka has made for us.
-    init(owning pointer: UnsafeMutablePointer<rd_kafka_topic_partition_list_t>) { self.pointer = pointer }
-
     deinit { rd_kafka_topic_partition_list_destroy(pointer) }
 
     /// The elements of a list that may belong to librdkafka.
@@ -83,11 +80,26 @@ struct TopicPartitionList: ~Copyable {
         elements(of: list).map { TopicPartition(String(cString: $0.topic), $0.partition) }
     }
 
-    var elements: UnsafeBufferPointer<rd_kafka_topic_partition_t> { Self.elements(of: pointer) }
+    /// Hands the list to a C function. A closure, because a list whose pointer was only read could be freed before the call.
+    borrowing func pass<R>(_ call: (UnsafeMutablePointer<rd_kafka_topic_partition_list_t>) -> R) -> R {
+        call(pointer)
+    }
+
+    /// The elements that have an offset.
+    borrowing func offsets() -> [PartitionOffset] {
+        Self.elements(of: pointer).filter { $0.offset >= 0 }.map(\.value)
+    }
 
     /// Throws the first error that librdkafka has noted beside a partition.
-    func throwFirstError(_ operation: String) throws(KafkaError) {
-        for element in elements {
+    borrowing func throwFirstError(_ operation: String) throws(KafkaError) {
+        try Self.throwFirstError(in: pointer, operation)
+    }
+
+    /// The same for a list that belongs to librdkafka.
+    static func throwFirstError(
+        in list: UnsafePointer<rd_kafka_topic_partition_list_t>?, _ operation: String
+    ) throws(KafkaError) {
+        for element in elements(of: list) {
             let name = "\(String(cString: element.topic))/\(element.partition)"
             if let error = KafkaError(element.err, operation: operation, detail: name) { throw error }
         }

@@ -14,7 +14,7 @@ public final class TransactionalProducer {
         public let partitions: Int32
     }
 
-    /// Who keeps key-less memory: the value's bytes.
+    /// Who keeps the memory of a value.
     public enum Retention: Sendable {
         /// librdkafka copies the value: the memory is free again when `produce` returns.
         case copied

@@ -1,0 +1,78 @@
+import Testing
+
+@testable import Kafka
+
+extension BrokerTests {
+    @Suite(.serialized, .enabled(if: TestEnvironment.brokers != nil, "SLUICE_TEST_KAFKA is not set"))
+    struct AdminTests {
+        let cluster: TestCluster
+
+        init() throws { cluster = try TestCluster() }
+
+        @Test func createsDescribesAndDeletes() throws {
+            let name = TestCluster.unique("admin")
+            let new = NewTopic(
+                name, partitions: 3, replicationFactor: 1,
+                configuration: ["retention.ms": "604800000", "max.message.bytes": "2000000"])
+            #expect(try cluster.admin.createTopics([new], dryRun: true, timeout: patience) == [name: .created])
+            #expect(try cluster.admin.partitionCount(of: name, timeout: patience) == nil)
+            #expect(try cluster.admin.createTopics([new], timeout: patience) == [name: .created])
+            #expect(try cluster.admin.createTopics([new], timeout: patience) == [name: .existed])
+            #expect(try cluster.admin.partitionCount(of: name, timeout: patience) == 3)
+            let configuration = try cluster.admin.configuration(ofTopic: name, timeout: patience)
+            #expect(configuration["retention.ms"] == "604800000")
+            #expect(configuration["max.message.bytes"] == "2000000")
+            #expect(configuration["cleanup.policy"] == "delete")
+            #expect(configuration["min.insync.replicas"] == "1")
+            try cluster.admin.deleteTopics([name], timeout: patience)
+            let deadline = Deadline(after: patience)
+            while try cluster.admin.partitionCount(of: name, timeout: patience) != nil, !deadline.hasPassed {}
+            #expect(try cluster.admin.partitionCount(of: name, timeout: patience) == nil)
+        }
+
+        @Test func saysWhyATopicCannotBe() throws {
+            let name = TestCluster.unique("admin")
+            let topics = [
+                NewTopic("not a name", partitions: 1, replicationFactor: 1),
+                NewTopic(name, partitions: 1, replicationFactor: 99),
+            ]
+            let results = try cluster.admin.createTopics(topics, timeout: patience)
+            for topic in topics {
+                guard case .failed(let error)? = results[topic.name] else {
+                    Issue.record("created \(topic)")
+                    continue
+                }
+                #expect(error.reason == .configuration)
+                #expect(error.description.contains(topic.name))
+            }
+        }
+
+        @Test func describesTheCluster() throws {
+            let description = try cluster.admin.describeCluster(timeout: patience)
+            #expect(!description.id.isEmpty)
+            #expect(!description.brokers.isEmpty)
+            let configuration = try cluster.admin.configuration(timeout: patience)
+            #expect(Int(configuration["transaction.max.timeout.ms"] ?? "") ?? 0 > 0)
+        }
+
+        @Test func absentTopicsAreToldApart() throws {
+            let name = TestCluster.unique("absent")
+            let error = failure { _ = try cluster.admin.configuration(ofTopic: name, timeout: patience) }
+            #expect(error?.reason == .unknownTopic)
+            #expect(failure { try cluster.admin.deleteTopics([name], timeout: patience) }?.reason == .unknownTopic)
+            let bounds = failure {
+                _ = try cluster.admin.bounds(of: TopicPartition(name, 0), timeout: .seconds(5))
+            }
+            #expect(bounds?.reason == .unknownTopic)
+        }
+
+        @Test func transactionTimeOutAboveTheBrokersIsRefused() throws {
+            let producer = try TransactionalProducer(
+                cluster.settings,
+                ProducerOptions(transactionalID: TestCluster.unique("id"), transactionTimeout: .seconds(1_000_000)))
+            let error = failure { try producer.initTransactions(timeout: patience) }
+            #expect(error?.reason == .configuration)
+            #expect(error?.disposition != .retriable)
+        }
+    }
+}

@@ -1,0 +1,144 @@
+import CKafka
+import Testing
+
+@testable import Kafka
+
+/// What becomes of errors, with a cluster that makes them to order.
+extension BrokerTests {
+    @Suite(.serialized) struct ErrorPathTests {
+        let mock: MockCluster
+        let settings: KafkaSettings
+
+        init() throws {
+            mock = try MockCluster()
+            mock.createTopic("t")
+            settings = try KafkaSettings(brokers: mock.brokers, clientID: "test")
+        }
+
+        private func producer() throws -> (TransactionalProducer, TransactionalProducer.Topic) {
+            let producer = try TransactionalProducer(
+                settings, ProducerOptions(transactionalID: "id", transactionTimeout: .seconds(10)))
+            try producer.initTransactions(timeout: patience)
+            return (producer, try producer.topic("t", timeout: patience))
+        }
+
+        @Test func retriableErrorsAreRetriedInside() throws {
+            mock.fail(
+                .initProducerID,
+                with: [RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS, RD_KAFKA_RESP_ERR_NOT_COORDINATOR])
+            let (producer, topic) = try producer()
+            mock.fail(.endTransaction, with: [RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE])
+            mock.fail(.produce, with: [RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION])
+            try producer.transaction(["a"], to: topic)
+        }
+
+        @Test func initGivesUpAtItsDeadlineAndMayBeCalledAgain() throws {
+            mock.fail(
+                .initProducerID,
+                with: .init(repeating: RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS, count: 1000))
+            let producer = try TransactionalProducer(settings, ProducerOptions(transactionalID: "id"))
+            let start = ContinuousClock.now
+            let error = failure { try producer.initTransactions(timeout: .milliseconds(700)) }
+            #expect(error?.disposition == .retriable)
+            #expect(ContinuousClock.now - start < .seconds(5))
+            mock.clear(.initProducerID)
+            try producer.initTransactions(timeout: patience)
+        }
+
+        @Test func refusedBatchIsAbortableAndTheProducerGoesOn() throws {
+            let (producer, topic) = try producer()
+            mock.fail(.produce, with: [RD_KAFKA_RESP_ERR_INVALID_RECORD])
+            try producer.begin()
+            try producer.produce("a", to: topic, partition: 0)
+            let error = failure { try producer.commit(timeout: patience) }
+            #expect(error?.disposition == .abortable)
+            #expect(producer.takeDeliveryFailures()?.error.name == "INVALID_RECORD")
+            try producer.abort(timeout: patience)
+            #expect(try producer.transactionAfterRefusal(["b"], to: topic) <= 1)
+        }
+
+        @Test func produceAfterTheTransactionHasFailedIsAbortable() throws {
+            let (producer, topic) = try producer()
+            mock.fail(.produce, with: [RD_KAFKA_RESP_ERR_INVALID_RECORD])
+            try producer.begin()
+            try producer.produce("a", to: topic, partition: 0)
+            #expect(failure { try producer.flush(timeout: patience) } == nil)
+            let deadline = Deadline(after: patience)
+            var error: KafkaError?
+            while error == nil, !deadline.hasPassed {
+                error = failure { try producer.produce("b", to: topic, partition: 0) }
+                producer.poll(.milliseconds(1))
+            }
+            #expect(error?.disposition == .abortable)
+            try producer.abort(timeout: patience)
+        }
+
+        @Test(arguments: [RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH, RD_KAFKA_RESP_ERR_PRODUCER_FENCED])
+        func fencedCommit(_ code: rd_kafka_resp_err_t) throws {
+            let (producer, topic) = try producer()
+            try producer.begin()
+            try producer.produce("a", to: topic, partition: 0)
+            mock.fail(.endTransaction, with: [code])
+            #expect(failure { try producer.commit(timeout: patience) }?.disposition == .fenced)
+            #expect(failure { try producer.begin() }?.disposition == .fenced)
+        }
+
+        @Test func forbiddenTransactionalIDIsFatal() throws {
+            mock.fail(.initProducerID, with: [RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED])
+            let producer = try TransactionalProducer(settings, ProducerOptions(transactionalID: "id"))
+            let error = failure { try producer.initTransactions(timeout: patience) }
+            #expect(error?.disposition == .fatal)
+            #expect(error?.reason == .authorization)
+        }
+
+        @Test func commitWithoutBrokersIsIndefiniteAndDiscardingIsQuick() throws {
+            var pair: (TransactionalProducer, TransactionalProducer.Topic)? = try producer()
+            guard let (producer, topic) = pair else { return }
+            try producer.begin()
+            let value = [UInt8](repeating: 1, count: 1000)
+            mock.set(broker: 1, down: true)
+            for _ in 0..<1000 {
+                _ = try producer.produce(to: topic, partition: 0, key: nil, value: value.span, retention: .borrowed)
+            }
+            let start = ContinuousClock.now
+            let error = failure { try producer.commit(timeout: .milliseconds(500)) }
+            #expect(error?.disposition == .indefinite)
+            #expect(ContinuousClock.now - start < .seconds(3))
+            let discarded = ContinuousClock.now
+            _ = consume producer
+            pair = nil
+            #expect(ContinuousClock.now - discarded < .seconds(3))
+        }
+
+        @Test func clientsWithoutAnyBrokerKeepTheirDeadlines() throws {
+            let nobody = try KafkaSettings(brokers: "127.0.0.1:1", clientID: "test")
+            let start = ContinuousClock.now
+            let admin = try KafkaAdmin(nobody)
+            let short = Duration.milliseconds(300)
+            #expect(failure { _ = try admin.describeCluster(timeout: short) } != nil)
+            #expect(failure { _ = try admin.partitionCount(of: "t", timeout: short) }?.disposition == .retriable)
+            #expect(failure { _ = try admin.bounds(of: TopicPartition("t", 0), timeout: short) } != nil)
+            #expect(failure { _ = try admin.configuration(ofTopic: "t", timeout: short) } != nil)
+            let group = try GroupConsumer(nobody, group: "g", topics: ["t"])
+            _ = group.poll(timeout: short) { _ in }
+            #expect(
+                failure {
+                    try group.commit([PartitionOffset(TopicPartition("t", 0), offset: 1)], timeout: short)
+                } != nil)
+            #expect(failure { _ = try group.committed([TopicPartition("t", 0)], timeout: short) } != nil)
+            _ = group.close(timeout: short)
+            #expect(ContinuousClock.now - start < .seconds(20))
+        }
+
+        @Test func errorsAndLogLinesGoToTheClosures() throws {
+            let seen = Seen()
+            let events = KafkaEvents(log: { _ in seen.log() }, error: { seen.error($0) })
+            let nobody = try KafkaSettings(brokers: "127.0.0.1:1", clientID: "test")
+            let producer = try TransactionalProducer(nobody, ProducerOptions(transactionalID: "id"), events: events)
+            let deadline = Deadline(after: patience)
+            while seen.errors.isEmpty, !deadline.hasPassed { producer.poll(.milliseconds(50)) }
+            #expect(seen.errors.contains { $0.reason == .unreachable })
+            #expect(seen.errors.allSatisfy { $0.disposition == .retriable })
+        }
+    }
+}
