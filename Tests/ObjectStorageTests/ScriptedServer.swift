@@ -129,7 +129,7 @@ final class ScriptedServer: Sendable {
 
     private func send(_ client: Int32, _ text: String) {
         let bytes = Array(text.utf8)
-        _ = Glibc.send(client, bytes, bytes.count, Int32(MSG_NOSIGNAL.rawValue))
+        _ = Glibc.send(client, bytes, bytes.count, Int32(MSG_NOSIGNAL))
     }
 
     static func response(_ status: String, _ body: String = "", headers: String = "") -> String {
