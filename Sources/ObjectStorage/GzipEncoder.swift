@@ -30,6 +30,8 @@ final class GzipEncoder {
 
     func reset() {
         isal_deflate_reset(stream)
+        // libisal turns this into "header written", and the reset leaves it so.
+        stream.pointee.gzip_flag = UInt16(IGZIP_GZIP)
         stream.pointee.end_of_stream = 0
     }
 

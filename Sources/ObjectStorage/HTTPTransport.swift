@@ -11,6 +11,8 @@ final class HTTPTransport {
         var usesProxy: Bool
     }
 
+    private static let largeBody = 1 << 20
+
     private let handle: UnsafeMutableRawPointer
     private let errorText: UnsafeMutablePointer<CChar>
     private let options: Options
@@ -47,6 +49,9 @@ final class HTTPTransport {
         // curl's own header would not be the one that was signed, or sends what is not wanted.
         if request.method != .put { lines.append("Content-Type:") }
         lines.append("Accept:")
+        // curl asks before it sends any body. For a large one that spares sending what is refused; for a small one it costs
+        // a round trip, and a second with servers that do not answer.
+        if request.body.length <= HTTPTransport.largeBody { lines.append("Expect:") }
         for line in lines {
             guard let longer = curl_slist_append(list, line) else {
                 throw TransportFailure(code: CURLE_OUT_OF_MEMORY, text: "", mayBeStored: false, stop: nil)

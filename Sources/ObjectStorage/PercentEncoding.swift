@@ -21,6 +21,21 @@ enum PercentEncoding {
         return String(decoding: result, as: UTF8.self)
     }
 
+    /// As a server spells it that decodes the URL before it verifies: all stays as it is but what would change the URL's
+    /// meaning. (werkzeug's `uri_to_iri`, hence moto.)
+    static func encodeLoosely(_ text: String, isQuery: Bool) -> String {
+        let kept = Set((isQuery ? "%&=+#" : "%?#").utf8)
+        var result: [UInt8] = []
+        for byte in text.utf8 {
+            if byte <= 0x20 || byte == 0x7F || kept.contains(byte) {
+                result += Array(encode(String(decoding: [byte], as: UTF8.self), keepsSlash: false).utf8)
+            } else {
+                result.append(byte)
+            }
+        }
+        return String(decoding: result, as: UTF8.self)
+    }
+
     /// Decodes `encoding-type=url` of a listing, where a space is a `+`. nil if it is malformed or not UTF-8.
     static func decodeForm(_ text: String) -> String? {
         var result: [UInt8] = []

@@ -21,7 +21,7 @@ public struct RetryPolicy: Sendable, Equatable {
     public func delay(afterAttempt attempt: Int, random: Double, retryAfter: Duration? = nil) -> Duration? {
         if let maxAttempts, attempt >= maxAttempts { return nil }
         // Past 2^20 every base worth having has met the cap: no overflow, whatever the attempt's number.
-        let doublings = min(max(attempt - 1, 0), 20)
+        let doublings = min(max(attempt, 1) - 1, 20)
         let bound = min(cap, base * (1 << doublings))
         let share = random.isFinite ? min(max(random, 0), 1) : 1
         let wait = bound * (0.5 + share / 2)

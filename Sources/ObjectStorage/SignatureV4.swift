@@ -28,7 +28,7 @@ struct HeaderField: Equatable {
 /// A request as it is signed.
 struct SignableRequest {
     var method: String
-    /// Percent-encoded, beginning with a slash: byte for byte what is sent.
+    /// Not encoded, beginning with a slash.
     var path: String
     /// Not encoded, in any order.
     var query: [(name: String, value: String)] = []
@@ -37,13 +37,44 @@ struct SignableRequest {
     /// Lower-case hexadecimal SHA-256 of the body.
     var payloadHash: String
 
-    /// Encoded and sorted: what is signed and what is sent are one string.
-    var canonicalQuery: String {
-        query.map {
-            (PercentEncoding.encode($0.name, keepsSlash: false), PercentEncoding.encode($0.value, keepsSlash: false))
+    /// How path and query are spelt where they are signed. What is sent is always strict.
+    var spelling = Spelling.strict
+
+    enum Spelling {
+        /// As AWS and all who follow it verify.
+        case strict
+        /// As servers verify that have decoded the URL before: see `PercentEncoding.encodeLoosely`.
+        case decoded
+    }
+
+    /// The path as it is sent.
+    var encodedPath: String { encodedPath(.strict) }
+
+    /// The query as it is sent: sorted.
+    var encodedQuery: String { encodedQuery(.strict) }
+
+    /// Whether the two spellings differ at all.
+    var dependsOnSpelling: Bool {
+        !KeyOrder.equal(encodedPath, encodedPath(.decoded)) || !KeyOrder.equal(encodedQuery, encodedQuery(.decoded))
+    }
+
+    private func encodedPath(_ spelling: Spelling) -> String {
+        switch spelling {
+        case .strict: PercentEncoding.encode(path, keepsSlash: true)
+        case .decoded: PercentEncoding.encodeLoosely(path, isQuery: false)
         }
-        .sorted { $0.0 == $1.0 ? $0.1 < $1.1 : $0.0 < $1.0 }
-        .map { "\($0.0)=\($0.1)" }.joined(separator: "&")
+    }
+
+    private func encodedQuery(_ spelling: Spelling) -> String {
+        func encode(_ text: String) -> String {
+            switch spelling {
+            case .strict: PercentEncoding.encode(text, keepsSlash: false)
+            case .decoded: PercentEncoding.encodeLoosely(text, isQuery: true)
+            }
+        }
+        return query.map { (encode($0.name), encode($0.value)) }
+            .sorted { KeyOrder.equal($0.0, $1.0) ? KeyOrder.precedes($0.1, $1.1) : KeyOrder.precedes($0.0, $1.0) }
+            .map { "\($0.0)=\($0.1)" }.joined(separator: "&")
     }
 
     fileprivate var sortedHeaders: [HeaderField] { headers.sorted { KeyOrder.precedes($0.name, $1.name) } }
@@ -53,7 +84,8 @@ struct SignableRequest {
     /// AWS, "Create a canonical request".
     var canonical: String {
         let fields = sortedHeaders.map { "\($0.name):\(SignableRequest.trimmed($0.value))\n" }.joined()
-        return [method, path, canonicalQuery, fields, signedHeaders, payloadHash].joined(separator: "\n")
+        return [method, encodedPath(spelling), encodedQuery(spelling), fields, signedHeaders, payloadHash].joined(
+            separator: "\n")
     }
 
     /// Outer spaces go, inner runs of them become one.

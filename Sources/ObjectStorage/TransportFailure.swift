@@ -36,6 +36,11 @@ extension StorageError {
         case .sinkIsDone?, nil:
             break
         }
+        // What counts first is how much the store can have: whatever it was, after that the outcome is open.
+        if failure.mayBeStored {
+            self = error(.indefinite, "no answer: \(text)")
+            return
+        }
         switch failure.code {
         case CURLE_COULDNT_RESOLVE_HOST, CURLE_COULDNT_RESOLVE_PROXY, CURLE_COULDNT_CONNECT:
             self = error(.transient, "cannot connect: \(text)")
@@ -48,8 +53,8 @@ extension StorageError {
             CURLE_NOT_BUILT_IN:
             self = error(.fatal, text)
         default:
-            // Time-outs, cut connections, TLS in the middle: what counts is how much the store can have.
-            self = error(failure.mayBeStored ? .indefinite : .transient, "no answer: \(text)")
+            // Time-outs, cut connections, TLS in the middle.
+            self = error(.transient, "no answer: \(text)")
         }
     }
 
