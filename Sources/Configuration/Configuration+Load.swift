@@ -42,6 +42,7 @@ extension Configuration {
         }
         let context = ReadingContext(file: file, environment: environment, purpose: purpose, readFile: readFile)
         let top = Section(root, path: "", context: context)
+        guard context.problems.isEmpty || !top.keys.isEmpty else { throw ConfigurationProblems(context.problems) }
         let name = readName(top)
         var configuration = Configuration(
             name: name,

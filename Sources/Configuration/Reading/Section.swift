@@ -10,13 +10,14 @@ struct Section {
     init(_ node: YAMLNode?, path: String, context: ReadingContext, open: Bool = false) {
         self.context = context
         self.path = path
-        guard let node else {
+        // A section whose keys are all commented out says: the defaults.
+        guard let node, !node.isNull || path.isEmpty else {
             entries = [:]
             return
         }
         guard case .mapping(let list) = node.content else {
             entries = [:]
-            let what = node.isNull ? "empty" : "\(node.kind)"
+            let what = node.isNull ? "empty" : node.kind
             let keys = open ? "" : "; allowed here: \(Schema.names(in: path).joined(separator: ", "))"
             context.report(path, at: node.location, "must be a section of keys, is \(what)\(keys)")
             return
@@ -103,7 +104,8 @@ struct Section {
 
     /// `; allowed: ...` from the table of keys.
     func hint(_ key: String) -> String {
-        Schema.byPath[keyPath(key)]?.values.map { "; allowed: \($0)" } ?? ""
+        // The table is written for Markdown.
+        Schema.byPath[keyPath(key)]?.values.map { "; allowed: \($0.filter { $0 != "`" })" } ?? ""
     }
 }
 

@@ -10,7 +10,9 @@ enum YAMLTree {
             throw YAMLFailure("\(bytes.count) bytes long; a configuration has at most \(maximumBytes)")
         }
         try checkEncoding(bytes)
-        let parser = try YAMLEventParser(bytes)
+        // libyaml, told the encoding, counts a byte order mark as a column.
+        let mark: [UInt8] = [0xEF, 0xBB, 0xBF]
+        let parser = try YAMLEventParser(bytes.starts(with: mark) ? Array(bytes.dropFirst(mark.count)) : bytes)
         var builder = Builder()
         while true {
             let (event, location) = try parser.next()
