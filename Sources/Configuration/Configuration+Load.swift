@@ -18,7 +18,8 @@ extension Configuration {
             bytes = try readFile(path)
         } catch {
             throw ConfigurationProblems([
-                ConfigurationProblem(file: path, location: nil, keyPath: "", message: "cannot read it: \(error.message)")
+                ConfigurationProblem(
+                    file: path, location: nil, keyPath: "", message: "cannot read it: \(error.message)")
             ])
         }
         return try parse(bytes, file: path, environment: environment, purpose: purpose, readFile: readFile)
@@ -69,7 +70,8 @@ extension Configuration {
         (1...length).contains(text.utf8.count)
             && text.utf8.allSatisfy {
                 switch $0 {
-                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"): true
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"):
+                    true
                 default: false
                 }
             }
@@ -88,7 +90,8 @@ extension Configuration {
         Limits(
             memory: section.size("memory", (16 << 20)...Int.max),
             spool: section.size("spool", (1 << 20)...Int.max),
-            spoolDirectory: section.parsed("spool_dir", allowed: "an absolute path") { $0.hasPrefix("/") ? $0 : nil } ?? "",
+            spoolDirectory: section.parsed("spool_dir", allowed: "an absolute path") { $0.hasPrefix("/") ? $0 : nil }
+                ?? "",
             startTimeout: section.duration("start_timeout"),
             stopTimeout: section.duration("stop_timeout"))
     }

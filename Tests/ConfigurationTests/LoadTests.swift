@@ -13,9 +13,12 @@ import Testing
         #expect(c.kafka.brokers == ["127.0.0.1:9092"])
         #expect(c.kafka.topic.description == "{name}.{schema}.{table}")
         #expect(c.kafka.partitions == 1 && c.kafka.replicationFactor == 3 && c.kafka.client.isEmpty)
-        #expect(c.kafka.transaction == .init(rows: 50_000, bytes: 8 << 20, interval: .milliseconds(5), timeout: .seconds(60)))
+        #expect(
+            c.kafka.transaction
+                == .init(rows: 50_000, bytes: 8 << 20, interval: .milliseconds(5), timeout: .seconds(60)))
         #expect(c.kafka.split == .init(rows: 10_000_000, bytes: 8 << 30, age: .seconds(45)))
-        #expect(c.events == .init(envelope: .debezium, numeric: .string, tombstones: true, timestamps: .iso, json: .text))
+        #expect(
+            c.events == .init(envelope: .debezium, numeric: .string, tombstones: true, timestamps: .iso, json: .text))
         let s3 = try #require(c.s3)
         #expect(s3.location == .bucket(name: "lake", prefix: "tesouro"))
         #expect(s3.endpoint == nil && s3.region == "us-east-1" && !s3.pathStyle && s3.caFile == nil)
@@ -74,9 +77,12 @@ import Testing
         #expect(c.kafka.client.map { $0.value.reveal() } == ["SASL_SSL", "kafka-secret", "5"])
         #expect(c.kafka.transaction == .init(rows: 7, bytes: 1_000_000, interval: .zero, timeout: .seconds(90)))
         #expect(c.kafka.split == .init(rows: 8, bytes: 2_000_000, age: .seconds(60)))
-        #expect(c.events == .init(envelope: .flat, numeric: .number, tombstones: false, timestamps: .epoch, json: .inline))
+        #expect(
+            c.events == .init(envelope: .flat, numeric: .number, tombstones: false, timestamps: .epoch, json: .inline))
         let s3 = try #require(c.s3)
-        #expect(s3.location == .bucket(name: "b.c", prefix: "") && s3.endpoint == "https://s3.example:9000" && !s3.pathStyle)
+        #expect(
+            s3.location == .bucket(name: "b.c", prefix: "") && s3.endpoint == "https://s3.example:9000" && !s3.pathStyle
+        )
         let keys = Credentials(
             accessKeyID: "id", secretAccessKey: Secret("s3-secret"), sessionToken: Secret("tok"), origin: "sluice.yaml")
         #expect(s3.credentials == keys)
@@ -88,11 +94,17 @@ import Testing
     @Test func halvesNeedOnlyTheirs() throws {
         let streamOnly = minimal.split(separator: "\n").dropLast(2).joined(separator: "\n")
         #expect(try load(streamOnly, environment: [:], purpose: .stream).s3 == nil)
-        #expect(problems(streamOnly) == ["sluice.yaml: s3: missing; the sink needs at least s3.url (or run with --only stream)"])
+        #expect(
+            problems(streamOnly) == [
+                "sluice.yaml: s3: missing; the sink needs at least s3.url (or run with --only stream)"
+            ])
         // Secrets of the other half are not read.
         let secrets = minimal("postgres", "password_file: /none")
         #expect(try load(secrets, purpose: .sink).postgres.password == nil)
-        #expect(problems(secrets) == ["sluice.yaml:3:3: postgres.password_file: cannot read /none: No such file or directory"])
+        #expect(
+            problems(secrets) == [
+                "sluice.yaml:3:3: postgres.password_file: cannot read /none: No such file or directory"
+            ])
         let noKeys = try load(minimal, environment: [:], purpose: .stream)
         #expect(noKeys.s3?.credentials == nil && noKeys.s3 != nil)
         let noURL = minimal.split(separator: "\n").filter { !$0.contains("postgresql://") }.joined(separator: "\n")
@@ -106,7 +118,9 @@ import Testing
         #expect(c.source.location(of: "postgres.tables") == SourceLocation(line: 4, column: 3))
         #expect(c.source.location(of: "kafka.split.age") == SourceLocation(line: 5, column: 1))
         #expect(c.source.location(of: "http") == nil)
-        #expect(c.source.problem("postgres.tables", "public.x does not exist").description == "sluice.yaml:4:3: postgres.tables: public.x does not exist")
+        #expect(
+            c.source.problem("postgres.tables", "public.x does not exist").description
+                == "sluice.yaml:4:3: postgres.tables: public.x does not exist")
     }
 
     @Test func secretsNeverPrintThemselves() throws {
@@ -117,7 +131,8 @@ import Testing
         #expect(!text.contains("hunter2") && !text.contains("sluice@127") && !text.contains("hush"))
         #expect(text.contains("<secret>"))
         // Nor through a message: a variable is shown by its name.
-        let found = problems(minimal("kafka", "partitions: ${SECRET}"), environment: awsKeys.merging(["SECRET": "hunter2"]) { $1 })
+        let found = problems(
+            minimal("kafka", "partitions: ${SECRET}"), environment: awsKeys.merging(["SECRET": "hunter2"]) { $1 })
         #expect(found == ["sluice.yaml:6:15: kafka.partitions: \"${SECRET}\" is not allowed; allowed: 1 to 10000"])
         for url in ["no-uri-with-secret", "postgres//x:hunter2"] {
             let found = problems(minimal.replacing("postgresql://sluice@127.0.0.1:5432/gold", with: url))
@@ -129,7 +144,10 @@ import Testing
         let environment = awsKeys.merging(["H": "db", "E": ""]) { $1 }
         let c = try load(minimal("postgres", "password: \"a${H}b$${H}$c$\""), environment: environment)
         #expect(c.postgres.password?.reveal() == "adbb${H}$c$")
-        #expect(problems(minimal("postgres", "password: ${NOPE}")) == ["sluice.yaml:3:13: postgres.password: the environment variable NOPE is not set"])
+        #expect(
+            problems(minimal("postgres", "password: ${NOPE}")) == [
+                "sluice.yaml:3:13: postgres.password: the environment variable NOPE is not set"
+            ])
         #expect(problems(minimal("postgres", "password: '${H'"))[0].contains("a ${ without its }"))
         #expect(problems(minimal("postgres", "password: '${H:-x}'"))[0].contains("not a variable's name"))
         #expect(problems(minimal("postgres", "password: ${E}"), environment: environment)[0].contains("is empty"))

@@ -44,7 +44,10 @@ import Testing
         for key in ["name", "postgres.url", "postgres.tables", "kafka.brokers", "s3"] {
             #expect(found.contains { $0.contains(": \(key): missing") })
         }
-        #expect(problems("[]")[0] == "sluice.yaml:1:1: must be a section of keys, is a list; allowed here: name, postgres, kafka, events, s3, limits, http, log")
+        #expect(
+            problems("[]")[0]
+                == "sluice.yaml:1:1: must be a section of keys, is a list; allowed here: name, postgres, kafka, events, s3, limits, http, log"
+        )
         #expect(problems("~")[0].contains("is empty"))
     }
 
@@ -102,7 +105,10 @@ import Testing
 
     @Test func topicsThatCollide() {
         func check(_ tables: String, _ topic: String) -> String? {
-            problems(minimal.replacing("[public.a_gold]", with: tables).replacing("  brokers", with: "  topic: \"\(topic)\"\n  brokers")).first
+            problems(
+                minimal.replacing("[public.a_gold]", with: tables).replacing(
+                    "  brokers", with: "  topic: \"\(topic)\"\n  brokers")
+            ).first
         }
         #expect(check("[a.x, b.x]", "{table}")?.contains("the topic of b.x would be x, which is that of a.x") == true)
         #expect(check("[a.b_c, a_b.c]", "{schema}.{table}")?.contains("differs from it only in . and _") == true)
@@ -117,21 +123,34 @@ import Testing
     @Test func credentialsFromProfiles() throws {
         let home = ["HOME": "/h"]
         let store = [
-            "/h/.aws/credentials": "[default]\naws_access_key_id = d\naws_secret_access_key=ds\n; note\n[p]\naws_access_key_id=pi\naws_secret_access_key = ps=\naws_session_token = pt\n",
-            "/h/.aws/config": "[default]\nregion = sa-east-1\n[profile p]\nregion=eu-north-1\ns3 =\n  region = nested\n",
+            "/h/.aws/credentials":
+                "[default]\naws_access_key_id = d\naws_secret_access_key=ds\n; note\n[p]\naws_access_key_id=pi\naws_secret_access_key = ps=\naws_session_token = pt\n",
+            "/h/.aws/config":
+                "[default]\nregion = sa-east-1\n[profile p]\nregion=eu-north-1\ns3 =\n  region = nested\n",
         ]
         let plain = try load(minimal, environment: home, files: store).s3
-        #expect(plain?.credentials?.accessKeyID == "d" && plain?.credentials?.origin == "profile default" && plain?.region == "sa-east-1")
+        #expect(
+            plain?.credentials?.accessKeyID == "d" && plain?.credentials?.origin == "profile default"
+                && plain?.region == "sa-east-1")
         let named = try load(minimal("s3", "profile: p"), environment: home.merging(awsKeys) { $1 }, files: store).s3
-        #expect(named?.credentials == Credentials(accessKeyID: "pi", secretAccessKey: Secret("ps="), sessionToken: Secret("pt"), origin: "profile p"))
+        #expect(
+            named?.credentials
+                == Credentials(
+                    accessKeyID: "pi", secretAccessKey: Secret("ps="), sessionToken: Secret("pt"), origin: "profile p"))
         #expect(named?.region == "eu-north-1")
-        let variable = try load(minimal, environment: home.merging(["AWS_PROFILE": "p", "AWS_REGION": "r"]) { $1 }, files: store).s3
+        let variable = try load(
+            minimal, environment: home.merging(["AWS_PROFILE": "p", "AWS_REGION": "r"]) { $1 }, files: store
+        ).s3
         #expect(variable?.credentials?.accessKeyID == "pi" && variable?.region == "r")
         // The file's keys are not mixed with the environment's token.
         let own = try load(
-            minimal("s3", "access_key_id: i", "secret_access_key: s"), environment: awsKeys.merging(["AWS_SESSION_TOKEN": "t"]) { $1 }).s3
+            minimal("s3", "access_key_id: i", "secret_access_key: s"),
+            environment: awsKeys.merging(["AWS_SESSION_TOKEN": "t"]) { $1 }
+        ).s3
         #expect(own?.credentials?.sessionToken == nil)
         #expect(problems(minimal, environment: home)[0].contains("profile default has none in /h/.aws/credentials"))
-        #expect(try load(minimal.replacing("s3://lake/tesouro", with: "file:///var/lib/lake/"), environment: [:]).s3?.location == .directory("/var/lib/lake"))
+        #expect(
+            try load(minimal.replacing("s3://lake/tesouro", with: "file:///var/lib/lake/"), environment: [:]).s3?
+                .location == .directory("/var/lib/lake"))
     }
 }

@@ -37,7 +37,9 @@ import Testing
             let path = (section.map(\.name) + [name]).joined(separator: ".")
             guard Schema.byPath[path] != nil else { continue }
             found[path] = String(body[body.index(after: colon)...].trimmingBlanks())
-            if Schema.byPath[path]?.isSection == true || Schema.byPath[path]?.isOpen == true { section.append((indent, name)) }
+            if Schema.byPath[path]?.isSection == true || Schema.byPath[path]?.isOpen == true {
+                section.append((indent, name))
+            }
         }
         for key in Schema.keys {
             #expect(found[key.path] != nil, "\(key.path) is not in the example")
@@ -72,13 +74,15 @@ import Testing
         func attempt(_ bytes: [UInt8]) {
             do throws(ConfigurationProblems) {
                 _ = try Configuration.parse(
-                    bytes, file: "f", environment: environment, readFile: files(["/run/secrets/postgres": "p", "/run/secrets/s3": "s"]))
+                    bytes, file: "f", environment: environment,
+                    readFile: files(["/run/secrets/postgres": "p", "/run/secrets/s3": "s"]))
             } catch {
                 #expect(!error.problems.isEmpty && !error.description.isEmpty)
             }
         }
         for length in 0...bytes.count { attempt(Array(bytes[..<length])) }
-        let seed = getenv("SLUICE_TEST_SEED").flatMap { UInt64(String(cString: $0)) } ?? UInt64.random(in: 0...UInt64.max)
+        let seed =
+            getenv("SLUICE_TEST_SEED").flatMap { UInt64(String(cString: $0)) } ?? UInt64.random(in: 0...UInt64.max)
         print("anyBytesGiveAnAnswer: SLUICE_TEST_SEED=\(seed)")
         var generator = SeededGenerator(seed: seed)
         for _ in 0..<3_000 {

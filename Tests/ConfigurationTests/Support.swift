@@ -14,7 +14,8 @@ let awsKeys = ["AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "hush"]
 
 /// Parses; problems are thrown.
 func load(
-    _ text: String, environment: [String: String] = awsKeys, purpose: Configuration.Purpose = .both, files contents: [String: String] = [:]
+    _ text: String, environment: [String: String] = awsKeys, purpose: Configuration.Purpose = .both,
+    files contents: [String: String] = [:]
 ) throws(ConfigurationProblems) -> Configuration {
     try Configuration.parse(
         Array(text.utf8), file: "sluice.yaml", environment: environment, purpose: purpose, readFile: files(contents))
@@ -22,7 +23,8 @@ func load(
 
 /// The problems of a text, as they are printed.
 func problems(
-    _ text: String, environment: [String: String] = awsKeys, purpose: Configuration.Purpose = .both, files contents: [String: String] = [:]
+    _ text: String, environment: [String: String] = awsKeys, purpose: Configuration.Purpose = .both,
+    files contents: [String: String] = [:]
 ) -> [String] {
     do throws(ConfigurationProblems) {
         _ = try load(text, environment: environment, purpose: purpose, files: contents)

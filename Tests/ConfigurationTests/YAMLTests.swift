@@ -57,7 +57,9 @@ import Testing
     }
 
     @Test func sizes() {
-        for (text, bytes) in [("0", 0), ("8MiB", 8 << 20), ("1 GB", 1_000_000_000), ("5B", 5), ("9223372036854775807", Int.max)] {
+        for (text, bytes) in [
+            ("0", 0), ("8MiB", 8 << 20), ("1 GB", 1_000_000_000), ("5B", 5), ("9223372036854775807", Int.max),
+        ] {
             #expect(ByteSize.parse(text) == bytes)
         }
         for text in ["", "MiB", "-1", "1K", "1.5GiB", "8mib", "9223372036854775808", "9999999999999TiB", "1GiB "] {
@@ -68,25 +70,35 @@ import Testing
 
     @Test func durations() {
         for (text, value) in [
-            ("0s", Duration.zero), ("5ms", .milliseconds(5)), ("1h30m", .seconds(5400)), ("10m", .seconds(600)), ("2d", .seconds(172_800)),
+            ("0s", Duration.zero), ("5ms", .milliseconds(5)), ("1h30m", .seconds(5400)), ("10m", .seconds(600)),
+            ("2d", .seconds(172_800)),
             ("7us", .microseconds(7)),
         ] {
             #expect(TimeSpan.parse(text) == value)
         }
-        for text in ["", "0", "5", "s", "1m1h", "1s1s", "-1s", "1.5s", "1 s", "99999999999999999999s", "9223372036854775807d", "36526d", "1٣s"] {
+        for text in [
+            "", "0", "5", "s", "1m1h", "1s1s", "-1s", "1.5s", "1 s", "99999999999999999999s", "9223372036854775807d",
+            "36526d", "1٣s",
+        ] {
             #expect(TimeSpan.parse(text) == nil, "\(text)")
         }
-        #expect(TimeSpan.text(.seconds(5400)) == "90m" && TimeSpan.text(.zero) == "0s" && TimeSpan.text(.microseconds(1500)) == "1500us")
+        #expect(
+            TimeSpan.text(.seconds(5400)) == "90m" && TimeSpan.text(.zero) == "0s"
+                && TimeSpan.text(.microseconds(1500)) == "1500us")
     }
 
     @Test func tablePatterns() throws {
         let pattern = try #require(TablePattern("public.*_gold"))
         #expect(pattern.matches(schema: "public", table: "a_gold") && pattern.matches(schema: "public", table: "_gold"))
-        #expect(!pattern.matches(schema: "public", table: "a_gold2") && !pattern.matches(schema: "publi", table: "a_gold"))
-        #expect(TablePattern.glob("a?c*", matches: "abcd") && TablePattern.glob("*", matches: "") && !TablePattern.glob("?", matches: ""))
+        #expect(
+            !pattern.matches(schema: "public", table: "a_gold2") && !pattern.matches(schema: "publi", table: "a_gold"))
+        #expect(
+            TablePattern.glob("a?c*", matches: "abcd") && TablePattern.glob("*", matches: "")
+                && !TablePattern.glob("?", matches: ""))
         #expect(TablePattern.glob("*a*b*c", matches: "xxaxxbxxbc") && TablePattern.glob("é*", matches: "éa"))
         // Would take exponential time if it were matched by recursion.
-        #expect(!TablePattern.glob(String(repeating: "*a", count: 40) + "b", matches: String(repeating: "a", count: 2_000)))
+        #expect(
+            !TablePattern.glob(String(repeating: "*a", count: 40) + "b", matches: String(repeating: "a", count: 2_000)))
         #expect(TablePattern("\"my.schema\".\"t x\"")?.description == "\"my.schema\".\"t x\"")
         for text in ["", ".", "a.", ".b", "a", "a.b.c", "\"a.b", "\"a\"b.c", "a b.c", "a\"b\".c"] {
             #expect(TablePattern(text) == nil, "\(text)")
@@ -97,7 +109,10 @@ import Testing
         #expect(ObjectLocation("s3://abc") == .bucket(name: "abc", prefix: ""))
         #expect(ObjectLocation("s3://abc/x/y/") == .bucket(name: "abc", prefix: "x/y"))
         #expect(ObjectLocation("file:///var/lake") == .directory("/var/lake"))
-        for text in ["s3:/abc", "s3://ab", "s3://abc/x//y", "s3://abc/../y", "s3://abc/x?y", "s3://a bc", "file://var", "file:///", "file:///a/../b", ""] {
+        for text in [
+            "s3:/abc", "s3://ab", "s3://abc/x//y", "s3://abc/../y", "s3://abc/x?y", "s3://a bc", "file://var",
+            "file:///", "file:///a/../b", "",
+        ] {
             #expect(ObjectLocation(text) == nil, "\(text)")
         }
         #expect(ListenAddress("localhost:1")?.host == "127.0.0.1" && ListenAddress("[::1]:0")?.description == "[::1]:0")

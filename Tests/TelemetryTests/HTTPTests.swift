@@ -4,11 +4,15 @@ import Testing
 @testable import Telemetry
 
 @Suite struct HTTPTests {
-    private func server(idleTimeout: UInt32 = 10, _ routes: [String: HTTPRoute] = ["/healthz": { HTTPResponse(text: "ok\n") }]) throws -> HTTPServer {
+    private func server(
+        idleTimeout: UInt32 = 10, _ routes: [String: HTTPRoute] = ["/healthz": { HTTPResponse(text: "ok\n") }]
+    ) throws -> HTTPServer {
         try HTTPServer(host: "127.0.0.1", port: 0, idleTimeout: idleTimeout, routes: routes)
     }
 
-    private func get(_ path: String, _ server: HTTPServer, timeout: Duration = .seconds(5)) throws(HTTPClientError) -> (status: Int, body: String) {
+    private func get(_ path: String, _ server: HTTPServer, timeout: Duration = .seconds(5)) throws(HTTPClientError) -> (
+        status: Int, body: String
+    ) {
         let answer = try HTTPClient.get(host: "127.0.0.1", port: server.port, path: path, timeout: timeout)
         return (answer.status, String(decoding: answer.body, as: UTF8.self))
     }
@@ -58,12 +62,16 @@ import Testing
         let head = try raw("HEAD /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", server)
         #expect(head.hasPrefix("HTTP/1.1 200") && head.contains("Content-Length: 3") && head.hasSuffix("\r\n\r\n"))
         for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE"] {
-            let answer = try raw("\(method) /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", server)
+            let answer = try raw(
+                "\(method) /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", server)
             #expect(answer.contains(" 405 ") && answer.contains("Allow: GET, HEAD"), "\(method): \(answer)")
         }
-        #expect(!(try raw("GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello", server)).contains("<open>"))
+        #expect(
+            !(try raw("GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello", server)).contains("<open>"))
         #expect(!(try raw("\u{1}\u{2}garbage\r\n\r\n", server)).contains("200 OK"))
-        #expect(try raw("GET /\(String(repeating: "a", count: 100_000)) HTTP/1.1\r\n\r\n", server).contains("200 OK") == false)
+        #expect(
+            try raw("GET /\(String(repeating: "a", count: 100_000)) HTTP/1.1\r\n\r\n", server).contains("200 OK")
+                == false)
         #expect(try get("/healthz", server) == (200, "ok\n"))
     }
 
@@ -72,8 +80,12 @@ import Testing
         #expect(throws: HTTPServerError.addressInUse("127.0.0.1:\(server.port)")) {
             try HTTPServer(host: "127.0.0.1", port: server.port, routes: [:])
         }
-        #expect(throws: HTTPServerError.addressNotAvailable("192.0.2.1:0")) { try HTTPServer(host: "192.0.2.1", port: 0, routes: [:]) }
-        #expect(throws: HTTPServerError.notAnAddress("localhost")) { try HTTPServer(host: "localhost", port: 0, routes: [:]) }
+        #expect(throws: HTTPServerError.addressNotAvailable("192.0.2.1:0")) {
+            try HTTPServer(host: "192.0.2.1", port: 0, routes: [:])
+        }
+        #expect(throws: HTTPServerError.notAnAddress("localhost")) {
+            try HTTPServer(host: "localhost", port: 0, routes: [:])
+        }
     }
 
     @Test func slowClientsHinderNobody() throws {
@@ -102,7 +114,9 @@ import Testing
             await withTaskGroup(of: Void.self) { group in
                 for _ in 0..<4 {
                     group.addTask {
-                        while let answer = try? HTTPClient.get(host: "127.0.0.1", port: server.port, path: "/metrics", timeout: .seconds(5)) {
+                        while let answer = try? HTTPClient.get(
+                            host: "127.0.0.1", port: server.port, path: "/metrics", timeout: .seconds(5))
+                        {
                             #expect(answer.status == 200 && answer.body.count == 200_000)
                             answered.add()
                             // These block the pool's few threads: let the one that stops have its turn.
@@ -120,27 +134,39 @@ import Testing
     }
 
     @Test func theClientKeepsItsDeadline() throws {
-        let server = try server(["/slow": {
-            usleep(700_000)
-            return HTTPResponse(text: "late")
-        }])
-        #expect(throws: HTTPClientError.timedOut("127.0.0.1:\(server.port)")) { try get("/slow", server, timeout: .milliseconds(200)) }
-        #expect(throws: HTTPClientError.notAnAddress("x")) { try HTTPClient.get(host: "x", port: 1, path: "/", timeout: .seconds(1)) }
+        let server = try server([
+            "/slow": {
+                usleep(700_000)
+                return HTTPResponse(text: "late")
+            }
+        ])
+        #expect(throws: HTTPClientError.timedOut("127.0.0.1:\(server.port)")) {
+            try get("/slow", server, timeout: .milliseconds(200))
+        }
+        #expect(throws: HTTPClientError.notAnAddress("x")) {
+            try HTTPClient.get(host: "x", port: 1, path: "/", timeout: .seconds(1))
+        }
     }
 
-    @Test(arguments: ["", "HTTP/1.1 200 OK", "HTTP/1.1 2x0 OK\r\n\r\n", "SSH-2.0-x\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n"])
+    @Test(arguments: [
+        "", "HTTP/1.1 200 OK", "HTTP/1.1 2x0 OK\r\n\r\n", "SSH-2.0-x\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+    ])
     func answersThatAreNone(text: String) {
         #expect(HTTPClient.parse(Array(text.utf8)) == nil)
     }
 
     @Test func ipv6() throws {
-        guard let server = try? HTTPServer(host: "::1", port: 0, routes: ["/": { HTTPResponse(text: "6") }]) else { return }
+        guard let server = try? HTTPServer(host: "::1", port: 0, routes: ["/": { HTTPResponse(text: "6") }]) else {
+            return
+        }
         #expect(try HTTPClient.get(host: "::1", port: server.port, path: "/", timeout: .seconds(5)).body == [0x36])
     }
 
     /// Serves the full document for a look with a browser: SLUICE_TEST_SERVE_SECONDS=60.
     @Test(.enabled(if: getenv("SLUICE_TEST_SERVE_SECONDS") != nil, "only for a look at the page")) func serve() throws {
-        let server = try HTTPServer(host: "127.0.0.1", port: 19_465, routes: ["/": { .page }, "/status": { .status(full) }])
+        let server = try HTTPServer(
+            host: "127.0.0.1", port: 19_465, routes: ["/": { .page }, "/status": { .status(full) }])
         print("http://127.0.0.1:\(server.port)/")
         sleep(getenv("SLUICE_TEST_SERVE_SECONDS").flatMap { UInt32(String(cString: $0)) } ?? 1)
     }

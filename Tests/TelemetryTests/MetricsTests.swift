@@ -7,12 +7,14 @@ import Testing
 @Suite struct MetricsTests {
     @Test func text() {
         let registry = MetricsRegistry()
-        registry.counter("sluice_rows_total", "Rows\\ published,\nby table.", ["table": "a\"b\\c\nd", "op": "insert"]).add(5)
+        registry.counter("sluice_rows_total", "Rows\\ published,\nby table.", ["table": "a\"b\\c\nd", "op": "insert"])
+            .add(5)
         registry.counter("sluice_rows_total", "ignored", ["op": "insert", "table": "e"]).add(-1)
         registry.gauge("sluice_lag_seconds", "Lag.").set(1.5)
         registry.gauge("sluice_up", "Up.", reading: { 1 })
         registry.gauge("sluice_unknown", "Unknown.", reading: { nil })
-        let histogram = registry.histogram("sluice_commit_seconds", "Commits.", bounds: [0.1, 1, 0.1, .infinity], ["topic": "t"])
+        let histogram = registry.histogram(
+            "sluice_commit_seconds", "Commits.", bounds: [0.1, 1, 0.1, .infinity], ["topic": "t"])
         for value in [0.1, 0.2, 5, .nan] { histogram.observe(value) }
         histogram.observe(.milliseconds(50))
         #expect(
@@ -48,8 +50,12 @@ import Testing
     }
 
     @Test func numbers() {
-        #expect(PrometheusText.number(.infinity) == "+Inf" && PrometheusText.number(-.infinity) == "-Inf" && PrometheusText.number(.nan) == "NaN")
-        #expect(PrometheusText.number(1e15) == "1000000000000000" && PrometheusText.number(1e300) == "1e+300" && PrometheusText.number(-0.25) == "-0.25")
+        #expect(
+            PrometheusText.number(.infinity) == "+Inf" && PrometheusText.number(-.infinity) == "-Inf"
+                && PrometheusText.number(.nan) == "NaN")
+        #expect(
+            PrometheusText.number(1e15) == "1000000000000000" && PrometheusText.number(1e300) == "1e+300"
+                && PrometheusText.number(-0.25) == "-0.25")
     }
 
     @Test func manyThreadsLoseNothing() async {

@@ -17,7 +17,9 @@ final class Captured: Sendable {
         let captured = Captured()
         let logger = Logger(level: .info, format: .text(isColoured: false), sink: captured.sink, now: noon)
         logger.info("stream started", ["slot": "sluice_t", "rows": 5, "lag": 0.5, "standby": false])
-        logger.with(["topic": "a b"]).warning("value\u{7}", ["x": "a=b", "y": "line\nbreak \u{1B}[2J", "z": "", "t": LogValue(Duration.milliseconds(1500))])
+        logger.with(["topic": "a b"]).warning(
+            "value\u{7}",
+            ["x": "a=b", "y": "line\nbreak \u{1B}[2J", "z": "", "t": LogValue(Duration.milliseconds(1500))])
         logger.debug("not wanted")
         logger.error("bad")
         #expect(
@@ -28,17 +30,24 @@ final class Captured: Sendable {
             ])
         let coloured = Captured()
         Logger(level: .debug, format: .text(isColoured: true), sink: coloured.sink, now: noon).debug("x", ["k": 1])
-        #expect(coloured.all == ["\u{1B}[2m2026-11-25T19:40:00.123Z\u{1B}[0m \u{1B}[36mDEBUG\u{1B}[0m x \u{1B}[2mk=\u{1B}[0m1\n"])
+        #expect(
+            coloured.all == [
+                "\u{1B}[2m2026-11-25T19:40:00.123Z\u{1B}[0m \u{1B}[36mDEBUG\u{1B}[0m x \u{1B}[2mk=\u{1B}[0m1\n"
+            ])
     }
 
     @Test func json() throws {
         let captured = Captured()
-        let logger = Logger(level: .debug, format: .json, sink: captured.sink, now: noon).with(["slot": "s\"\\\n\u{2028}é😀"])
+        let logger = Logger(level: .debug, format: .json, sink: captured.sink, now: noon).with([
+            "slot": "s\"\\\n\u{2028}é😀"
+        ])
         logger.debug("m", ["n": -1, "d": 2.5, "nan": .double(.nan), "ok": true, "level": "forged"])
         let line = try #require(captured.all.first)
         #expect(line.hasSuffix("\n") && line.filter(\.isNewline).count == 1)
         let value = try #require(JSONValue(parsing: Array(line.utf8)))
-        #expect(value["ts"]?.string == "2026-11-25T19:40:00.123Z" && value["level"]?.string == "debug" && value["message"]?.string == "m")
+        #expect(
+            value["ts"]?.string == "2026-11-25T19:40:00.123Z" && value["level"]?.string == "debug"
+                && value["message"]?.string == "m")
         #expect(value["slot"]?.string == "s\"\\\n\u{2028}é😀" && value["n"]?.integer == -1 && value["d"]?.double == 2.5)
         #expect(value["nan"] == .null && value["ok"]?.bool == true && value["level_"]?.string == "forged")
     }
@@ -62,7 +71,10 @@ final class Captured: Sendable {
             time.withLock { $0 = Int64(second) * 1_000_000 }
             logger.log(.warning, "again", throttle: throttle, ["n": LogValue(second)])
         }
-        #expect(captured.all.map { String($0.dropFirst(31).dropLast()) } == ["again n=0", "again n=10 suppressed=9", "again n=20 suppressed=9"])
+        #expect(
+            captured.all.map { String($0.dropFirst(31).dropLast()) } == [
+                "again n=0", "again n=10 suppressed=9", "again n=20 suppressed=9",
+            ])
         // A clock that goes back far does not silence it.
         time.withLock { $0 = -100_000_000 }
         logger.log(.warning, "again", throttle: throttle)
@@ -95,13 +107,20 @@ final class Captured: Sendable {
     private func parse(_ text: String) -> JSONValue? { JSONValue(parsing: Array(text.utf8)) }
 
     @Test func values() {
-        #expect(parse(" {\"a\":[1,-2.5e3,true,false,null,\"\\u00e9\\ud83d\\ude00\\n\"],\"b\":{}} ")
-            == .object([("a", .array([.integer(1), .double(-2500), .bool(true), .bool(false), .null, .string("é😀\n")])), ("b", .object([]))]))
-        #expect(parse("9223372036854775807") == .integer(.max) && parse("9223372036854775808") == .double(9223372036854775808))
+        #expect(
+            parse(" {\"a\":[1,-2.5e3,true,false,null,\"\\u00e9\\ud83d\\ude00\\n\"],\"b\":{}} ")
+                == .object([
+                    ("a", .array([.integer(1), .double(-2500), .bool(true), .bool(false), .null, .string("é😀\n")])),
+                    ("b", .object([])),
+                ]))
+        #expect(
+            parse("9223372036854775807") == .integer(.max)
+                && parse("9223372036854775808") == .double(9223372036854775808))
     }
 
     @Test(arguments: [
-        "", "{", "[1,]", "{\"a\"}", "{\"a\":1,}", "01", "-", "-01", "1.", "1e", "+1", "nul", "\"\\x\"", "\"\\u12\"", "\"\\ud800\"", "\"\\udc00\"",
+        "", "{", "[1,]", "{\"a\"}", "{\"a\":1,}", "01", "-", "-01", "1.", "1e", "+1", "nul", "\"\\x\"", "\"\\u12\"",
+        "\"\\ud800\"", "\"\\udc00\"",
         "\"\n\"", "\"", "1 2", "[1 2]", "{1:2}", "NaN", "\u{FEFF}1", "tru", "\"\\", "\"\\u", "\"\\ud800\\",
     ])
     func refused(text: String) {
@@ -119,7 +138,9 @@ final class Captured: Sendable {
         for document in [full, StatusDocument(name: "n", version: "0", state: "starting", time: "")] {
             #expect(StatusDocument(json: Array(document.json().utf8)) == document)
         }
-        #expect(StatusDocument(json: Array("{}".utf8)) == nil && StatusDocument(json: Array("{\"name\":\"a\",\"state\":\"b\",\"new\":[1]}".utf8))?.name == "a")
+        #expect(
+            StatusDocument(json: Array("{}".utf8)) == nil
+                && StatusDocument(json: Array("{\"name\":\"a\",\"state\":\"b\",\"new\":[1]}".utf8))?.name == "a")
         let bytes = Array(full.json().utf8)
         for length in 0..<bytes.count { #expect(StatusDocument(json: Array(bytes[..<length])) == nil) }
         let seed = UInt64.random(in: 0...UInt64.max)
@@ -132,14 +153,18 @@ final class Captured: Sendable {
         for _ in 0..<5_000 {
             var changed = bytes
             for _ in 0...next(4) { changed[next(changed.count)] = UInt8(next(256)) }
-            if let document = StatusDocument(json: changed) { #expect(!StatusReport.text(document, isColoured: true).isEmpty) }
+            if let document = StatusDocument(json: changed) {
+                #expect(!StatusReport.text(document, isColoured: true).isEmpty)
+            }
         }
     }
 }
 
 /// A document with every section.
 let full: StatusDocument = {
-    var d = StatusDocument(name: "tesouro", version: "0.1.0", state: "streaming", time: "2026-11-25T19:40:00.123Z", uptimeSeconds: 93_784, detail: nil)
+    var d = StatusDocument(
+        name: "tesouro", version: "0.1.0", state: "streaming", time: "2026-11-25T19:40:00.123Z", uptimeSeconds: 93_784,
+        detail: nil)
     var source = StatusDocument.Source()
     source.slot = "sluice_tesouro"
     source.epoch = 1
@@ -183,7 +208,8 @@ let full: StatusDocument = {
     sink.partitions = [partition, StatusDocument.Partition(topic: "tesouro.public.dadostesouropre_gold", partition: 0)]
     d.sink = sink
     d.gaps = [
-        .init(kind: "slot invalidated", fromLSN: "15/00000000", toLSN: "15/10000000", acceptedAt: "2026-11-01T08:00:00Z"),
+        .init(
+            kind: "slot invalidated", fromLSN: "15/00000000", toLSN: "15/10000000", acceptedAt: "2026-11-01T08:00:00Z"),
         .init(kind: "slot re-created", fromLSN: "16/00000000", toLSN: "16/10000000"),
     ]
     d.replay = .init(id: "again-1", fromLSN: "16/00000000", atLSN: "16/50000000", toLSN: "16/B0000000", rows: 120_000)
@@ -203,12 +229,12 @@ let full: StatusDocument = {
                 tesouro  streaming  sluice 0.1.0, up 26 h 3 min
 
                 WAL, slot sluice_tesouro
-                  step             lsn            behind
-                  server           16/B3800000       0 B
-                  received         16/B37FFF00     256 B
-                  stored in Kafka  16/B3700000     1 MiB
-                  confirmed        16/B3700000     1 MiB
-                  restart          16/B2000000    24 MiB
+                  step             lsn          behind
+                  server           16/B3800000     0 B
+                  received         16/B37FFF00   256 B
+                  stored in Kafka  16/B3700000   1 MiB
+                  confirmed        16/B3700000   1 MiB
+                  restart          16/B2000000  24 MiB
                   lag 42 ms, WAL kept 24 MiB, safe for another 10 GiB
 
                 Kafka
@@ -218,6 +244,8 @@ let full: StatusDocument = {
         var evil = full
         evil.state = "a\u{1B}[2J"
         evil.detail = "x\ny"
-        #expect(StatusReport.text(evil, isColoured: false).contains("a?[2J") && StatusReport.text(evil, isColoured: false).contains("x?y"))
+        #expect(
+            StatusReport.text(evil, isColoured: false).contains("a?[2J")
+                && StatusReport.text(evil, isColoured: false).contains("x?y"))
     }
 }

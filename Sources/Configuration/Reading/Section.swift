@@ -29,7 +29,8 @@ struct Section {
             if let first = entries[entry.key] {
                 context.report(keyPath, at: entry.keyLocation, "given twice; first on line \(first.keyLocation.line)")
             } else if !open && !allowed.contains(entry.key) {
-                context.report(keyPath, at: entry.keyLocation, Spelling.unknownKey(entry.key, in: path, allowed: allowed))
+                context.report(
+                    keyPath, at: entry.keyLocation, Spelling.unknownKey(entry.key, in: path, allowed: allowed))
             } else {
                 entries[entry.key] = entry
                 context.source.locations[keyPath] = entry.keyLocation
@@ -40,7 +41,9 @@ struct Section {
 
     /// The keys that are there, in the order of the file.
     var keys: [String] {
-        entries.values.sorted { ($0.keyLocation.line, $0.keyLocation.column) < ($1.keyLocation.line, $1.keyLocation.column) }.map(\.key)
+        entries.values.sorted {
+            ($0.keyLocation.line, $0.keyLocation.column) < ($1.keyLocation.line, $1.keyLocation.column)
+        }.map(\.key)
     }
 
     func has(_ key: String) -> Bool { entries[key] != nil }
@@ -52,7 +55,8 @@ struct Section {
     }
 
     func report(_ key: String, _ message: String) {
-        context.report(keyPath(key), at: entries[key]?.value.location ?? context.source.location(of: keyPath(key)), message)
+        context.report(
+            keyPath(key), at: entries[key]?.value.location ?? context.source.location(of: keyPath(key)), message)
     }
 
     /// A single value with its variables filled in, as written (to be shown) and as meant.

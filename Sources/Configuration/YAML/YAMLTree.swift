@@ -61,7 +61,8 @@ enum YAMLTree {
             case .sequenceEnd, .mappingEnd:
                 switch stack.popLast() {
                 case .sequence(let items, let start): try place(YAMLNode(content: .sequence(items), location: start))
-                case .mapping(let entries, _, let start): try place(YAMLNode(content: .mapping(entries), location: start))
+                case .mapping(let entries, _, let start):
+                    try place(YAMLNode(content: .mapping(entries), location: start))
                 case nil: throw YAMLFailure("not valid YAML", at: location)
                 }
             case .documentEnd, .streamEnd, .other: break
@@ -95,7 +96,9 @@ enum YAMLTree {
                 guard case .scalar(let text, let plain) = node.content else {
                     throw YAMLFailure("a key must be a single word", at: node.location)
                 }
-                if plain, text == "<<" { throw YAMLFailure("a merge key (<<) is not allowed: write the keys out", at: node.location) }
+                if plain, text == "<<" {
+                    throw YAMLFailure("a merge key (<<) is not allowed: write the keys out", at: node.location)
+                }
                 stack.append(.mapping(entries, key: (text, node.location), start))
             }
         }
