@@ -18,7 +18,8 @@ extension Configuration {
             bytes = try readFile(path)
         } catch {
             throw ConfigurationProblems([
-                ConfigurationProblem(file: path, location: nil, keyPath: "", message: "cannot read it: \(error.message)")
+                ConfigurationProblem(
+                    file: path, location: nil, keyPath: "", message: "cannot read it: \(error.message)")
             ])
         }
         return try parse(bytes, file: path, environment: environment, purpose: purpose, readFile: readFile)
@@ -42,6 +43,7 @@ extension Configuration {
         }
         let context = ReadingContext(file: file, environment: environment, purpose: purpose, readFile: readFile)
         let top = Section(root, path: "", context: context)
+        guard context.problems.isEmpty || !top.keys.isEmpty else { throw ConfigurationProblems(context.problems) }
         let name = readName(top)
         var configuration = Configuration(
             name: name,
@@ -68,7 +70,8 @@ extension Configuration {
         (1...length).contains(text.utf8.count)
             && text.utf8.allSatisfy {
                 switch $0 {
-                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"): true
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"):
+                    true
                 default: false
                 }
             }
@@ -87,7 +90,8 @@ extension Configuration {
         Limits(
             memory: section.size("memory", (16 << 20)...Int.max),
             spool: section.size("spool", (1 << 20)...Int.max),
-            spoolDirectory: section.parsed("spool_dir", allowed: "an absolute path") { $0.hasPrefix("/") ? $0 : nil } ?? "",
+            spoolDirectory: section.parsed("spool_dir", allowed: "an absolute path") { $0.hasPrefix("/") ? $0 : nil }
+                ?? "",
             startTimeout: section.duration("start_timeout"),
             stopTimeout: section.duration("stop_timeout"))
     }

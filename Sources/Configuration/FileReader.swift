@@ -48,7 +48,8 @@ extension Configuration {
         throw ConfigurationProblems([
             ConfigurationProblem(
                 file: "sluice.yaml", location: nil, keyPath: "",
-                message: "no configuration: neither \(searchPath.joined(separator: " nor ")) exists; name one with -c FILE")
+                message:
+                    "no configuration: neither \(searchPath.joined(separator: " nor ")) exists; name one with -c FILE")
         ])
     }
 }

@@ -55,7 +55,8 @@ enum LSNText {
     /// `16/B374D848` as one number; nil for anything else.
     static func parse(_ text: String) -> UInt64? {
         let halves = text.split(separator: "/", omittingEmptySubsequences: false)
-        guard halves.count == 2, halves.allSatisfy({ (1...8).contains($0.utf8.count) && $0.utf8.allSatisfy(isHexDigit) }),
+        guard halves.count == 2,
+            halves.allSatisfy({ (1...8).contains($0.utf8.count) && $0.utf8.allSatisfy(isHexDigit) }),
             let high = UInt32(halves[0], radix: 16), let low = UInt32(halves[1], radix: 16)
         else { return nil }
         return UInt64(high) << 32 | UInt64(low)
@@ -63,7 +64,9 @@ enum LSNText {
 
     private static func isHexDigit(_ byte: UInt8) -> Bool {
         switch byte {
-        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "f"), UInt8(ascii: "A")...UInt8(ascii: "F"): true
+        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "f"),
+            UInt8(ascii: "A")...UInt8(ascii: "F"):
+            true
         default: false
         }
     }

@@ -41,32 +41,43 @@ struct ParsedOptions {
 
 enum CommandGrammar {
     static let config = OptionSpecification(
-        name: "config", short: "c", value: "FILE", help: "the configuration (default ./sluice.yaml, then /etc/sluice/sluice.yaml)")
+        name: "config", short: "c", value: "FILE",
+        help: "the configuration (default ./sluice.yaml, then /etc/sluice/sluice.yaml)")
     static let help = OptionSpecification(name: "help", short: "h", value: nil, help: "show this text")
     static let json = OptionSpecification(name: "json", short: nil, value: nil, help: "print JSON instead of a table")
 
     static let commands: [CommandSpecification] = [
         CommandSpecification(
             name: "init", summary: "create topics, publication and slot",
-            details: "Creates topics, publication and slot, and says, with row counts, which existing rows will not be sent. Safe to run again: what exists is left as it is.",
+            details:
+                "Creates topics, publication and slot, and says, with row counts, which existing rows will not be sent. Safe to run again: what exists is left as it is.",
             usage: "sluice init [-c FILE] [--dry-run] [--accept-gap]",
             options: [
                 config,
-                OptionSpecification(name: "dry-run", short: nil, value: nil, help: "print the SQL and the topics, change nothing"),
-                OptionSpecification(name: "accept-gap", short: nil, value: nil, help: "after a loss: print the gap, record it, and start anew behind it"),
+                OptionSpecification(
+                    name: "dry-run", short: nil, value: nil, help: "print the SQL and the topics, change nothing"),
+                OptionSpecification(
+                    name: "accept-gap", short: nil, value: nil,
+                    help: "after a loss: print the gap, record it, and start anew behind it"),
             ],
-            build: { .initialize(config: $0.value("config"), dryRun: $0.has("dry-run"), acceptGap: $0.has("accept-gap")) }),
+            build: {
+                .initialize(config: $0.value("config"), dryRun: $0.has("dry-run"), acceptGap: $0.has("accept-gap"))
+            }),
         CommandSpecification(
             name: "check", summary: "say whether all that is needed is there",
-            details: "Asks the database, the brokers and the store whether all that is needed exists and may be used, and prints the fix for what is not. Exit code 0 or 1.",
+            details:
+                "Asks the database, the brokers and the store whether all that is needed exists and may be used, and prints the fix for what is not. Exit code 0 or 1.",
             usage: "sluice check [-c FILE]", options: [config], build: { .check(config: $0.value("config")) }),
         CommandSpecification(
             name: "run", summary: "stream changes to Kafka and objects to S3",
-            details: "Streams and sinks until a signal. SIGTERM drains within limits.stop_timeout and exits 0; a second signal ends at once.",
+            details:
+                "Streams and sinks until a signal. SIGTERM drains within limits.stop_timeout and exits 0; a second signal ends at once.",
             usage: "sluice run [-c FILE] [--only stream|sink]",
             options: [
                 config,
-                OptionSpecification(name: "only", short: nil, value: "HALF", help: "run one half: stream (database to Kafka) or sink (Kafka to S3)"),
+                OptionSpecification(
+                    name: "only", short: nil, value: "HALF",
+                    help: "run one half: stream (database to Kafka) or sink (Kafka to S3)"),
             ],
             build: { options throws(UsageError) in
                 let half = try options.parsed("only", allowed: "stream or sink") { text -> Configuration.Purpose? in
@@ -76,22 +87,28 @@ enum CommandGrammar {
             }),
         CommandSpecification(
             name: "status", summary: "show how far a running agent is",
-            details: "Asks the running agent of this configuration, at its http address, for its LSN ladder: where the server is, and how far receiving, storing and confirming have got.",
+            details:
+                "Asks the running agent of this configuration, at its http address, for its LSN ladder: where the server is, and how far receiving, storing and confirming have got.",
             usage: "sluice status [-c FILE] [--json]", options: [config, json],
             build: { .status(config: $0.value("config"), json: $0.has("json")) }),
         CommandSpecification(
             name: "verify", summary: "compare tables with topics and objects",
-            details: "Compares each table, as of one LSN, with what Kafka and S3 say it is, and prints the differences. Exit code 0: equal; 1: different.",
+            details:
+                "Compares each table, as of one LSN, with what Kafka and S3 say it is, and prints the differences. Exit code 0: equal; 1: different.",
             usage: "sluice verify [-c FILE] [--table SCHEMA.TABLE]... [--json]",
             options: [
                 config,
-                OptionSpecification(name: "table", short: "t", value: "SCHEMA.TABLE", help: "only this table; wildcards and repetition allowed", repeats: true),
+                OptionSpecification(
+                    name: "table", short: "t", value: "SCHEMA.TABLE",
+                    help: "only this table; wildcards and repetition allowed", repeats: true),
                 json,
             ],
             build: { options throws(UsageError) in
                 var tables: [TablePattern] = []
                 for text in options.values["table"] ?? [] {
-                    guard let table = TablePattern(text) else { throw options.error("--table: \"\(text)\" is not schema.table") }
+                    guard let table = TablePattern(text) else {
+                        throw options.error("--table: \"\(text)\" is not schema.table")
+                    }
                     tables.append(table)
                 }
                 return .verify(config: options.value("config"), tables: tables, json: options.has("json"))
@@ -104,28 +121,41 @@ enum CommandGrammar {
             build: { .hours(config: $0.value("config"), json: $0.has("json")) }),
         CommandSpecification(
             name: "drop", summary: "remove slot and publication",
-            details: "Removes the slot and the publication, never topics or objects. Changes made afterwards are lost to sluice.",
+            details:
+                "Removes the slot and the publication, never topics or objects. Changes made afterwards are lost to sluice.",
             usage: "sluice drop [-c FILE] [--dry-run]",
-            options: [config, OptionSpecification(name: "dry-run", short: nil, value: nil, help: "print what would be removed, remove nothing")],
+            options: [
+                config,
+                OptionSpecification(
+                    name: "dry-run", short: nil, value: nil, help: "print what would be removed, remove nothing"),
+            ],
             build: { .drop(config: $0.value("config"), dryRun: $0.has("dry-run")) }),
     ]
 
     private static let replay = CommandSpecification(
         name: "replay", summary: "publish a stretch of the past again",
-        details: "Streams again from an LSN or a time within postgres.replay_window, into topics of another prefix, while the live stream goes on. Each record says that it is a replayed one. A replay that was interrupted goes on where it was.",
+        details:
+            "Streams again from an LSN or a time within postgres.replay_window, into topics of another prefix, while the live stream goes on. Each record says that it is a replayed one. A replay that was interrupted goes on where it was.",
         usage: "sluice replay [-c FILE] (--from-lsn LSN | --from-time TIME) [--to-lsn LSN] --topic-prefix PREFIX",
         options: [
             config,
-            OptionSpecification(name: "from-lsn", short: nil, value: "LSN", help: "start after this position, such as 16/B374D848"),
-            OptionSpecification(name: "from-time", short: nil, value: "TIME", help: "start at the first commit at or after this time, such as 2026-11-25T19:40:00Z"),
-            OptionSpecification(name: "to-lsn", short: nil, value: "LSN", help: "stop at this position (default: where the live stream stands)"),
-            OptionSpecification(name: "topic-prefix", short: nil, value: "PREFIX", help: "put before the name of every topic; required"),
+            OptionSpecification(
+                name: "from-lsn", short: nil, value: "LSN", help: "start after this position, such as 16/B374D848"),
+            OptionSpecification(
+                name: "from-time", short: nil, value: "TIME",
+                help: "start at the first commit at or after this time, such as 2026-11-25T19:40:00Z"),
+            OptionSpecification(
+                name: "to-lsn", short: nil, value: "LSN",
+                help: "stop at this position (default: where the live stream stands)"),
+            OptionSpecification(
+                name: "topic-prefix", short: nil, value: "PREFIX", help: "put before the name of every topic; required"),
         ],
         build: { options throws(UsageError) in
             let lsn = try options.parsed("from-lsn", allowed: "an LSN such as 16/B374D848", LSNText.parse)
             let time = try options.parsed("from-time", allowed: TimeText.allowed, TimeText.parse)
             let to = try options.parsed("to-lsn", allowed: "an LSN such as 16/B374D848", LSNText.parse)
-            let prefix = try options.parsed("topic-prefix", allowed: "1 to 100 characters of A-Z a-z 0-9 . _ -") { text in
+            let prefix = try options.parsed("topic-prefix", allowed: "1 to 100 characters of A-Z a-z 0-9 . _ -") {
+                text in
                 (1...100).contains(text.utf8.count) && TopicTemplate.sanitized(text) == text ? text : nil
             }
             let start: Command.ReplayOptions.Start
@@ -136,7 +166,9 @@ enum CommandGrammar {
             default: throw options.error("takes --from-lsn or --from-time, not both")
             }
             if let lsn, let to, to <= lsn { throw options.error("--to-lsn must lie behind --from-lsn") }
-            guard let prefix else { throw options.error("needs --topic-prefix, so that live topics are not written to") }
+            guard let prefix else {
+                throw options.error("needs --topic-prefix, so that live topics are not written to")
+            }
             return .replay(config: options.value("config"), .init(from: start, toLSN: to, topicPrefix: prefix))
         })
 }

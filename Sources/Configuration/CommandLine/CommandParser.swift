@@ -28,7 +28,8 @@ public enum CommandParser {
             throw UsageError(message: "unknown option \(name); options follow the command", hint: "sluice --help")
         }
         let near = Spelling.nearest(to: name, among: names).map { " (did you mean \($0)?)" } ?? ""
-        throw UsageError(message: "unknown command \(name); one of \(names.joined(separator: ", "))\(near)", hint: "sluice --help")
+        throw UsageError(
+            message: "unknown command \(name); one of \(names.joined(separator: ", "))\(near)", hint: "sluice --help")
     }
 
     private static func read(
@@ -45,7 +46,9 @@ public enum CommandParser {
                     throw parsed.error("--\(option.name) needs a value (\(option.value ?? ""))")
                 }
                 if attached == nil, text.hasPrefix("--") {
-                    throw parsed.error("--\(option.name) needs a value, and \(text) is an option; write --\(option.name)=\(text) if it is meant")
+                    throw parsed.error(
+                        "--\(option.name) needs a value, and \(text) is an option; write --\(option.name)=\(text) if it is meant"
+                    )
                 }
                 guard !text.isEmpty else { throw parsed.error("--\(option.name) needs a value that is not empty") }
                 value = text
@@ -69,11 +72,14 @@ public enum CommandParser {
             let name = body.prefix { $0 != "=" }
             let attached = name.count < body.count ? String(body.dropFirst(name.count + 1)) : nil
             if let option = allowed.first(where: { $0.name == name }) { return (option, attached) }
-            let near = Spelling.nearest(to: String(name), among: allowed.map(\.name)).map { " (did you mean --\($0)?)" } ?? ""
+            let near =
+                Spelling.nearest(to: String(name), among: allowed.map(\.name)).map { " (did you mean --\($0)?)" } ?? ""
             throw parsed.error("unknown option --\(name)\(near)")
         }
         if argument.hasPrefix("-"), let letter = argument.dropFirst().first, argument != "--" {
-            guard let option = allowed.first(where: { $0.short == letter }) else { throw parsed.error("unknown option -\(letter)") }
+            guard let option = allowed.first(where: { $0.short == letter }) else {
+                throw parsed.error("unknown option -\(letter)")
+            }
             let attached = String(argument.dropFirst(2))
             return (option, attached.isEmpty ? nil : attached)
         }
@@ -93,7 +99,10 @@ enum CommandHelp {
         let column = CommandGrammar.commands.map(\.name.count).max() ?? 0
         lines += CommandGrammar.commands.flatMap { entry($0.name, $0.summary, column: column) }
         lines += ["", "Options:"]
-        let options = [CommandGrammar.help, OptionSpecification(name: "version", short: nil, value: nil, help: "print the version")]
+        let options = [
+            CommandGrammar.help,
+            OptionSpecification(name: "version", short: nil, value: nil, help: "print the version"),
+        ]
         lines += table(options)
         lines += ["", "'sluice COMMAND --help' explains one command."]
         return lines.joined(separator: "\n") + "\n"

@@ -42,7 +42,8 @@ extension Configuration {
         for text in texts {
             guard let pattern = TablePattern(text.text) else {
                 let hint = text.text.contains(".") || text.text.isEmpty ? "" : " (did you mean public.\(text.shown)?)"
-                section.report("tables", "\"\(text.shown)\" is not schema.table; wildcards * and ? are allowed in both\(hint)")
+                section.report(
+                    "tables", "\"\(text.shown)\" is not schema.table; wildcards * and ? are allowed in both\(hint)")
                 continue
             }
             if tables.contains(pattern) {

@@ -7,7 +7,8 @@ extension Configuration {
             return nil
         }
         let section = top.section("s3")
-        let location = section.parsed("url", allowed: "s3://bucket/prefix or file:///directory", required: true, ObjectLocation.init)
+        let location = section.parsed(
+            "url", allowed: "s3://bucket/prefix or file:///directory", required: true, ObjectLocation.init)
         let endpoint = section.parsed("endpoint", allowed: "http://host:port or https://host:port", readEndpoint)
         let rotate = section.section("rotate")
         let isSinking = top.context.purpose != .stream
@@ -57,7 +58,9 @@ struct CredentialSearch {
         let region = context.variable("AWS_REGION") ?? context.variable("AWS_DEFAULT_REGION")
         let secret = section.secret("secret_access_key", wanted: wanted)
         let token = section.secret("session_token", wanted: wanted)
-        let own = ["access_key_id", "secret_access_key", "secret_access_key_file", "session_token", "session_token_file"].filter(section.has)
+        let own = [
+            "access_key_id", "secret_access_key", "secret_access_key_file", "session_token", "session_token_file",
+        ].filter(section.has)
         if let first = own.first, section.has("profile") {
             section.report("profile", "given together with \(first); leave one of them out")
             return (nil, region)
@@ -90,7 +93,8 @@ struct CredentialSearch {
     }
 
     private func fromEnvironment() -> Credentials? {
-        guard let id = context.variable("AWS_ACCESS_KEY_ID"), let secret = context.variable("AWS_SECRET_ACCESS_KEY") else { return nil }
+        guard let id = context.variable("AWS_ACCESS_KEY_ID"), let secret = context.variable("AWS_SECRET_ACCESS_KEY")
+        else { return nil }
         return Credentials(
             accessKeyID: id, secretAccessKey: Secret(secret),
             sessionToken: context.variable("AWS_SESSION_TOKEN").map { Secret($0) }, origin: "environment")
@@ -99,7 +103,8 @@ struct CredentialSearch {
     private func fromProfile(_ name: String) -> Credentials? {
         // AWS's own tools take keys from either file.
         for file in ["credentials", "config"] {
-            guard let keys = profile(name, file), let id = keys["aws_access_key_id"], let secret = keys["aws_secret_access_key"],
+            guard let keys = profile(name, file), let id = keys["aws_access_key_id"],
+                let secret = keys["aws_secret_access_key"],
                 !id.isEmpty, !secret.isEmpty
             else { continue }
             return Credentials(

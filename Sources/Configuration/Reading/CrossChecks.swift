@@ -17,13 +17,15 @@ struct CrossChecks {
                     + "the broker would abort a transaction that is still being filled")
         }
         if context.isSound("kafka.transaction.interval", "kafka.split.age"), batch.interval >= split.age {
-            context.report("kafka.transaction.interval", "must be shorter than kafka.split.age (\(TimeSpan.text(split.age)))")
+            context.report(
+                "kafka.transaction.interval", "must be shorter than kafka.split.age (\(TimeSpan.text(split.age)))")
         }
         if context.isSound("kafka.transaction.rows", "kafka.split.rows"), split.rows < batch.rows {
             context.report("kafka.split.rows", "must be kafka.transaction.rows (\(batch.rows)) or more")
         }
         if context.isSound("kafka.transaction.bytes", "kafka.split.bytes"), split.bytes < batch.bytes {
-            context.report("kafka.split.bytes", "must be kafka.transaction.bytes (\(ByteSize.text(batch.bytes))) or more")
+            context.report(
+                "kafka.split.bytes", "must be kafka.transaction.bytes (\(ByteSize.text(batch.bytes))) or more")
         }
     }
 
@@ -32,18 +34,26 @@ struct CrossChecks {
         let (template, tables, name) = (configuration.kafka.topic, configuration.postgres.tables, configuration.name)
         let severalTables = tables.count > 1 || tables.contains { !$0.isLiteral }
         if severalTables, !template.contains(.table) {
-            context.report("kafka.topic", "must hold {table}: more than one table may be published, and two on one topic are refused")
+            context.report(
+                "kafka.topic",
+                "must hold {table}: more than one table may be published, and two on one topic are refused")
             return
         }
         var seen = [TopicTemplate.collisionKey("sluice.\(name).progress"): "the progress topic"]
         for table in tables where table.isLiteral {
             let topic = template.topic(name: name, schema: table.schema, table: table.table)
             guard topic.utf8.count <= 249, topic != ".", topic != ".." else {
-                context.report("kafka.topic", "the topic of \(table) would be \"\(topic)\"; Kafka allows 1 to 249 characters, and neither . nor ..")
+                context.report(
+                    "kafka.topic",
+                    "the topic of \(table) would be \"\(topic)\"; Kafka allows 1 to 249 characters, and neither . nor .."
+                )
                 continue
             }
             if let other = seen[TopicTemplate.collisionKey(topic)] {
-                context.report("kafka.topic", "the topic of \(table) would be \(topic), which is that of \(other), or differs from it only in . and _")
+                context.report(
+                    "kafka.topic",
+                    "the topic of \(table) would be \(topic), which is that of \(other), or differs from it only in . and _"
+                )
             }
             seen[TopicTemplate.collisionKey(topic)] = "\(table)"
         }
@@ -54,9 +64,11 @@ struct CrossChecks {
         if context.isSound("limits.memory", "kafka.transaction.bytes"), batch.bytes > limits.memory / 2 {
             context.report(
                 "kafka.transaction.bytes",
-                "must be at most half of limits.memory (\(ByteSize.text(limits.memory))): one batch is filled while the last one commits")
+                "must be at most half of limits.memory (\(ByteSize.text(limits.memory))): one batch is filled while the last one commits"
+            )
         }
-        if let s3 = configuration.s3, context.isSound("limits.spool", "s3.rotate.bytes"), s3.rotate.bytes > limits.spool {
+        if let s3 = configuration.s3, context.isSound("limits.spool", "s3.rotate.bytes"), s3.rotate.bytes > limits.spool
+        {
             context.report("s3.rotate.bytes", "must be at most limits.spool (\(ByteSize.text(limits.spool)))")
         }
     }

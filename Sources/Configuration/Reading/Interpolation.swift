@@ -20,7 +20,10 @@ enum Interpolation {
                 }
                 let name = String(rest.dropFirst(2)[..<end])
                 guard isName(name) else {
-                    throw Failure(message: "not a variable's name between ${ and }; write ${NAME}, or $${ for the characters themselves")
+                    throw Failure(
+                        message:
+                            "not a variable's name between ${ and }; write ${NAME}, or $${ for the characters themselves"
+                    )
                 }
                 guard let value = environment[name] else {
                     throw Failure(message: "the environment variable \(name) is not set")

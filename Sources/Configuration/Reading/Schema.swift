@@ -36,7 +36,8 @@ package enum Schema {
     }
 
     static func key(
-        _ path: String, _ values: String, default text: String? = nil, note: String? = nil, _ summary: String, isOpen: Bool = false
+        _ path: String, _ values: String, default text: String? = nil, note: String? = nil, _ summary: String,
+        isOpen: Bool = false
     ) -> Key {
         Key(path: path, values: values, defaultText: text, defaultNote: note, summary: summary, isOpen: isOpen)
     }

@@ -58,7 +58,9 @@ extension Section {
     }
 
     func integer(_ key: String, _ range: ClosedRange<Int>) -> Int {
-        let allowed = range.upperBound == Int.max ? "a whole number, \(range.lowerBound) or more" : "\(range.lowerBound) to \(range.upperBound)"
+        let allowed =
+            range.upperBound == Int.max
+            ? "a whole number, \(range.lowerBound) or more" : "\(range.lowerBound) to \(range.upperBound)"
         return parsed(key, allowed: allowed) { text in
             Int(text).flatMap { range.contains($0) && text.utf8.first != UInt8(ascii: "+") ? $0 : nil }
         } ?? range.lowerBound
@@ -75,7 +77,8 @@ extension Section {
     }
 
     func choice<Choice: CaseIterable & RawRepresentable<String>>(_ key: String, _ fallback: Choice) -> Choice {
-        parsed(key, allowed: Choice.allCases.map(\.rawValue).joined(separator: ", "), Choice.init(rawValue:)) ?? fallback
+        parsed(key, allowed: Choice.allCases.map(\.rawValue).joined(separator: ", "), Choice.init(rawValue:))
+            ?? fallback
     }
 
     /// A secret in the file, or in the file that `<key>_file` names; nil where there is neither, or not to be read.

@@ -10,13 +10,14 @@ struct Section {
     init(_ node: YAMLNode?, path: String, context: ReadingContext, open: Bool = false) {
         self.context = context
         self.path = path
-        guard let node else {
+        // A section whose keys are all commented out says: the defaults.
+        guard let node, !node.isNull || path.isEmpty else {
             entries = [:]
             return
         }
         guard case .mapping(let list) = node.content else {
             entries = [:]
-            let what = node.isNull ? "empty" : "\(node.kind)"
+            let what = node.isNull ? "empty" : node.kind
             let keys = open ? "" : "; allowed here: \(Schema.names(in: path).joined(separator: ", "))"
             context.report(path, at: node.location, "must be a section of keys, is \(what)\(keys)")
             return
@@ -28,7 +29,8 @@ struct Section {
             if let first = entries[entry.key] {
                 context.report(keyPath, at: entry.keyLocation, "given twice; first on line \(first.keyLocation.line)")
             } else if !open && !allowed.contains(entry.key) {
-                context.report(keyPath, at: entry.keyLocation, Spelling.unknownKey(entry.key, in: path, allowed: allowed))
+                context.report(
+                    keyPath, at: entry.keyLocation, Spelling.unknownKey(entry.key, in: path, allowed: allowed))
             } else {
                 entries[entry.key] = entry
                 context.source.locations[keyPath] = entry.keyLocation
@@ -39,7 +41,9 @@ struct Section {
 
     /// The keys that are there, in the order of the file.
     var keys: [String] {
-        entries.values.sorted { ($0.keyLocation.line, $0.keyLocation.column) < ($1.keyLocation.line, $1.keyLocation.column) }.map(\.key)
+        entries.values.sorted {
+            ($0.keyLocation.line, $0.keyLocation.column) < ($1.keyLocation.line, $1.keyLocation.column)
+        }.map(\.key)
     }
 
     func has(_ key: String) -> Bool { entries[key] != nil }
@@ -51,7 +55,8 @@ struct Section {
     }
 
     func report(_ key: String, _ message: String) {
-        context.report(keyPath(key), at: entries[key]?.value.location ?? context.source.location(of: keyPath(key)), message)
+        context.report(
+            keyPath(key), at: entries[key]?.value.location ?? context.source.location(of: keyPath(key)), message)
     }
 
     /// A single value with its variables filled in, as written (to be shown) and as meant.
@@ -103,7 +108,8 @@ struct Section {
 
     /// `; allowed: ...` from the table of keys.
     func hint(_ key: String) -> String {
-        Schema.byPath[keyPath(key)]?.values.map { "; allowed: \($0)" } ?? ""
+        // The table is written for Markdown.
+        Schema.byPath[keyPath(key)]?.values.map { "; allowed: \($0.filter { $0 != "`" })" } ?? ""
     }
 }
 

@@ -41,7 +41,8 @@ enum HostAndPort {
         }
         guard !host.isEmpty, host.utf8.allSatisfy(isHostByte) else { return nil }
         guard let portText else { return (String(host), nil) }
-        guard !portText.isEmpty, portText.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let port = UInt16(portText) else {
+        guard !portText.isEmpty, portText.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let port = UInt16(portText)
+        else {
             return nil
         }
         return (String(host), port)
@@ -49,7 +50,8 @@ enum HostAndPort {
 
     private static func isHostByte(_ byte: UInt8) -> Bool {
         switch byte {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"),
             UInt8(ascii: "."), UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: ":"), UInt8(ascii: "%"):
             return true
         default: return false
@@ -92,7 +94,9 @@ public enum ObjectLocation: Sendable, Equatable {
     private static func isPlainPath(_ path: String) -> Bool {
         path.split(separator: "/", omittingEmptySubsequences: false).allSatisfy { part in
             !part.isEmpty && part != "." && part != ".."
-                && part.unicodeScalars.allSatisfy { $0.value >= 0x20 && $0.value != 0x7F && !"?#%\\".unicodeScalars.contains($0) }
+                && part.unicodeScalars.allSatisfy {
+                    $0.value >= 0x20 && $0.value != 0x7F && !"?#%\\".unicodeScalars.contains($0)
+                }
         }
     }
 

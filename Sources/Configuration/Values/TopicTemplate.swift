@@ -37,7 +37,8 @@ public struct TopicTemplate: Sendable, Equatable, CustomStringConvertible {
                 let end = rest.firstIndex(of: "{") ?? rest.endIndex
                 let literal = String(rest[..<end])
                 guard literal == Self.sanitized(literal) else {
-                    throw Malformed(message: "a topic's name may hold only A-Z a-z 0-9 . _ - and the placeholders \(known)")
+                    throw Malformed(
+                        message: "a topic's name may hold only A-Z a-z 0-9 . _ - and the placeholders \(known)")
                 }
                 parts.append(.text(literal))
                 rest = rest[end...]

@@ -48,7 +48,9 @@ struct YAMLEventParser: ~Copyable {
         case YAML_SEQUENCE_END_EVENT: return (.sequenceEnd, location)
         case YAML_MAPPING_END_EVENT: return (.mappingEnd, location)
         case YAML_ALIAS_EVENT:
-            throw YAMLFailure("an alias (*name) is not allowed: write the value out, or quote a value that begins with *", at: location)
+            throw YAMLFailure(
+                "an alias (*name) is not allowed: write the value out, or quote a value that begins with *",
+                at: location)
         case YAML_SEQUENCE_START_EVENT:
             let data = event.data.sequence_start
             try Self.refuse(anchor: data.anchor, tag: data.tag, at: location)
@@ -61,7 +63,9 @@ struct YAMLEventParser: ~Copyable {
             let data = event.data.scalar
             try Self.refuse(anchor: data.anchor, tag: data.tag, at: location)
             let text = String(decoding: UnsafeBufferPointer(start: data.value, count: data.length), as: UTF8.self)
-            guard !text.utf8.contains(0) else { throw YAMLFailure("a NUL character is not allowed in a value", at: location) }
+            guard !text.utf8.contains(0) else {
+                throw YAMLFailure("a NUL character is not allowed in a value", at: location)
+            }
             return (.scalar(text, plain: data.style == YAML_PLAIN_SCALAR_STYLE), location)
         default: return (.other, location)
         }
@@ -71,7 +75,9 @@ struct YAMLEventParser: ~Copyable {
         anchor: UnsafeMutablePointer<yaml_char_t>?, tag: UnsafeMutablePointer<yaml_char_t>?, at location: SourceLocation
     ) throws(YAMLFailure) {
         if anchor != nil {
-            throw YAMLFailure("an anchor (&name) is not allowed: write the value out, or quote a value that begins with &", at: location)
+            throw YAMLFailure(
+                "an anchor (&name) is not allowed: write the value out, or quote a value that begins with &",
+                at: location)
         }
         if tag != nil {
             throw YAMLFailure("a tag (!name) is not allowed: quote a value that begins with !", at: location)

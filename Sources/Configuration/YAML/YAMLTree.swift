@@ -10,7 +10,9 @@ enum YAMLTree {
             throw YAMLFailure("\(bytes.count) bytes long; a configuration has at most \(maximumBytes)")
         }
         try checkEncoding(bytes)
-        let parser = try YAMLEventParser(bytes)
+        // libyaml, told the encoding, counts a byte order mark as a column.
+        let mark: [UInt8] = [0xEF, 0xBB, 0xBF]
+        let parser = try YAMLEventParser(bytes.starts(with: mark) ? Array(bytes.dropFirst(mark.count)) : bytes)
         var builder = Builder()
         while true {
             let (event, location) = try parser.next()
@@ -59,7 +61,8 @@ enum YAMLTree {
             case .sequenceEnd, .mappingEnd:
                 switch stack.popLast() {
                 case .sequence(let items, let start): try place(YAMLNode(content: .sequence(items), location: start))
-                case .mapping(let entries, _, let start): try place(YAMLNode(content: .mapping(entries), location: start))
+                case .mapping(let entries, _, let start):
+                    try place(YAMLNode(content: .mapping(entries), location: start))
                 case nil: throw YAMLFailure("not valid YAML", at: location)
                 }
             case .documentEnd, .streamEnd, .other: break
@@ -93,7 +96,9 @@ enum YAMLTree {
                 guard case .scalar(let text, let plain) = node.content else {
                     throw YAMLFailure("a key must be a single word", at: node.location)
                 }
-                if plain, text == "<<" { throw YAMLFailure("a merge key (<<) is not allowed: write the keys out", at: node.location) }
+                if plain, text == "<<" {
+                    throw YAMLFailure("a merge key (<<) is not allowed: write the keys out", at: node.location)
+                }
                 stack.append(.mapping(entries, key: (text, node.location), start))
             }
         }

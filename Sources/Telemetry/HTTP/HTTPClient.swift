@@ -45,8 +45,10 @@ public enum HTTPClient {
     /// `HTTP/1.x NNN ...`, headers, an empty line, the body up to the end or as long as it is said to be; nil where it is cut short.
     static func parse(_ bytes: [UInt8]) -> (status: Int, body: [UInt8])? {
         let mark = Array("\r\n\r\n".utf8)
-        guard bytes.starts(with: "HTTP/1.".utf8), bytes.count >= 12, let status = Int(String(decoding: bytes[9..<12], as: UTF8.self)),
-            bytes[8] == UInt8(ascii: " "), let end = (0...(bytes.count - 4)).first(where: { bytes[$0..<$0 + 4].elementsEqual(mark) })
+        guard bytes.starts(with: "HTTP/1.".utf8), bytes.count >= 12,
+            let status = Int(String(decoding: bytes[9..<12], as: UTF8.self)),
+            bytes[8] == UInt8(ascii: " "),
+            let end = (0...(bytes.count - 4)).first(where: { bytes[$0..<$0 + 4].elementsEqual(mark) })
         else { return nil }
         var body = Array(bytes[(end + 4)...])
         for line in String(decoding: bytes[..<end], as: UTF8.self).split(whereSeparator: \.isNewline).dropFirst() {
@@ -104,7 +106,9 @@ public enum HTTPClient {
         func send(_ bytes: [UInt8]) throws(HTTPClientError) {
             var rest = bytes[...]
             while !rest.isEmpty {
-                let count = rest.withUnsafeBytes { Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+                let count = rest.withUnsafeBytes {
+                    Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+                }
                 if count > 0 {
                     rest = rest.dropFirst(count)
                 } else if errno == EAGAIN {

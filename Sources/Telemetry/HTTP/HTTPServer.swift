@@ -18,8 +18,10 @@ public enum HTTPServerError: Error, Sendable, Equatable, CustomStringConvertible
     /// What happened and what to do.
     public var description: String {
         switch self {
-        case .addressInUse(let address): "http: \(address) is in use by another process; set http to another port, or to off"
-        case .addressNotAvailable(let address): "http: \(address) is no address of this machine; set http to one that is"
+        case .addressInUse(let address):
+            "http: \(address) is in use by another process; set http to another port, or to off"
+        case .addressNotAvailable(let address):
+            "http: \(address) is no address of this machine; set http to one that is"
         case .notPermitted(let address): "http: no right to listen on \(address); ports below 1024 need one"
         case .notAnAddress(let host): "http: \(host) is not a numeric address"
         case .failed(let address, let code): "http: cannot listen on \(address) (errno \(code))"
@@ -60,7 +62,9 @@ public final class HTTPServer: Sendable {
     ///   - port: 0 for any free one.
     ///   - idleTimeout: seconds after which a silent connection is closed.
     ///   - routes: by path, `/metrics`.
-    public init(host: String, port: UInt16, idleTimeout: UInt32 = 10, routes: [String: HTTPRoute]) throws(HTTPServerError) {
+    public init(host: String, port: UInt16, idleTimeout: UInt32 = 10, routes: [String: HTTPRoute])
+        throws(HTTPServerError)
+    {
         let isIPv6 = host.contains(":")
         let address = isIPv6 ? "[\(host)]:\(port)" : "\(host):\(port)"
         guard let socketAddress = SocketAddress(host: host, port: port) else { throw .notAnAddress(host) }
@@ -111,8 +115,11 @@ public final class HTTPServer: Sendable {
     deinit { stop() }
 
     /// Called by libmicrohttpd on its threads: once when the headers are there, once more when the (empty) body is.
-    private static let handle: MHD_AccessHandlerCallback = { context, connection, path, method, _, _, bodySize, perRequest in
-        guard let context, let connection, let path, let method, let bodySize, let perRequest else { return sluice_mhd_no }
+    private static let handle: MHD_AccessHandlerCallback = {
+        context, connection, path, method, _, _, bodySize, perRequest in
+        guard let context, let connection, let path, let method, let bodySize, let perRequest else {
+            return sluice_mhd_no
+        }
         let verb = String(cString: method)
         guard verb == "GET" || verb == "HEAD" else {
             return HTTPServer.send(HTTPResponse(status: 405, text: "only GET and HEAD\n"), to: connection)
@@ -125,7 +132,8 @@ public final class HTTPServer: Sendable {
         // A body that a GET must not have: closes the connection.
         guard bodySize.pointee == 0 else { return sluice_mhd_no }
         let routes = Unmanaged<Routes>.fromOpaque(context).takeUnretainedValue()
-        let response = routes.table[String(cString: path)].map { $0() } ?? HTTPResponse(status: 404, text: "not found\n")
+        let response =
+            routes.table[String(cString: path)].map { $0() } ?? HTTPResponse(status: 404, text: "not found\n")
         return HTTPServer.send(response, to: connection)
     }
 

@@ -47,8 +47,12 @@ struct LogLine {
         case .double(let number): return "\(number)"
         case .bool(let flag): return "\(flag)"
         case .string(let text):
-            let isPlain = !text.isEmpty
-                && text.unicodeScalars.allSatisfy { $0.value > 0x20 && $0.value != 0x7F && $0 != "\"" && $0 != "=" && !($0.value >= 0x80 && $0.value < 0xA0) }
+            let isPlain =
+                !text.isEmpty
+                && text.unicodeScalars.allSatisfy {
+                    $0.value > 0x20 && $0.value != 0x7F && $0 != "\"" && $0 != "="
+                        && !($0.value >= 0x80 && $0.value < 0xA0)
+                }
             if isPlain { return text }
             var quoted = JSONText()
             quoted.value(.string(text))
@@ -68,7 +72,8 @@ package enum Timestamp {
             let digits = String(number)
             return String(repeating: "0", count: max(0, width - digits.count)) + digits
         }
-        let time = "\(pad(millis / 3_600_000, 2)):\(pad(millis / 60_000 % 60, 2)):\(pad(millis / 1_000 % 60, 2)).\(pad(millis % 1_000, 3))"
+        let time =
+            "\(pad(millis / 3_600_000, 2)):\(pad(millis / 60_000 % 60, 2)):\(pad(millis / 1_000 % 60, 2)).\(pad(millis % 1_000, 3))"
         return "\(pad(year, 4))-\(pad(month, 2))-\(pad(day, 2))T\(time)Z"
     }
 

@@ -26,7 +26,9 @@ public enum LogValue: Sendable, Equatable {
     public init(_ value: Bool) { self = .bool(value) }
 }
 
-extension LogValue: ExpressibleByStringInterpolation, ExpressibleByIntegerLiteral, ExpressibleByFloatLiteral, ExpressibleByBooleanLiteral {
+extension LogValue: ExpressibleByStringInterpolation, ExpressibleByIntegerLiteral, ExpressibleByFloatLiteral,
+    ExpressibleByBooleanLiteral
+{
     /// Text.
     public init(stringLiteral value: String) { self = .string(value) }
     /// A count.

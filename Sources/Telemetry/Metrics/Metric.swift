@@ -55,7 +55,9 @@ public final class Histogram: Sendable {
     private let total = Gauge()
 
     /// Bounds for times in seconds, from half a millisecond to a minute.
-    public static let seconds: [Double] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
+    public static let seconds: [Double] = [
+        0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
+    ]
     /// Bounds for sizes in bytes, from 1 KiB to 1 GiB.
     public static let bytes: [Double] = (0...10).map { Double(1024 << ($0 * 2)) }
 

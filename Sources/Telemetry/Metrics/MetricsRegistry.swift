@@ -40,35 +40,44 @@ public final class MetricsRegistry: Sendable {
 
     /// A counter. Its name ends in `_total`.
     public func counter(_ name: String, _ help: String, _ labels: KeyValuePairs<String, String> = [:]) -> Counter {
-        guard case .counter(let counter) = handle(name, help, .counter, labels, make: { .counter(Counter()) }) else { wrongKind(name) }
+        guard case .counter(let counter) = handle(name, help, .counter, labels, make: { .counter(Counter()) }) else {
+            wrongKind(name)
+        }
         return counter
     }
 
     /// A gauge. Its name ends in a base unit: `_bytes`, `_seconds`.
     public func gauge(_ name: String, _ help: String, _ labels: KeyValuePairs<String, String> = [:]) -> Gauge {
-        guard case .gauge(let gauge) = handle(name, help, .gauge, labels, make: { .gauge(Gauge()) }) else { wrongKind(name) }
+        guard case .gauge(let gauge) = handle(name, help, .gauge, labels, make: { .gauge(Gauge()) }) else {
+            wrongKind(name)
+        }
         return gauge
     }
 
     /// A histogram with the given upper bounds.
     public func histogram(
-        _ name: String, _ help: String, bounds: [Double] = Histogram.seconds, _ labels: KeyValuePairs<String, String> = [:]
+        _ name: String, _ help: String, bounds: [Double] = Histogram.seconds,
+        _ labels: KeyValuePairs<String, String> = [:]
     ) -> Histogram {
-        guard case .histogram(let histogram) = handle(name, help, .histogram, labels, make: { .histogram(Histogram(bounds: bounds)) })
+        guard
+            case .histogram(let histogram) = handle(
+                name, help, .histogram, labels, make: { .histogram(Histogram(bounds: bounds)) })
         else { wrongKind(name) }
         return histogram
     }
 
     /// A gauge that is read at each scrape, outside of any lock of the registry; nil leaves it out of that scrape.
     public func gauge(
-        _ name: String, _ help: String, _ labels: KeyValuePairs<String, String> = [:], reading: @escaping @Sendable () -> Double?
+        _ name: String, _ help: String, _ labels: KeyValuePairs<String, String> = [:],
+        reading: @escaping @Sendable () -> Double?
     ) {
         _ = handle(name, help, .gauge, labels, make: { .reading(reading) })
     }
 
     /// A counter that somebody else keeps, read at each scrape.
     public func counter(
-        _ name: String, _ help: String, _ labels: KeyValuePairs<String, String> = [:], reading: @escaping @Sendable () -> Double?
+        _ name: String, _ help: String, _ labels: KeyValuePairs<String, String> = [:],
+        reading: @escaping @Sendable () -> Double?
     ) {
         _ = handle(name, help, .counter, labels, make: { .reading(reading) })
     }

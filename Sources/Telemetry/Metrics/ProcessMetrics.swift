@@ -5,18 +5,23 @@ public enum ProcessMetrics {
     /// Adds `sluice_process_...` to a registry.
     public static func register(in registry: MetricsRegistry) {
         registry.gauge("sluice_process_resident_memory_bytes", "Resident memory of the process.") { residentBytes() }
-        registry.counter("sluice_process_cpu_seconds_total", "CPU time of the process, user and system.") { cpuSeconds() }
+        registry.counter("sluice_process_cpu_seconds_total", "CPU time of the process, user and system.") {
+            cpuSeconds()
+        }
         registry.gauge("sluice_process_open_fds", "Open file descriptors.") { openDescriptors() }
         registry.gauge("sluice_process_max_fds", "The limit on open file descriptors.") { maximumDescriptors() }
         // Does not change: read once.
         let start = startTime()
-        registry.gauge("sluice_process_start_time_seconds", "When the process started, in seconds since 1970.") { start }
+        registry.gauge("sluice_process_start_time_seconds", "When the process started, in seconds since 1970.") {
+            start
+        }
     }
 
     /// Resident memory in bytes; nil where /proc cannot be read.
     public static func residentBytes() -> Double? {
         // statm(5): size resident shared ..., in pages.
-        guard let pages = read("/proc/self/statm")?.split(separator: " ").dropFirst().first.flatMap({ Double($0) }) else { return nil }
+        guard let pages = read("/proc/self/statm")?.split(separator: " ").dropFirst().first.flatMap({ Double($0) })
+        else { return nil }
         return pages * Double(sysconf(Int32(_SC_PAGESIZE)))
     }
 

@@ -23,7 +23,9 @@ extension StatusDocument {
 
     /// Reads what ``json()`` wrote, of this version or another: unknown members are passed over. nil where it is no such document.
     public init?(json bytes: [UInt8]) {
-        guard let value = JSONValue(parsing: bytes), value["name"]?.string != nil, value["state"]?.string != nil else { return nil }
+        guard let value = JSONValue(parsing: bytes), value["name"]?.string != nil, value["state"]?.string != nil else {
+            return nil
+        }
         self.init(reading: value)
         source = Source(reading: value["source"])
         kafka = Kafka(reading: value["kafka"])

@@ -30,7 +30,9 @@ public struct StatusDocument: Sendable, Equatable {
     public var errors: [ErrorCount]
 
     /// An agent of which nothing more is known.
-    public init(name: String, version: String, state: String, time: String, uptimeSeconds: Double = 0, detail: String? = nil) {
+    public init(
+        name: String, version: String, state: String, time: String, uptimeSeconds: Double = 0, detail: String? = nil
+    ) {
         self.name = name
         self.version = version
         self.state = state

@@ -6,7 +6,9 @@ struct StatusField<Section> {
     let set: (inout Section, JSONValue) -> Void
 
     static func field(_ name: String, _ path: WritableKeyPath<Section, String>) -> Self {
-        Self(name: name, get: { .string($0[keyPath: path]) }, set: { if let new = $1.string { $0[keyPath: path] = new } })
+        Self(
+            name: name, get: { .string($0[keyPath: path]) }, set: { if let new = $1.string { $0[keyPath: path] = new } }
+        )
     }
 
     static func field(_ name: String, _ path: WritableKeyPath<Section, String?>) -> Self {
@@ -14,7 +16,9 @@ struct StatusField<Section> {
     }
 
     static func field(_ name: String, _ path: WritableKeyPath<Section, Int64>) -> Self {
-        Self(name: name, get: { .integer($0[keyPath: path]) }, set: { if let new = $1.integer { $0[keyPath: path] = new } })
+        Self(
+            name: name, get: { .integer($0[keyPath: path]) },
+            set: { if let new = $1.integer { $0[keyPath: path] = new } })
     }
 
     static func field(_ name: String, _ path: WritableKeyPath<Section, Int64?>) -> Self {
@@ -22,7 +26,9 @@ struct StatusField<Section> {
     }
 
     static func field(_ name: String, _ path: WritableKeyPath<Section, Double>) -> Self {
-        Self(name: name, get: { .double($0[keyPath: path]) }, set: { if let new = $1.double { $0[keyPath: path] = new } })
+        Self(
+            name: name, get: { .double($0[keyPath: path]) }, set: { if let new = $1.double { $0[keyPath: path] = new } }
+        )
     }
 
     static func field(_ name: String, _ path: WritableKeyPath<Section, Double?>) -> Self {
@@ -92,7 +98,8 @@ extension StatusDocument.Table: StatusSection {
     static var empty: Self { .init(table: "", topic: "") }
     static var fields: [StatusField<Self>] {
         [
-            .field("table", \.table), .field("topic", \.topic), .field("inserts", \.inserts), .field("updates", \.updates),
+            .field("table", \.table), .field("topic", \.topic), .field("inserts", \.inserts),
+            .field("updates", \.updates),
             .field("deletes", \.deletes), .field("truncates", \.truncates),
         ]
     }
@@ -102,7 +109,8 @@ extension StatusDocument.Sink: StatusSection {
     static var empty: Self { .init(state: "") }
     static var fields: [StatusField<Self>] {
         [
-            .field("state", \.state), .field("detail", \.detail), .field("objects", \.objects), .field("bytes", \.bytes),
+            .field("state", \.state), .field("detail", \.detail), .field("objects", \.objects),
+            .field("bytes", \.bytes),
             .field("dropped", \.dropped),
         ]
     }
@@ -121,7 +129,10 @@ extension StatusDocument.Partition: StatusSection {
 extension StatusDocument.Gap: StatusSection {
     static var empty: Self { .init(kind: "", fromLSN: "", toLSN: "") }
     static var fields: [StatusField<Self>] {
-        [.field("kind", \.kind), .field("from_lsn", \.fromLSN), .field("to_lsn", \.toLSN), .field("accepted_at", \.acceptedAt)]
+        [
+            .field("kind", \.kind), .field("from_lsn", \.fromLSN), .field("to_lsn", \.toLSN),
+            .field("accepted_at", \.acceptedAt),
+        ]
     }
 }
 

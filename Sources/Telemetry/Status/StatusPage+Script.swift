@@ -56,9 +56,9 @@ extension StatusPage {
           if (d.sink) { const s = d.sink, kids = [facts([["Sink", s.state, s.state === "failed" ? "bad" : ""], ["Objects", num(s.objects)],
               ["Bytes stored", bytes(s.bytes)], ["Duplicates dropped", num(s.dropped)]])];
             if (s.detail) kids.unshift(el("p", "notice", s.detail));
-            if (s.partitions && s.partitions.length) { const t = table([["Topic", ""], ["Partition", "n"], ["Hour", ""], ["Written up to", "n"],
+            if (s.partitions && s.partitions.length) { const t = table([["Topic", ""], ["Hour", ""], ["Partition", "n"], ["Written up to", "n"],
                 ["Records behind", "n"], ["Open object", "n"]],
-                s.partitions.map(x => [x.topic, num(x.partition), x.hour || "–", num(x.last_offset), num(x.lag_records), bytes(x.open_bytes)]));
+                s.partitions.map(x => [x.topic, x.hour || "–", num(x.partition), num(x.last_offset), num(x.lag_records), bytes(x.open_bytes)]));
               kids.push(el("div", "after", t)); }
             parts.push(section("Object store", ...kids)); }
           if (d.replay) { const r = d.replay; parts.push(section("Replay " + r.id, facts([["From", el("span", "lsn", r.from_lsn)],

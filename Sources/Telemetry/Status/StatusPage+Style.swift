@@ -26,6 +26,7 @@ extension StatusPage {
         th.n,td.n{text-align:right}
         th:last-child,td:last-child{padding-right:0}
         .lsn{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;font-size:14px}
+        .facts .lsn{font-size:17px}
         .track{background:var(--track);border-radius:4px;height:8px;min-width:160px;overflow:hidden}
         .track i{display:block;height:100%;background:var(--bar);border-radius:4px;min-width:2px}
         .ladder td:nth-child(3){width:45%}

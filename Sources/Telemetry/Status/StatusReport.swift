@@ -19,36 +19,50 @@ public struct StatusReport {
     private mutating func write() {
         let good = document.state == "streaming" || document.state == "standby"
         let state = paint(Self.clean(document.state), good ? "1;32" : document.state == "failed" ? "1;31" : "1;33")
-        lines.append("\(paint(Self.clean(document.name), "1"))  \(state)  sluice \(Self.clean(document.version)), up \(Self.span(document.uptimeSeconds))")
+        lines.append(
+            "\(paint(Self.clean(document.name), "1"))  \(state)  sluice \(Self.clean(document.version)), up \(Self.span(document.uptimeSeconds))"
+        )
         if let detail = document.detail { lines.append(Self.clean(detail)) }
         if let source = document.source { write(source) }
         if let kafka = document.kafka { write(kafka) }
         if !document.tables.isEmpty {
             table(
                 "Tables", ["table", "topic", "inserts", "updates", "deletes", "truncates"], left: 2,
-                document.tables.map { [$0.table, $0.topic, "\($0.inserts)", "\($0.updates)", "\($0.deletes)", "\($0.truncates)"] })
+                document.tables.map {
+                    [$0.table, $0.topic, "\($0.inserts)", "\($0.updates)", "\($0.deletes)", "\($0.truncates)"]
+                })
         }
         if let sink = document.sink { write(sink) }
         if let replay = document.replay {
             heading("Replay \(Self.clean(replay.id))")
-            lines.append("  at \(Self.clean(replay.atLSN)), from \(Self.clean(replay.fromLSN)) to \(Self.clean(replay.toLSN)), \(replay.rows) rows")
+            lines.append(
+                "  at \(Self.clean(replay.atLSN)), from \(Self.clean(replay.fromLSN)) to \(Self.clean(replay.toLSN)), \(replay.rows) rows"
+            )
         }
         if !document.gaps.isEmpty {
-            table("Gaps", ["kind", "from", "to", "accepted"], left: 4, document.gaps.map { [$0.kind, $0.fromLSN, $0.toLSN, $0.acceptedAt ?? "no"] })
+            table(
+                "Gaps", ["kind", "from", "to", "accepted"], left: 4,
+                document.gaps.map { [$0.kind, $0.fromLSN, $0.toLSN, $0.acceptedAt ?? "no"] })
         }
         if !document.errors.isEmpty {
-            table("Errors", ["class", "last", "count"], left: 2, document.errors.map { [$0.kind, $0.last ?? "", "\($0.count)"] })
+            table(
+                "Errors", ["class", "last", "count"], left: 2,
+                document.errors.map { [$0.kind, $0.last ?? "", "\($0.count)"] })
         }
     }
 
     private mutating func write(_ source: StatusDocument.Source) {
         func lag(_ bytes: Int64?) -> String { bytes.map(Self.bytes) ?? "-" }
         let steps: [(String, String?, Int64?)] = [
-            ("server", source.serverLSN, source.serverLSN == nil ? nil : 0), ("received", source.receivedLSN, source.receivedLagBytes),
-            ("stored in Kafka", source.storedLSN, source.storedLagBytes), ("confirmed", source.confirmedLSN, source.confirmedLagBytes),
+            ("server", source.serverLSN, source.serverLSN == nil ? nil : 0),
+            ("received", source.receivedLSN, source.receivedLagBytes),
+            ("stored in Kafka", source.storedLSN, source.storedLagBytes),
+            ("confirmed", source.confirmedLSN, source.confirmedLagBytes),
             ("restart", source.restartLSN, source.restartLagBytes),
         ]
-        table("WAL" + (source.slot.map { ", slot \($0)" } ?? ""), ["step", "lsn", "behind"], left: 1, steps.map { [$0.0, $0.1 ?? "-", lag($0.2)] })
+        table(
+            "WAL" + (source.slot.map { ", slot \($0)" } ?? ""), ["step", "lsn", "behind"], left: 2,
+            steps.map { [$0.0, $0.1 ?? "-", lag($0.2)] })
         var facts: [String] = []
         if let seconds = source.lagSeconds { facts.append("lag \(Self.span(seconds))") }
         if let retained = source.retainedWALBytes { facts.append("WAL kept \(Self.bytes(retained))") }
@@ -105,11 +119,15 @@ public struct StatusReport {
         lines += rows.map(line)
     }
 
-    private func paint(_ text: String, _ code: String) -> String { isColoured ? "\u{1B}[\(code)m\(text)\u{1B}[0m" : text }
+    private func paint(_ text: String, _ code: String) -> String {
+        isColoured ? "\u{1B}[\(code)m\(text)\u{1B}[0m" : text
+    }
 
     /// What another process sent must not move our terminal's cursor.
     static func clean(_ text: String) -> String {
-        String(String.UnicodeScalarView(text.unicodeScalars.map { $0.value < 0x20 || (0x7F..<0xA0).contains($0.value) ? "?" : $0 }))
+        String(
+            String.UnicodeScalarView(
+                text.unicodeScalars.map { $0.value < 0x20 || (0x7F..<0xA0).contains($0.value) ? "?" : $0 }))
     }
 
     static func bytes(_ count: Int64) -> String {

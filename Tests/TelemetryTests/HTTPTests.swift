@@ -1,0 +1,173 @@
+import Glibc
+import Testing
+
+@testable import Telemetry
+
+@Suite struct HTTPTests {
+    private func server(
+        idleTimeout: UInt32 = 10, _ routes: [String: HTTPRoute] = ["/healthz": { HTTPResponse(text: "ok\n") }]
+    ) throws -> HTTPServer {
+        try HTTPServer(host: "127.0.0.1", port: 0, idleTimeout: idleTimeout, routes: routes)
+    }
+
+    private func get(_ path: String, _ server: HTTPServer, timeout: Duration = .seconds(5)) throws(HTTPClientError) -> (
+        status: Int, body: String
+    ) {
+        let answer = try HTTPClient.get(host: "127.0.0.1", port: server.port, path: path, timeout: timeout)
+        return (answer.status, String(decoding: answer.body, as: UTF8.self))
+    }
+
+    /// Sends bytes as they are, and reads until the other side closes or `seconds` are over.
+    private func raw(_ text: String, _ server: HTTPServer, seconds: Int = 5) throws -> String {
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        defer { close(descriptor) }
+        var limit = timeval(tv_sec: seconds, tv_usec: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        let address = try #require(SocketAddress(host: "127.0.0.1", port: server.port))
+        #expect(address.withPointer { connect(descriptor, $0, address.length) } == 0)
+        var bytes = Array(text.utf8)
+        #expect(Glibc.send(descriptor, &bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count)
+        var answer: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 4_096)
+        while true {
+            let count = recv(descriptor, &chunk, chunk.count, 0)
+            if count <= 0 { return String(decoding: answer, as: UTF8.self) + (count < 0 ? "<open>" : "") }
+            answer += chunk[..<count]
+        }
+    }
+
+    @Test func routes() throws {
+        let registry = MetricsRegistry()
+        registry.counter("sluice_x_total", "X.").add(3)
+        let big = String(repeating: "x", count: 3 << 20)
+        let server = try server([
+            "/": { .page }, "/metrics": { .metrics(registry) }, "/status": { .status(full) },
+            "/readyz": { HTTPResponse(status: 503, text: "standby\n") }, "/big": { HTTPResponse(text: big) },
+        ])
+        #expect(try get("/metrics", server).body.contains("sluice_x_total 3\n"))
+        #expect(StatusDocument(json: Array(try get("/status", server).body.utf8)) == full)
+        #expect(try get("/readyz", server) == (503, "standby\n"))
+        #expect(try get("/nothing", server).status == 404 && (try get("/metrics?x=1", server).status) == 200)
+        #expect(try get("/big", server).body.utf8.count == 3 << 20)
+        let page = try raw("GET / HTTP/1.0\r\n\r\n", server)
+        #expect(page.contains("Content-Security-Policy: default-src 'none'") && page.contains("<!doctype html>"))
+        #expect(!page.contains("http://") && !page.contains("https://"))
+        server.stop()
+        server.stop()
+        #expect(throws: HTTPClientError.refused("127.0.0.1:\(server.port)")) { try get("/metrics", server) }
+    }
+
+    @Test func methods() throws {
+        let server = try server()
+        let head = try raw("HEAD /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", server)
+        #expect(head.hasPrefix("HTTP/1.1 200") && head.contains("Content-Length: 3") && head.hasSuffix("\r\n\r\n"))
+        for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE"] {
+            let answer = try raw(
+                "\(method) /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", server)
+            #expect(answer.contains(" 405 ") && answer.contains("Allow: GET, HEAD"), "\(method): \(answer)")
+        }
+        #expect(
+            !(try raw("GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello", server)).contains("<open>"))
+        #expect(!(try raw("\u{1}\u{2}garbage\r\n\r\n", server)).contains("200 OK"))
+        #expect(
+            try raw("GET /\(String(repeating: "a", count: 100_000)) HTTP/1.1\r\n\r\n", server).contains("200 OK")
+                == false)
+        #expect(try get("/healthz", server) == (200, "ok\n"))
+    }
+
+    @Test func aPortInUseIsSaidSo() throws {
+        let server = try server()
+        #expect(throws: HTTPServerError.addressInUse("127.0.0.1:\(server.port)")) {
+            try HTTPServer(host: "127.0.0.1", port: server.port, routes: [:])
+        }
+        #expect(throws: HTTPServerError.addressNotAvailable("192.0.2.1:0")) {
+            try HTTPServer(host: "192.0.2.1", port: 0, routes: [:])
+        }
+        #expect(throws: HTTPServerError.notAnAddress("localhost")) {
+            try HTTPServer(host: "localhost", port: 0, routes: [:])
+        }
+    }
+
+    @Test func slowClientsHinderNobody() throws {
+        let server = try server(idleTimeout: 1)
+        let clock = ContinuousClock()
+        let start = clock.now
+        // Ten that never finish their request.
+        let descriptors = try (0..<10).map { _ in
+            let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+            let address = try #require(SocketAddress(host: "127.0.0.1", port: server.port))
+            #expect(address.withPointer { connect(descriptor, $0, address.length) } == 0)
+            _ = "GET /hea".withCString { Glibc.send(descriptor, $0, 8, Int32(MSG_NOSIGNAL)) }
+            return descriptor
+        }
+        defer { for descriptor in descriptors { close(descriptor) } }
+        #expect(try get("/healthz", server).status == 200)
+        // They are sent away once they have been silent for long enough.
+        #expect(!(try raw("GET /healthz HTTP/1.1\r\n", server, seconds: 8)).contains("<open>"))
+        #expect(clock.now - start < .seconds(9))
+    }
+
+    @Test func scrapesWhileStopping() async throws {
+        for _ in 0..<5 {
+            let server = try server(["/metrics": { HTTPResponse(text: String(repeating: "m", count: 200_000)) }])
+            let answered = Counter()
+            await withTaskGroup(of: Void.self) { group in
+                for _ in 0..<4 {
+                    group.addTask {
+                        while let answer = try? HTTPClient.get(
+                            host: "127.0.0.1", port: server.port, path: "/metrics", timeout: .seconds(5))
+                        {
+                            #expect(answer.status == 200 && answer.body.count == 200_000)
+                            answered.add()
+                            // These block the pool's few threads: let the one that stops have its turn.
+                            await Task.yield()
+                        }
+                    }
+                }
+                group.addTask {
+                    while answered.value < 20 { await Task.yield() }
+                    server.stop()
+                }
+            }
+            #expect(answered.value >= 20)
+        }
+    }
+
+    @Test func theClientKeepsItsDeadline() throws {
+        let server = try server([
+            "/slow": {
+                usleep(700_000)
+                return HTTPResponse(text: "late")
+            }
+        ])
+        #expect(throws: HTTPClientError.timedOut("127.0.0.1:\(server.port)")) {
+            try get("/slow", server, timeout: .milliseconds(200))
+        }
+        #expect(throws: HTTPClientError.notAnAddress("x")) {
+            try HTTPClient.get(host: "x", port: 1, path: "/", timeout: .seconds(1))
+        }
+    }
+
+    @Test(arguments: [
+        "", "HTTP/1.1 200 OK", "HTTP/1.1 2x0 OK\r\n\r\n", "SSH-2.0-x\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+    ])
+    func answersThatAreNone(text: String) {
+        #expect(HTTPClient.parse(Array(text.utf8)) == nil)
+    }
+
+    @Test func ipv6() throws {
+        guard let server = try? HTTPServer(host: "::1", port: 0, routes: ["/": { HTTPResponse(text: "6") }]) else {
+            return
+        }
+        #expect(try HTTPClient.get(host: "::1", port: server.port, path: "/", timeout: .seconds(5)).body == [0x36])
+    }
+
+    /// Serves the full document for a look with a browser: SLUICE_TEST_SERVE_SECONDS=60.
+    @Test(.enabled(if: getenv("SLUICE_TEST_SERVE_SECONDS") != nil, "only for a look at the page")) func serve() throws {
+        let server = try HTTPServer(
+            host: "127.0.0.1", port: 19_465, routes: ["/": { .page }, "/status": { .status(full) }])
+        print("http://127.0.0.1:\(server.port)/")
+        sleep(getenv("SLUICE_TEST_SERVE_SECONDS").flatMap { UInt32(String(cString: $0)) } ?? 1)
+    }
+}
