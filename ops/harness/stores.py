@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,15 @@ class Store:
     def kill(self) -> None:
         if self.process is not None:
             self.process.kill()
+
+    def pause(self) -> None:
+        """SIGSTOP: connections stay, answers do not come."""
+        if self.process is not None:
+            self.process.send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        if self.process is not None:
+            self.process.send(signal.SIGCONT)
 
     def stop(self) -> None:
         if self.process is not None:

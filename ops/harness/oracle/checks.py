@@ -6,6 +6,7 @@ import json
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from .borders import Borders
 from .objects import StoredObject
@@ -72,17 +73,15 @@ def expected_records(source: list[Transaction], how: Expectation) -> dict[Identi
     return result
 
 
-def _role(record: Record, envelope: str) -> str:
-    if record.value is None:
-        return TOMBSTONE
-    return str(json.loads(record.value).get("op" if envelope == "debezium" else "_op"))
+def _role(value: dict[str, Any] | None, envelope: str) -> str:
+    return TOMBSTONE if value is None else str(value.get("op" if envelope == "debezium" else "_op"))
 
 
 def _describe(record: Record) -> str:
     return f"{record.topic}[{record.partition}]@{record.offset} at {record.position_text or 'no position'}"
 
 
-def _wrong(record: Record, expected: Expected, transaction: Transaction, how: Expectation, partitions: int) -> str | None:
+def _wrong(record: Record, value: dict[str, Any] | None, expected: Expected, transaction: Transaction, how: Expectation, partitions: int) -> str | None:
     """What is not as PostgreSQL says, or none."""
     assert record.position is not None
     if record.position.commit_us != transaction.commit_us:
@@ -94,9 +93,8 @@ def _wrong(record: Record, expected: Expected, transaction: Transaction, how: Ex
         return f"key {record.key!r}, the row's is {[expected.key[c].value for c in expected.shape.key]}"
     elif record.key is not None and record.partition != partition_of(record.key, partitions):
         return f"partition {record.partition} of {partitions} for key {record.key!r}"
-    if record.value is None:
+    if record.value is None or value is None:
         return None
-    value = json.loads(record.value)
     if b"\n" in record.value:
         return "a line feed inside of a value"
     if how.envelope != "debezium":
@@ -148,9 +146,10 @@ def judge(source: list[Transaction], kafka: Mapping[Partition, list[Record]], ho
             if record.position is None:
                 faults.add("never committed", f"{_describe(record)}: not written by sluice")
                 continue
+            value = None if record.value is None else json.loads(record.value)
             # The commit record begins at or after the end of the transaction before, and before its own end.
             number = bisect_right(ends, record.position.commit_lsn)
-            identity = (number, record.position.ordinal - base, _role(record, how.envelope), record.topic)
+            identity = (number, record.position.ordinal - base, _role(value, how.envelope), record.topic)
             if identity not in expected:
                 faults.add("never committed", f"{_describe(record)}: {identity[2]}")
                 continue
@@ -161,7 +160,7 @@ def judge(source: list[Transaction], kafka: Mapping[Partition, list[Record]], ho
             if before is not None and place < before:
                 faults.add("out of order", f"{_describe(record)} after transaction {before[0]} ordinal {before[1]}")
             before = place
-            if problem := _wrong(record, expected[identity], source[number], how, counts[record.topic]):
+            if problem := _wrong(record, value, expected[identity], source[number], how, counts[record.topic]):
                 faults.add("wrong", f"{_describe(record)}: {problem}")
             if borders is not None and record.split is None:
                 inside = borders.transaction(partition, record.offset)
