@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ import psycopg
 
 from .oracle import borders as kafka_borders
 from .oracle.checks import Expectation, judge
-from .oracle.objects import StoredObject, list_names, read_bucket, read_folder
+from .oracle.objects import StoredObject, in_topics, list_names, plain_metadata, read_bucket, read_folder
 from .oracle.source import Table, Transaction, create_slot, published, read_slot, shapes
 from .oracle.topics import Partition, Record, read_progress, read_topics
 from .oracle.verdict import Verdict
@@ -34,6 +35,28 @@ class Lake:
             return read_folder(self.folder, topics)
         return read_bucket(self.client(), self.bucket, self.prefix, topics)
 
+    def ends(self, topics: Iterable[str]) -> dict[Partition, int]:
+        """Where the last object of each partition ends, by its metadata; asks for no more than those."""
+        wanted = frozenset(topics)
+        if self.folder is not None:
+            names: Iterable[str] = (str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file())
+        else:
+            names = list_names(self.client(), self.bucket, self.prefix)
+        last: dict[Partition, tuple[int, str]] = {}
+        for name in names:
+            if in_topics(name, wanted):
+                topic, partition, start = name.rsplit("/", 1)[-1].split(".json")[0].rsplit("+", 2)
+                where = (topic, int(partition))
+                last[where] = max(last.get(where, (-1, "")), (int(start), name))
+        return {where: int(self._metadata(name).get("end", "-1")) for where, (_, name) in last.items()}
+
+    def _metadata(self, name: str) -> dict[str, str]:
+        if self.folder is not None:
+            path = self.folder / name
+            return plain_metadata(json.loads(path.with_name(f".{path.name}.meta").read_text()))
+        head = self.client().head_object(Bucket=self.bucket, Key=f"{self.prefix}/{name}" if self.prefix else name)
+        return plain_metadata(head["Metadata"])
+
     def client(self) -> Any:
         if self.access is None:
             raise LookupError("this lake is a folder")
@@ -41,7 +64,6 @@ class Lake:
 
     def listing(self, topics: Iterable[str]) -> Mapping[str, str]:
         """Names and ETags of the data objects that are there now: none may ever change."""
-        from .oracle.objects import in_topics
         wanted = frozenset(topics)
         return {name: etag for name, etag in list_names(self.client(), self.bucket, self.prefix).items() if in_topics(name, wanted)}
 
@@ -87,10 +109,7 @@ class Auditor:
 
         def written() -> bool:
             assert self.lake is not None
-            ends: dict[Partition, int] = {}
-            for stored in self.lake.read(self.topics):
-                where = (stored.topic, stored.partition)
-                ends[where] = max(ends.get(where, -1), int(stored.meta.get("end", "-1")))
+            ends = self.lake.ends(self.topics)
             return all(ends.get(partition, -1) >= offset for partition, offset in last.items())
         wait_until(f"the sink has written all records (log: {self.agent.log})", written, timeout, pause=0.5)
 

@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,12 @@ class Unnamed(ValueError):
     """An object whose name is not of the layout."""
 
 
-def decode(name: str, stored: bytes, meta: dict[str, str], etag: str = "") -> StoredObject:
+def plain_metadata(meta: Mapping[str, object]) -> dict[str, str]:
+    """Keys without the prefix `sluice-`; servers differ in their letters' case."""
+    return {key.lower().removeprefix("sluice-"): str(value) for key, value in meta.items()}
+
+
+def decode(name: str, stored: bytes, meta: Mapping[str, object], etag: str = "") -> StoredObject:
     found = _NAME.match(name)
     if found is None:
         raise Unnamed(name)
@@ -55,10 +60,9 @@ def decode(name: str, stored: bytes, meta: dict[str, str], etag: str = "") -> St
         lines.pop()
     else:
         whole = False
-    plain = {key.lower().removeprefix("sluice-"): value for key, value in meta.items()}
     return StoredObject(
         name, found["topic"], int(found["partition"]), int(found["start"]),
-        f"{found['y']}-{found['m']}-{found['d']}T{found['h']}", plain, hashlib.sha256(body).hexdigest(), lines, whole, etag)
+        f"{found['y']}-{found['m']}-{found['d']}T{found['h']}", plain_metadata(meta), hashlib.sha256(body).hexdigest(), lines, whole, etag)
 
 
 def in_topics(key: str, topics: frozenset[str]) -> bool:
@@ -93,5 +97,5 @@ def read_folder(root: Path, topics: Iterable[str]) -> list[StoredObject]:
         if path.is_file() and in_topics(name, wanted):
             beside = path.with_name(f".{path.name}.meta")
             meta = json.loads(beside.read_text()) if beside.exists() else {}
-            found.append(decode(name, path.read_bytes(), {key: str(value) for key, value in meta.items()}))
+            found.append(decode(name, path.read_bytes(), meta))
     return found
