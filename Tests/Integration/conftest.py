@@ -47,6 +47,7 @@ SiteMaker = Callable[..., Site]
 @pytest.fixture
 def make(stack: Stack, request: pytest.FixtureRequest, lab: Lab) -> Iterator[SiteMaker]:
     """`make(changes, tables=..., file_store=...)`: a database, a bucket and a configuration. None may leak a secret."""
+    stack.heal()
     sites: list[Site] = []
 
     def maker(*arguments: object, **more: object) -> Site:

@@ -119,8 +119,10 @@ def test_store_killed_or_hung(make: SiteMaker) -> None:
             store.start()
         else:  # a store that forgets is not what the contract is about: it hangs instead
             store.pause()
-            time.sleep(4)
-            store.resume()
+            try:
+                time.sleep(4)
+            finally:
+                store.resume()
         time.sleep(1)
     assert_exact(site, site.auditor.verdict())
     assert site.agent.stop() == 0

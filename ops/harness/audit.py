@@ -65,7 +65,7 @@ class Lake:
     def listing(self, topics: Iterable[str]) -> Mapping[str, str]:
         """Names and ETags of the data objects that are there now: none may ever change."""
         wanted = frozenset(topics)
-        return {name: etag for name, etag in list_names(self.client(), self.bucket, self.prefix).items() if in_topics(name, wanted)}
+        return {name: etag for name, etag in list_names(self.client(), self.bucket, self.prefix).items() if etag and in_topics(name, wanted)}
 
 
 @dataclass

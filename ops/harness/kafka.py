@@ -93,8 +93,8 @@ class Kafka:
             "group.initial.rebalance.delay.ms": "0",
             "auto.create.topics.enable": "false",
             # A broker that was killed may register again only when its old session is over.
-            "broker.session.timeout.ms": "3000",
-            "broker.heartbeat.interval.ms": "500",
+            "broker.session.timeout.ms": "6000",
+            "broker.heartbeat.interval.ms": "1000",
             **self.overrides,
         }
         return "".join(f"{key}={value}\n" for key, value in settings.items())
@@ -122,7 +122,7 @@ class Kafka:
             run("format", "-t", cluster, "-c", str(file), voters)
         return self
 
-    def start(self, index: int | None = None, timeout: float = 60) -> Kafka:
+    def start(self, index: int | None = None, timeout: float = 90) -> Kafka:
         for node in self.nodes if index is None else [self.nodes[index]]:
             if node.process is None or not node.process.running:
                 node.start()

