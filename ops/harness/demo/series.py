@@ -18,6 +18,9 @@ HISTORY = "historico/uniao_2002_2025_ipca_pre.csv.gz"
 TITLES = {"Tesouro IPCA+": ("dadostesouroipca_gold", "IPCA"), "Tesouro Prefixado": ("dadostesouropre_gold", "PRE-FIXADOS")}
 
 
+FIGURES = ("Taxa Compra Manha", "Taxa Venda Manha", "PU Compra Manha", "PU Venda Manha", "PU Base Manha")
+
+
 @dataclass(frozen=True, slots=True)
 class GoldRow:
     """A day of one kind of bond over all its maturities: means of the morning's rates and prices."""
@@ -31,13 +34,7 @@ class GoldRow:
     buy_price: float | None
     sell_price: float | None
     base_price: float | None
-
-    @property
-    def spread_percent(self) -> float | None:
-        """By how many percent the selling rate differs from the buying rate."""
-        if self.buy_rate is None or self.sell_rate is None or self.buy_rate == 0:
-            return None
-        return (self.sell_rate - self.buy_rate) / self.buy_rate * 100
+    spread_percent: float | None  # mean over the maturities of (selling - buying) / buying rate
 
     def values(self) -> tuple[object, ...]:
         return (self.day, self.kind, self.count, self.buy_rate, self.sell_rate, self.buy_price, self.sell_price, self.base_price,
@@ -61,6 +58,10 @@ def _number(text: str) -> float | None:
     return float(text.replace(",", ".")) if text.strip() else None
 
 
+def _spread(buy: float | None, sell: float | None) -> float | None:
+    return None if buy is None or sell is None or buy == 0 else (sell - buy) / buy * 100
+
+
 def _mean(values: list[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return fmean(known) if known else None
@@ -74,8 +75,8 @@ def from_history(folder: Path) -> Series:
             title = line["Tipo Titulo"]
             if title in TITLES:
                 day = datetime.strptime(line["Data Base"], "%d/%m/%Y").date()
-                groups[(day, title)].append([_number(line[column]) for column in (
-                    "Taxa Compra Manha", "Taxa Venda Manha", "PU Compra Manha", "PU Venda Manha", "PU Base Manha")])
+                figures = [_number(line[column]) for column in FIGURES]
+                groups[(day, title)].append([*figures, _spread(figures[0], figures[1])])
     rows = [GoldRow(TITLES[title][0], day, TITLES[title][1], len(found), *(_mean(list(column)) for column in zip(*found)))
             for (day, title), found in sorted(groups.items())]
     return Series(f"real Treasury bonds, {rows[0].day} to {rows[-1].day}",
@@ -92,5 +93,6 @@ def generated(days: int = 2500, seed: int = 7) -> Series:
             rate = level + math.sin(number / 90) + draw.gauss(0, 0.05)
             price = 1000 / (1 + rate / 100) ** 3
             table, kind = TITLES[title]
-            rows.append(GoldRow(table, day, kind, draw.randint(3, 12), rate, rate + 0.08, price, price - 2, price - 2.2))
+            rows.append(GoldRow(table, day, kind, draw.randint(3, 12), rate, rate + 0.08, price, price - 2, price - 2.2,
+                                _spread(rate, rate + 0.08)))
     return Series("GENERATED rows (not real: pass --data DIR for a real series)", "", rows)
