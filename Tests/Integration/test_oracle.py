@@ -86,7 +86,7 @@ def stored(records: list[Record]) -> StoredObject:
     hour = hour_of(first.position.commit_us)
     folder = f"year={hour[:4]}/month={hour[5:7]}/day={hour[8:10]}/hour={hour[11:]}"
     return decode(f"{first.topic}/{folder}/{first.topic}+{first.partition}+{first.offset:010}.json", body, {
-        "sluice-start": str(first.offset), "sluice-end": str(last.offset), "sluice-records": str(len(records)),
+        "sluice-start": str(first.offset), "sluice-end": str(last.offset), "sluice-records": str(len(lines)),
         "sluice-tombstones": str(len(records) - len(lines)), "sluice-first-pos": first.position_text,
         "sluice-last-pos": last.position_text, "sluice-sha256": hashlib.sha256(body).hexdigest()}, "etag")
 

@@ -88,9 +88,9 @@ def _check_object(verdict: Verdict, stored: StoredObject, inside: list[Record]) 
         faults.add("damaged", f"{stored.name}: does not decode to whole lines")
     if stored.sha256 != stored.meta.get("sha256"):
         faults.add("damaged", f"{stored.name}: sha256 is {stored.sha256}, the metadata says {stored.meta.get('sha256')}")
-    # `records` counts the range's records, tombstones among them ("counts into the range").
-    if _number(stored, "records") != len(inside) or _number(stored, "tombstones") != tombstones:
-        faults.add("damaged", f"{stored.name}: {len(inside)} records, {tombstones} of them tombstones; the metadata says"
+    # `records` counts lines; a tombstone is no line.
+    if _number(stored, "records") != len(inside) - tombstones or _number(stored, "tombstones") != tombstones:
+        faults.add("damaged", f"{stored.name}: {len(inside) - tombstones} records and {tombstones} tombstones; the metadata says"
                               f" {stored.meta.get('records')} and {stored.meta.get('tombstones')}")
     if inside and (stored.meta.get("first-pos"), stored.meta.get("last-pos")) != (inside[0].position_text, inside[-1].position_text):
         faults.add("damaged", f"{stored.name}: positions {stored.meta.get('first-pos')} .. {stored.meta.get('last-pos')} in the metadata,"
