@@ -1,0 +1,81 @@
+"""Fixtures: the servers of a stack (shared), and a site of its own for every test."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "ops"))
+
+from harness.kafka import kafka_home  # noqa: E402
+from harness.processes import Lab  # noqa: E402
+from harness.site import STACKS, Site, Stack, make_site, start_stack  # noqa: E402
+
+_wanted = os.environ.get("SLUICE_TEST_STACKS", ",".join(STACKS)).split(",")
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """Servers' data and logs: kept, and their place printed, if any test failed."""
+    made = Lab("sluice-tests-")
+    yield made
+    if made.keep:
+        print(f"\nlogs are kept in {made.root}")
+    made.close()
+
+
+@pytest.fixture(scope="session", params=[name for name in STACKS if name in _wanted])
+def stack(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Stack]:
+    if kafka_home() is None:
+        reason = "needs Apache Kafka: set KAFKA_HOME"
+        if os.environ.get("CI"):
+            pytest.fail(f"{reason} (nothing is skipped in CI)")
+        pytest.skip(reason)
+    started = start_stack(request.param, lab)
+    yield started
+    started.stop()
+
+
+SiteMaker = Callable[..., Site]
+
+
+@pytest.fixture
+def make(stack: Stack, request: pytest.FixtureRequest, lab: Lab) -> Iterator[SiteMaker]:
+    """`make(changes, tables=..., file_store=...)`: a database, a bucket and a configuration. None may leak a secret."""
+    stack.heal()
+    sites: list[Site] = []
+
+    def maker(*arguments: object, **more: object) -> Site:
+        sites.append(make_site(stack, *arguments, **more))  # type: ignore[arg-type]
+        return sites[-1]
+    yield maker
+    failed = getattr(request.node, "failed", False)
+    leaks: list[str] = []
+    for site in sites:
+        if failed:
+            for agent in site.agents:
+                if agent.process is not None:
+                    print(f"--- {agent.log}\n{agent.process.tail(40)}")
+        leaks += site.leaked_secrets()
+        site.close()
+    assert not leaks, f"in the logs: {leaks}"
+
+
+@pytest.fixture
+def site(make: SiteMaker) -> Site:
+    return make()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  # type: ignore[no-untyped-def]
+    report = yield
+    if report.failed:
+        item.failed = True  # type: ignore[attr-defined]
+        if lab_in_use := getattr(item, "funcargs", {}).get("lab") or getattr(getattr(item, "funcargs", {}).get("stack"), "lab", None):
+            lab_in_use.keep = True
+    return report

@@ -1,0 +1,213 @@
+"""Kills, under write load. After each: PostgreSQL's own word against what Kafka and S3 show."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+from conftest import SiteMaker
+
+from harness.agent import confirmed
+from harness.oracle.topics import read_progress
+from harness.oracle.verdict import Verdict
+from harness.processes import wait_until
+from harness.site import Site
+
+KILLS = 10
+
+
+def assert_exact(site: Site, verdict: Verdict) -> None:
+    print(verdict.line())
+    assert verdict.clean, verdict.report()
+    assert verdict.changes > 100, "the load wrote next to nothing"
+    assert verdict.kafka_transactions is not None, "borders were not checked"
+
+
+def assert_confirmed_is_stored(site: Site) -> None:
+    """C4, with the agent dead or stopped: what the slot may forget is in Kafka."""
+    mark = confirmed(site.connection, site.agent.slot)
+    stored = read_progress(site.stack.kafka.brokers, site.agent.name)
+    assert mark is not None and stored and mark <= stored[-1].lsn, f"confirmed {mark:X}, stored {stored[-1].lsn if stored else 0:X}"
+
+
+def test_agent_killed_ten_times(make: SiteMaker) -> None:
+    site = make().init().run()
+    moments = random.Random(seed := random.SystemRandom().randrange(1 << 30))
+    print(f"moments: seed {seed}")
+    with site.workload():
+        for _ in range(KILLS):
+            time.sleep(moments.uniform(0.1, 2.0))
+            site.agent.kill()
+            assert_confirmed_is_stored(site)
+            site.auditor.glance()
+            site.agent.start()
+            if moments.random() < 0.7:  # else it may be killed while it starts
+                site.agent.wait_ready()
+    site.agent.wait_ready()
+    assert_exact(site, site.auditor.verdict())
+    assert site.agent.stop() == 0
+
+
+def test_sink_killed_ten_times(make: SiteMaker) -> None:
+    site = make().init()
+    sink = site.twin("sink")
+    site.run("--only", "stream")
+    sink.start("--only", "sink").wait_ready()
+    moments = random.Random(seed := random.SystemRandom().randrange(1 << 30))
+    print(f"moments: seed {seed}")
+    with site.workload():
+        for _ in range(KILLS):
+            # Long enough that some kills meet it between a PUT and the commit of its offset, some while it joins.
+            time.sleep(moments.uniform(0.1, 6.0))
+            sink.kill()
+            site.auditor.glance()
+            sink.start("--only", "sink")
+    sink.wait_ready()
+    assert_exact(site, site.auditor.verdict())
+    assert sink.stop() == 0 and site.agent.stop() == 0
+
+
+def test_two_sinks_share_and_one_is_killed(make: SiteMaker) -> None:
+    site = make().init().run("--only", "stream")
+    sinks = [site.twin("sink-1"), site.twin("sink-2")]
+    for sink in sinks:
+        sink.start("--only", "sink").wait_ready()
+    with site.workload():
+        time.sleep(5)
+        site.auditor.glance()
+        sinks[0].kill()
+        time.sleep(5)
+    assert_exact(site, site.auditor.verdict())
+    assert sinks[1].stop() == 0
+
+
+def test_broker_killed(make: SiteMaker) -> None:
+    site = make().init().run()
+    with site.workload():
+        time.sleep(2)
+        site.stack.kafka.kill()
+        time.sleep(3)
+        assert site.agent.running().running, "the agent must wait for Kafka"
+        site.stack.kafka.start()
+        time.sleep(3)
+    assert_exact(site, site.auditor.verdict(timeout=150))
+    assert site.agent.stop() == 0
+
+
+def test_postgres_killed(make: SiteMaker) -> None:
+    site = make().init().run()
+    with site.workload():
+        time.sleep(2)
+        site.stack.postgres.kill()
+        assert site.agent.running().running
+        site.stack.postgres.start()
+        site.reconnect()
+        time.sleep(3)
+    assert_exact(site, site.auditor.verdict())
+    assert site.agent.stop() == 0
+
+
+def test_store_killed_or_hung(make: SiteMaker) -> None:
+    site = make().init().run()
+    store = site.stack.store
+    with site.workload():
+        time.sleep(2)
+        if store.keeps_objects:
+            store.kill()
+            time.sleep(2)
+            store.start()
+        else:  # a store that forgets is not what the contract is about: it hangs instead
+            store.pause()
+            try:
+                time.sleep(4)
+            finally:
+                store.resume()
+        time.sleep(1)
+    assert_exact(site, site.auditor.verdict())
+    assert site.agent.stop() == 0
+
+
+def test_zombie_is_fenced_and_ends_with_4(make: SiteMaker) -> None:
+    site = make().init().run()
+    successor = site.twin("successor")
+    with site.workload():
+        time.sleep(1.5)
+        site.agent.pause()
+        successor.start()
+        time.sleep(2)
+        assert successor.running().running, "the second must wait while the slot is held"
+        site.sql(f"select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = '{site.agent.slot}' and active")
+        successor.wait_ready()
+        time.sleep(1)
+        site.agent.resume()
+        assert site.agent.running().wait(30) == 4
+        time.sleep(1)
+    assert_exact(site, site.auditor.verdict())
+    assert successor.stop() == 0
+
+
+def test_confirmed_never_passes_stored(make: SiteMaker) -> None:
+    site = make().init().run()
+    moments = random.Random(11)
+    with site.workload(rate=300):
+        for _ in range(15):
+            time.sleep(moments.uniform(0.05, 0.6))
+            site.agent.pause()
+            time.sleep(0.2)  # what is on its way to the servers arrives
+            assert_confirmed_is_stored(site)
+            site.agent.resume()
+    assert_exact(site, site.auditor.verdict(objects=False))
+
+
+def test_fast_shutdown_is_not_held_up(make: SiteMaker) -> None:
+    """With Kafka hanging nothing can be confirmed; a walsender would wait for that for ever."""
+    site = make().init().run()
+    postgres = site.stack.postgres
+    with site.workload():
+        time.sleep(2)
+        site.stack.kafka.pause()
+        try:
+            time.sleep(2)
+            began = time.monotonic()
+            postgres.stop("fast", timeout=25)
+            took = time.monotonic() - began
+        finally:
+            site.stack.kafka.resume()
+        postgres.start()
+        site.reconnect()
+    assert took < 20, f"pg_ctl stop -m fast took {took:.0f} s"
+    assert_exact(site, site.auditor.verdict(timeout=150))
+
+
+@pytest.mark.parametrize("load", [True, False], ids=["under-load", "idle"])
+def test_sigterm_drains(make: SiteMaker, load: bool) -> None:
+    site = make().init().run()
+    workload = site.workload(rate=200).start()
+    time.sleep(2)
+    if not load:
+        workload.stop()
+    began = time.monotonic()
+    code = site.agent.stop(timeout=30)
+    took = time.monotonic() - began
+    workload.stop()
+    assert code == 0 and took < 12, f"exit {code} after {took:.1f} s"
+    assert_confirmed_is_stored(site)
+    site.run()
+    assert_exact(site, site.auditor.verdict())
+
+
+def test_slot_moves_on_a_busy_database_with_an_idle_publication(make: SiteMaker) -> None:
+    site = make().init().run()
+    site.sql("insert into public.unpublished select n, repeat('x', 500) from generate_series(1, 20000) n")
+    row = site.connection.execute("select pg_current_wal_lsn() - '0/0'::pg_lsn").fetchone()
+    assert row is not None
+    target = int(row[0])
+
+    def moved() -> bool:
+        site.sql("update public.unpublished set v = v || '.' where id = 1")
+        return (confirmed(site.connection, site.agent.slot) or 0) >= target
+    wait_until("the idle position passes other tables' WAL", moved, 40, pause=0.5)
+    site.agent.pause()
+    assert_confirmed_is_stored(site)
+    site.agent.resume()

@@ -1,0 +1,197 @@
+"""Each kind of change and each way to write it, small and exact."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+from conftest import SiteMaker
+
+from harness.oracle.topics import Record, read_topics
+from harness.oracle.values import UNAVAILABLE
+from harness.site import Site
+
+DOCUMENTS = ("public", "documents")
+SECRET_ROW = "row-content-that-no-log-may-hold"
+
+
+def records(site: Site, table: tuple[str, str] = DOCUMENTS) -> list[Record]:
+    """A table's records in commit order over all partitions, once the agent has caught up."""
+    site.auditor.wait_kafka()
+    found = [r for records in read_topics(site.stack.kafka.brokers, [site.agent.topic(table)]).values() for r in records]
+    return sorted(found, key=lambda r: (r.position.commit_lsn, r.position.ordinal, r.offset) if r.position else (0, 0, 0))
+
+
+def value(record: Record) -> dict[str, Any]:
+    assert record.value is not None
+    return json.loads(record.value)
+
+
+def clean(site: Site, **more: Any) -> None:
+    verdict = site.auditor.verdict(**more)
+    print(verdict.line())
+    assert verdict.clean, verdict.report()
+
+
+def test_insert_update_delete(make: SiteMaker) -> None:
+    site = make().init().run()
+    site.sql("insert into public.documents values (1, 'a', null, '2026-11-25 10:00:00.5+00')",
+             "update public.documents set title = 'b' where id = 1", "delete from public.documents where id = 1")
+    found = records(site)
+    assert [None if r.value is None else value(r)["op"] for r in found] == ["c", "u", "d", None]
+    assert all(r.key == b'{"id":1}' for r in found)
+    created = value(found[0])
+    assert created["before"] is None
+    assert created["after"] == {"id": 1, "title": "a", "body": None, "at": "2026-11-25T10:00:00.500000Z"}
+    source = created["source"]
+    assert source["connector"] == "postgresql" and source["name"] == site.agent.name and source["db"] == site.database
+    assert (source["schema"], source["table"]) == DOCUMENTS and created["transaction"] is None
+    assert value(found[2])["after"] is None and value(found[2])["before"]["id"] == 1
+    clean(site)
+
+
+def test_changed_key_is_a_linked_delete_and_create(make: SiteMaker) -> None:
+    site = make().init().run()
+    site.sql("insert into public.documents values (1, 'a', null, null)", "update public.documents set id = 2 where id = 1")
+    found = records(site)[1:]
+    steps = [(r.key, None if r.value is None else value(r)["op"]) for r in found]
+    assert sorted(steps, key=str) == sorted([(b'{"id":1}', "d"), (b'{"id":1}', None), (b'{"id":2}', "c")], key=str)
+    clean(site)
+
+
+def test_truncate(make: SiteMaker) -> None:
+    site = make().init().run()
+    site.sql("insert into public.documents values (1, 'a', null, null)", "truncate public.documents, public.positions, public.unpublished")
+    last = records(site)[-1]
+    assert last.key is None and value(last)["op"] == "t" and value(last)["before"] is None and value(last)["after"] is None
+    assert value(records(site, ("public", "positions"))[-1])["op"] == "t"
+    clean(site)
+
+
+def test_unchanged_toast_is_marked_and_never_null(make: SiteMaker) -> None:
+    site = make().init().run()
+    site.sql("insert into public.documents values (1, 'a', (select string_agg(md5(n::text), '') from generate_series(1, 200) n), null)",
+             "update public.documents set title = 'b' where id = 1")
+    assert value(records(site)[-1])["after"]["body"] == UNAVAILABLE
+    clean(site)
+
+
+def test_replica_identity_full_fills_toast_from_the_old_row(make: SiteMaker) -> None:
+    site = make()
+    site.sql("alter table public.documents replica identity full")
+    site.init().run()
+    site.sql("insert into public.documents values (1, 'a', (select string_agg(md5(n::text), '') from generate_series(1, 200) n), null)",
+             "update public.documents set title = 'b' where id = 1")
+    updated = value(records(site)[-1])
+    assert updated["before"]["title"] == "a" and updated["after"]["title"] == "b"
+    assert updated["after"]["body"] == updated["before"]["body"] != UNAVAILABLE
+    assert records(site)[-1].key == b'{"id":1}', "with FULL the key is the catalog's primary key"
+
+
+def test_composite_key_in_the_order_of_the_index(make: SiteMaker) -> None:
+    site = make().init().run()
+    site.sql("insert into public.positions values (7, 'NTN-B', '2026-11-25', 1.5, true, '\\x00ff')",
+             "delete from public.positions")
+    first = records(site, ("public", "positions"))[0]
+    assert first.key == b'{"day":"2026-11-25Z","account":7,"bond":"NTN-B"}'
+    assert value(first)["after"] == {"account": 7, "bond": "NTN-B", "day": "2026-11-25Z", "amount": "1.5000", "ok": True, "raw": "AP8="}
+    clean(site)
+
+
+def test_savepoints_and_rollbacks_leave_nothing(make: SiteMaker) -> None:
+    site = make().init().run()
+    site.sql("begin", "insert into public.documents values (1, 'kept', null, null)", "savepoint s",
+             "insert into public.documents values (2, 'gone', null, null)", "rollback to s",
+             "insert into public.documents values (3, 'kept', null, null)", "commit",
+             "begin", "insert into public.documents values (4, 'gone', null, null)", "rollback",
+             "insert into public.documents values (5, 'last', null, null)")
+    assert [value(r)["after"]["id"] for r in records(site)] == [1, 3, 5]
+    clean(site)
+
+
+def test_mixed_case_gold_columns_and_text(make: SiteMaker) -> None:
+    site = make().init().run()
+    site.sql("""insert into public.dadostesouroipca_gold values ('2005-07-18', 'IPCA "ação" 😀', 4, 8.775, 'NaN', 1e22, -0.0, null, 0.1)""")
+    row = records(site, ("public", "dadostesouroipca_gold"))[0]
+    after = value(row)["after"]
+    assert list(after)[:2] == ["Data_Base", "Tipo"] and after["Tipo"] == 'IPCA "ação" 😀' and after["venda_manha_media"] == "NaN"
+    clean(site)
+
+
+def test_logical_messages_are_no_obstacle(make: SiteMaker) -> None:
+    site = make().init().run()
+    site.sql("select pg_logical_emit_message(false, 'p', 'at once')", "begin", "insert into public.documents values (1, 'a', null, null)",
+             "select pg_logical_emit_message(true, 'p', 'with the rows')", "insert into public.documents values (2, 'b', null, null)", "commit")
+    assert [value(r)["after"]["id"] for r in records(site)] == [1, 2]
+    clean(site)
+
+
+def test_without_tombstones(make: SiteMaker) -> None:
+    site = make({"events": {"tombstones": False}}).init().run()
+    site.sql("insert into public.documents values (1, 'a', null, null)", "delete from public.documents")
+    assert [value(r)["op"] for r in records(site)] == ["c", "d"]
+    clean(site, tombstones=False)
+
+
+def test_flat_envelope(make: SiteMaker) -> None:
+    site = make({"events": {"envelope": "flat"}}).init().run()
+    site.sql("insert into public.documents values (1, 'a', repeat('x', 4000), null)", "update public.documents set title = 'b' where id = 1",
+             "delete from public.documents")
+    inserted, updated, *_ = (value(r) for r in records(site) if r.value is not None)
+    assert inserted["id"] == 1 and {"_op", "_lsn", "_commit_ts", "_xid", "_seq"} <= set(inserted)
+    assert updated["_unchanged"] == ["body"] and "body" not in updated
+    clean(site, envelope="flat")
+
+
+@pytest.mark.parametrize("compression", ["gzip", "lz4"])
+def test_compressed_objects(make: SiteMaker, compression: str) -> None:
+    site = make({"s3": {"compression": compression}}).init().run()
+    with site.workload(large_every=40, large_rows=3000):
+        time.sleep(3)
+    clean(site)
+    suffix = {"gzip": ".json.gz", "lz4": ".json.lz4"}[compression]
+    assert all(stored.name.endswith(suffix) for stored in site.lake.read(site.auditor.topics))
+    other = site.twin("other", {"s3": {"compression": "none"}})
+    assert site.agent.stop() == 0
+    other.start()
+    assert other.running().wait(60) == 78, "layout and compression are pinned"
+    assert "compression" in other.log.read_text()
+
+
+def test_local_directory_as_store(make: SiteMaker) -> None:
+    site = make(file_store=True).init().run()
+    with site.workload(large_every=40, large_rows=3000):
+        time.sleep(2)
+        site.agent.kill()
+        site.agent.start().wait_ready()
+        time.sleep(2)
+    clean(site)
+    site.agent.must("verify")
+
+
+def test_too_large_a_row_stops_with_5_before_anything_is_visible(make: SiteMaker) -> None:
+    site = make().init().run()
+    site.sql("insert into public.documents values (1, 'small', null, null)")
+    assert len(records(site)) == 1
+    site.sql("begin", "insert into public.documents values (2, 'small, same transaction', null, null)",
+             "insert into public.documents values (98765, 'large', (select string_agg(md5(n::text), '') from generate_series(1, 100000) n), null)",
+             "commit")
+    assert site.agent.running().wait(60) == 5
+    log = site.agent.log.read_text()
+    assert "documents" in log and "98765" in log, log[-2000:]
+    assert any(size in log for size in ("320", "3.1", "3.2")), "the size is named"
+    visible = [r for found in read_topics(site.stack.kafka.brokers, [site.agent.topic(DOCUMENTS)]).values() for r in found]
+    assert len(visible) == 1
+
+
+def test_no_row_data_in_logs(make: SiteMaker) -> None:
+    site = make({"log": {"level": "debug", "format": "json"}}).init().run()
+    site.sql(f"insert into public.documents values (1, '{SECRET_ROW}', null, null)")
+    records(site)
+    assert site.agent.stop() == 0
+    log = site.agent.log.read_text()
+    assert SECRET_ROW not in log
+    for line in log.splitlines():
+        assert isinstance(json.loads(line), dict), line

@@ -1,0 +1,141 @@
+"""The way of a row, from `init` to the object, and what the commands say on the way."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from confluent_kafka import Producer
+from conftest import SiteMaker
+
+from harness.oracle.topics import read_progress
+from harness.processes import wait_until
+from harness.site import Site
+
+
+def slots(site: Site) -> set[str]:
+    return {row[0] for row in site.connection.execute("select slot_name from pg_replication_slots where database = %s", (site.database,))}
+
+
+def publications(site: Site) -> set[str]:
+    return {row[0] for row in site.connection.execute("select pubname from pg_publication")}
+
+
+def test_init_dry_run_prints_the_sql_and_makes_nothing(site: Site) -> None:
+    before = site.stack.kafka.topics()
+    done = site.agent.must("init", "--dry-run")
+    for piece in ("CREATE PUBLICATION", site.agent.slot, "dadostesouroipca_gold", "publish_via_partition_root"):
+        assert piece.lower() in done.out.lower(), done.text
+    assert not slots(site) and not publications(site)
+    assert site.stack.kafka.topics() == before
+
+
+def test_init_twice_then_check(site: Site) -> None:
+    assert site.agent.command("check").code == 1, "nothing exists yet"
+    site.sql("insert into public.documents values (1, 'was there before', null, null)")
+    first = site.agent.must("init")
+    assert "documents" in first.text, "init says which existing rows will not be sent"
+    assert site.agent.slot in slots(site) and site.agent.slot in publications(site)
+    topics = {site.agent.topic(table) for table in site.tables} | {site.agent.progress_topic}
+    assert topics <= site.stack.kafka.topics()
+    stored = read_progress(site.stack.kafka.brokers, site.agent.name)[-1]
+    row = site.connection.execute("select confirmed_flush_lsn - '0/0'::pg_lsn, plugin from pg_replication_slots where slot_name = %s",
+                                  (site.agent.slot,)).fetchone()
+    assert row is not None and int(row[0]) == stored.lsn and row[1] == "pgoutput"
+    if site.stack.name.startswith("pg18"):
+        assert site.connection.execute("select failover from pg_replication_slots where slot_name = %s", (site.agent.slot,)).fetchone() == (True,)
+    site.agent.must("init")
+    assert read_progress(site.stack.kafka.brokers, site.agent.name)[-1].lsn == stored.lsn, "a second init changes no position"
+    site.agent.must("check")
+
+
+def test_rows_arrive_everywhere(make: SiteMaker) -> None:
+    site = make().init().run()
+    with site.workload() as load:
+        time.sleep(6)
+        assert site.agent.http("/healthz")[0] == 200
+        status = site.agent.status()
+        assert isinstance(status, dict) and status
+        metrics = site.agent.metrics()
+        assert metrics and all(name.startswith("sluice_") for name in metrics), sorted(metrics)[:5]
+        assert site.agent.http("/status")[0] == 200
+    print(dict(load.counts))
+    verdict = site.auditor.verdict()
+    print(verdict.line())
+    assert verdict.clean, verdict.report()
+    assert verdict.lines > 500 and verdict.kafka_transactions
+    final = site.agent.metrics()
+    assert final.get("sluice_sink_dropped_total", 0) == 0
+    progress = [json.loads(p.raw) for p in read_progress(site.stack.kafka.brokers, site.agent.name)]
+    assert {"v", "system_id", "timeline", "slot", "epoch", "lsn", "commit_lsn", "ordinal", "commit_ts", "options", "state"} <= set(progress[-1])
+    assert progress[-1]["slot"] == site.agent.slot and progress[-1]["state"] == "streaming"
+
+    # verify agrees, until something is damaged.
+    site.agent.must("verify")
+    client = site.lake.client()
+    key = f"lake/{sorted(site.lake.listing(site.auditor.topics))[0]}"
+    whole = client.get_object(Bucket=site.lake.bucket, Key=key)
+    body, metadata = whole["Body"].read(), whole["Metadata"]
+    client.delete_object(Bucket=site.lake.bucket, Key=key)
+    gone = site.agent.command("verify")
+    assert gone.code == 1, gone.text
+    client.put_object(Bucket=site.lake.bucket, Key=key, Body=body, Metadata=metadata)
+    site.agent.must("verify")
+    assert site.agent.stop() == 0
+    stray = Producer({"bootstrap.servers": site.stack.kafka.brokers})
+    stray.produce(site.agent.topic(("public", "documents")), key=b'{"id":424242}', value=json.dumps(
+        {"before": None, "after": {"id": 424242, "title": "by hand", "body": None, "at": None}, "op": "c"}).encode())
+    assert stray.flush(10) == 0
+    assert site.agent.command("verify").code == 1, "a row that PostgreSQL does not have"
+
+
+def test_restart_goes_on_where_it_was(make: SiteMaker) -> None:
+    site = make().init()
+    for round_ in range(3):
+        site.run()
+        site.sql(*[f"insert into public.documents values ({round_ * 100 + n}, 'x', 'y', now())" for n in range(5)])
+        assert site.agent.stop() == 0
+        site.sql(f"insert into public.documents values ({round_ * 100 + 50}, 'written while it was off', null, null)")
+    site.run()
+    verdict = site.auditor.verdict()
+    assert verdict.clean and verdict.changes == 18, verdict.report()
+
+
+def test_over_the_unix_socket(make: SiteMaker) -> None:
+    site = make()
+    site.agent.settings["postgres"] = {"url": site.stack.postgres.agent_socket_url(site.database),
+                                       "tables": site.agent.settings["postgres"]["tables"]}
+    site.agent.write()
+    site.init().run()
+    site.sql("insert into public.documents values (1, 'x', 'y', now())")
+    assert site.auditor.verdict().clean
+
+
+def test_tables_by_glob_and_a_partition_count(make: SiteMaker) -> None:
+    from harness.workload import GOLD_TABLES
+    site = make({"postgres": {"tables": ["public.*_gold"]}, "kafka": {"partitions": 5}}, tables=GOLD_TABLES).init().run()
+    with site.workload(large_every=0):
+        time.sleep(2)
+    verdict = site.auditor.verdict()
+    assert verdict.clean and verdict.changes > 0, verdict.report()
+    assert site.agent.topic(("public", "documents")) not in site.stack.kafka.topics()
+
+
+def test_a_large_transaction_is_one(make: SiteMaker) -> None:
+    """200,000 rows in one transaction and small ones beside it; resident memory stays near its bound."""
+    site = make({"s3": {"rotate": {"bytes": "16MiB"}}}).init().run()
+    site.sql("insert into public.positions select n, 'bond', date '2026-01-01', n, true, null from generate_series(1, 200000) n",
+             "insert into public.documents values (1, 'after', null, null)")
+    peak = 0
+
+    def caught_up() -> bool:
+        nonlocal peak
+        text = (f"/proc/{site.agent.running().pid}/status")
+        with open(text) as lines:
+            peak = max([peak, *(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))])
+        stored = read_progress(site.stack.kafka.brokers, site.agent.name)
+        return stored[-1].lsn >= site.auditor.committed()[-1].end_lsn
+    wait_until("the large transaction is stored", caught_up, 90, pause=0.5)
+    verdict = site.auditor.verdict()
+    assert verdict.clean and verdict.changes == 200_001, verdict.report()
+    assert peak < 250_000, f"{peak} kB resident"

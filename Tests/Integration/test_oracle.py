@@ -1,0 +1,454 @@
+"""The oracle itself: clean inputs pass, and inputs damaged in each way that the contract forbids are each found."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import gzip
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import lz4.frame
+import pytest
+
+from harness.oracle.borders import Borders, Prepared
+from harness.oracle.checks import Expectation, judge
+from harness.oracle.objects import StoredObject, decode
+from harness.oracle.source import UNCHANGED, Cell, Shape, Transaction, Unreadable, parse, parse_change, published
+from harness.oracle.store_checks import hour_of
+from harness.oracle.topics import Partition, Position, Progress, Record
+from harness.oracle.values import UNAVAILABLE, UnknownType, murmur2, partition_of, same
+from harness.oracle.verdict import Verdict
+
+TABLE = ("public", "t")
+OTHER = ("public", "u")
+SHAPES = {TABLE: Shape(TABLE, ("id",)), OTHER: Shape(OTHER, ("id",))}
+PARTITIONS = 2
+
+# Five transactions over two tables, the last one in the next hour.
+LINES = [
+    ("0/100", 1, "BEGIN 1"),
+    ("0/110", 1, "table public.t: INSERT: id[integer]:1 v[text]:'one'"),
+    ("0/120", 1, "table public.u: INSERT: id[integer]:1 v[text]:null"),
+    ("0/130", 1, "table public.t: INSERT: id[integer]:2 v[text]:'it''s ''two'''"),
+    ("0/200", 1, "COMMIT 1 (at 2026-11-25 10:59:58.5+00)"),
+    ("0/210", 2, "BEGIN 2"),
+    ("0/220", 2, "table public.t: UPDATE: id[integer]:1 v[text]:'eins'"),
+    ("0/230", 2, "table public.u: UPDATE: old-key: id[integer]:1 new-tuple: id[integer]:7 v[text]:'moved'"),
+    ("0/300", 2, "COMMIT 2 (at 2026-11-25 10:59:58.75+00)"),
+    ("0/310", 3, "BEGIN 3"),
+    ("0/320", 3, "table public.t: DELETE: id[integer]:2"),
+    ("0/400", 3, "COMMIT 3 (at 2026-11-25 10:59:59+00)"),
+    ("0/410", 4, "BEGIN 4"),
+    ("0/420", 4, "table public.t, public.unpublished: TRUNCATE: (no-flags)"),
+    ("0/500", 4, "COMMIT 4 (at 2026-11-25 10:59:59.999999+00)"),
+    ("0/510", 5, "BEGIN 5"),
+    ("0/520", 5, "table public.t: INSERT: id[integer]:1 v[text]:'again'"),
+    ("0/530", 5, "table public.u: UPDATE: id[integer]:7 v[text]:unchanged-toast-datum"),
+    ("0/600", 5, "COMMIT 5 (at 2026-11-25 11:00:00+00)"),
+]
+
+
+@dataclass
+class World:
+    source: list[Transaction]
+    kafka: dict[Partition, list[Record]]
+    borders: Borders
+    progress: list[Progress]
+    objects: list[StoredObject]
+
+    def judge(self, **more: object) -> Verdict:
+        how = Expectation(SHAPES, lambda table: ".".join(table))
+        return judge(self.source, self.kafka, how, borders=self.borders, progress=self.progress, progress_topic="progress",
+                     objects=self.objects, **more)  # type: ignore[arg-type]
+
+    def records(self, topic: str = "public.t") -> list[Record]:
+        """The fullest partition of a topic."""
+        return max((records for (name, _), records in self.kafka.items() if name == topic), key=len)
+
+
+def plain(row: dict[str, Cell] | None) -> dict[str, object] | None:
+    def value(cell: Cell) -> object:
+        if cell.value is UNCHANGED:
+            return UNAVAILABLE
+        return int(str(cell.value)) if cell.type == "integer" else cell.value
+    return None if row is None else {name: value(cell) for name, cell in row.items()}
+
+
+def stored(records: list[Record]) -> StoredObject:
+    """An object as a correct sink writes it."""
+    lines = [record.value for record in records if record.value is not None]
+    body = b"".join(line + b"\n" for line in lines)
+    first, last = records[0], records[-1]
+    assert first.position is not None
+    hour = hour_of(first.position.commit_us)
+    folder = f"year={hour[:4]}/month={hour[5:7]}/day={hour[8:10]}/hour={hour[11:]}"
+    return decode(f"{first.topic}/{folder}/{first.topic}+{first.partition}+{first.offset:010}.json", body, {
+        "sluice-start": str(first.offset), "sluice-end": str(last.offset), "sluice-records": str(len(lines)),
+        "sluice-tombstones": str(len(records) - len(lines)), "sluice-first-pos": first.position_text,
+        "sluice-last-pos": last.position_text, "sluice-sha256": hashlib.sha256(body).hexdigest()}, "etag")
+
+
+@pytest.fixture
+def world() -> World:
+    """What a correct agent makes of `LINES`: a Kafka transaction each, control records between, two objects an hour."""
+    source = published(parse(LINES), SHAPES)
+    kafka: dict[Partition, list[Record]] = {(".".join(t), n): [] for t in SHAPES for n in range(PARTITIONS)}
+    heads = dict.fromkeys(kafka, 0)
+    spans: dict[Partition, list[tuple[int, int, int]]] = {partition: [] for partition in kafka}
+    progress, decided = [], []
+    for number, transaction in enumerate(source):
+        touched: set[Partition] = set()
+
+        def put(table: tuple[str, str], ordinal: int, key: object, op: str | None, before: object, after: object) -> None:
+            topic = ".".join(table)
+            raw = None if key is None else json.dumps({"id": key}, separators=(",", ":")).encode()
+            where = (topic, 0 if raw is None else partition_of(raw, PARTITIONS))
+            value = None if op is None else json.dumps({
+                "before": before, "after": after, "source": {"txId": transaction.xid, "schema": table[0], "table": table[1],
+                                                             "lsn": number * 100 + ordinal}, "op": op}).encode()
+            text = f"1/0/{transaction.end_lsn - 16:X}/{ordinal}/{transaction.commit_us}"
+            kafka[where].append(Record(*where, heads[where], raw, value, Position.parse(text), text))
+            spans[where].append((heads[where], heads[where], number))
+            heads[where] += 1
+            touched.add(where)
+        for ordinal, change in enumerate(transaction.changes):
+            for table in change.tables:
+                old, new = plain(change.old), plain(change.new)
+                if change.kind == "truncate":
+                    put(table, ordinal, None, "t", None, None)
+                elif old is not None:
+                    put(table, ordinal, old["id"], "d", old, None)
+                    put(table, ordinal, old["id"], None, None, None)
+                    if new is not None:
+                        put(table, ordinal, new["id"], "c", None, new)
+                elif new is not None:
+                    put(table, ordinal, new["id"], change.kind[0].replace("i", "c"), None, new)
+        for where in touched:
+            heads[where] += 1  # the control record
+        progress.append(Progress(0, number * 2, transaction.end_lsn, "streaming", "{}"))
+        spans.setdefault(("progress", 0), []).append((number * 2, number * 2, number))
+        decided.append(Prepared(True, number, 1, frozenset(touched | {("progress", 0)})))
+    objects = []
+    for records in kafka.values():
+        hours: dict[str, list[Record]] = {}
+        for record in records:
+            assert record.position is not None
+            hours.setdefault(hour_of(record.position.commit_us), []).append(record)
+        for of_hour in hours.values():
+            middle = max(1, len(of_hour) // 2)
+            objects += [stored(part) for part in (of_hour[:middle], of_hour[middle:]) if part]
+    borders = Borders(decided, {where: [base for base, _, _ in found] for where, found in spans.items()}, spans)
+    return World(source, kafka, borders, progress, objects)
+
+
+def test_clean(world: World) -> None:
+    verdict = world.judge()
+    assert verdict.clean, verdict.report()
+    assert verdict.changes == 9 and verdict.transactions == 5
+    assert "0 lost, 0 twice" in verdict.line()
+
+
+def replace_record(world: World, old: Record, **fields: object) -> None:
+    records = world.kafka[(old.topic, old.partition)]
+    records[records.index(old)] = dataclasses.replace(old, **fields)  # type: ignore[arg-type]
+
+
+def find(world: World, role: str, topic: str = "public.t") -> Record:
+    for (name, _), records in world.kafka.items():
+        for record in records:
+            if name == topic and (record.value is None if role == "tombstone" else record.value and json.loads(record.value)["op"] == role):
+                return record
+    raise LookupError(role)
+
+
+def edit(record: Record, change: Callable[[dict], None]) -> bytes:
+    assert record.value is not None
+    value = json.loads(record.value)
+    change(value)
+    return json.dumps(value).encode()
+
+
+def lose_row(w: World) -> None:
+    w.kafka[("public.t", find(w, "c").partition)].remove(find(w, "c"))
+
+
+def lose_tombstone(w: World) -> None:
+    w.kafka[("public.t", find(w, "tombstone").partition)].remove(find(w, "tombstone"))
+
+
+def lose_whole_transaction(w: World) -> None:
+    for records in w.kafka.values():
+        records[:] = [r for r in records if r.position and r.position.commit_lsn != w.source[-1].end_lsn - 16]
+
+
+def send_twice(w: World) -> None:
+    records = w.records()
+    records.append(dataclasses.replace(records[-1], offset=records[-1].offset + 9))
+
+
+def send_rolled_back(w: World) -> None:
+    r = find(w, "c")
+    text = f"1/0/{0x900:X}/0/{r.position.commit_us}"
+    w.records().append(dataclasses.replace(r, offset=99, position=Position.parse(text), position_text=text))
+
+
+def send_by_hand(w: World) -> None:
+    w.records().append(dataclasses.replace(w.records()[-1], offset=99, position=None, position_text=""))
+
+
+def send_unpublished_ordinal(w: World) -> None:
+    r = w.records()[-1]
+    p = dataclasses.replace(r.position, ordinal=9)
+    w.records().append(dataclasses.replace(r, offset=99, position=p))
+
+
+def swap_transactions(w: World) -> None:
+    r = w.records()
+    a, b = r[0], r[-1]
+    r[0], r[-1] = dataclasses.replace(b, offset=a.offset), dataclasses.replace(a, offset=b.offset)
+
+
+def swap_delete_and_tombstone(w: World) -> None:
+    d, x = find(w, "d"), find(w, "tombstone")
+    replace_record(w, d, value=None)
+    replace_record(w, x, value=d.value)
+
+
+def tear_over_two_transactions(w: World) -> None:
+    base, last, _ = w.borders._spans[("public.u", find(w, "c", "public.u").partition)][0]
+    w.borders._spans[("public.u", find(w, "c", "public.u").partition)][0] = (base, last, 1)
+
+
+def show_aborted(w: World) -> None:
+    w.borders.transactions[2] = dataclasses.replace(w.borders.transactions[2], commit=False)
+
+
+def outside_of_transaction(w: World) -> None:
+    partition = next(p for p, spans in w.borders._spans.items() if spans and p[0] == "public.t")
+    w.borders._spans[partition].pop()
+    w.borders._starts[partition].pop()
+
+
+def confirm_early(w: World) -> None:
+    w.progress[1] = dataclasses.replace(w.progress[1], lsn=w.source[3].end_lsn)
+
+
+def confirm_late(w: World) -> None:
+    w.progress[3] = dataclasses.replace(w.progress[3], lsn=w.source[2].end_lsn)
+
+
+def position_elsewhere(w: World) -> None:
+    w.borders._spans[("progress", 0)][2] = (4, 4, 3)
+
+
+def wrong_value(w: World) -> None:
+    r = find(w, "u")
+    replace_record(w, r, value=edit(r, lambda v: v["after"].update(v="other")))
+
+
+def null_for_value(w: World) -> None:
+    r = find(w, "u")
+    replace_record(w, r, value=edit(r, lambda v: v["after"].update(v=None)))
+
+
+def null_for_toast(w: World) -> None:
+    r = find(w, "u", "public.u")
+    replace_record(w, r, value=edit(r, lambda v: v["after"].update(v=None)))
+
+
+def missing_column(w: World) -> None:
+    r = find(w, "c")
+    replace_record(w, r, value=edit(r, lambda v: v["after"].pop("v")))
+
+
+def wrong_key(w: World) -> None:
+    replace_record(w, find(w, "c"), key=b'{"id":3}')
+
+
+def spaced_key(w: World) -> None:
+    r = find(w, "c")
+    assert r.key is not None
+    replace_record(w, r, key=r.key.replace(b":", b": "))
+
+
+def wrong_partition(w: World) -> None:
+    r = find(w, "u")
+    w.kafka[(r.topic, r.partition)].remove(r)
+    w.kafka[(r.topic, 1 - r.partition)].append(dataclasses.replace(r, partition=1 - r.partition, offset=99))
+    w.kafka[(r.topic, 1 - r.partition)].sort(key=lambda r: (r.position.commit_lsn, r.position.ordinal))
+
+
+def wrong_transaction_id(w: World) -> None:
+    r = find(w, "c")
+    replace_record(w, r, value=edit(r, lambda v: v["source"].update(txId=77)))
+
+
+def wrong_commit_time(w: World) -> None:
+    r = find(w, "c")
+    replace_record(w, r, position=dataclasses.replace(r.position, commit_us=r.position.commit_us + 1))
+
+
+KAFKA_DAMAGE = [
+    (lose_row, "lost"), (lose_tombstone, "lost"), (lose_whole_transaction, "lost"), (send_twice, "twice"),
+    (send_rolled_back, "never committed"), (send_by_hand, "never committed"), (send_unpublished_ordinal, "never committed"),
+    (swap_transactions, "out of order"), (swap_delete_and_tombstone, "out of order"),
+    (tear_over_two_transactions, "torn"), (show_aborted, "torn"), (outside_of_transaction, "torn"),
+    (confirm_early, "position"), (confirm_late, "position"), (position_elsewhere, "position"),
+    (wrong_value, "wrong"), (null_for_value, "wrong"), (null_for_toast, "wrong"), (missing_column, "wrong"), (wrong_key, "wrong"),
+    (spaced_key, "wrong"), (wrong_partition, "wrong"), (wrong_transaction_id, "wrong"), (wrong_commit_time, "wrong"),
+]
+
+
+@pytest.mark.parametrize(("damage", "kind"), KAFKA_DAMAGE, ids=[d.__name__ for d, _ in KAFKA_DAMAGE])
+def test_damage_in_kafka_is_found(world: World, damage: Callable[[World], None], kind: str) -> None:
+    damage(world)
+    verdict = world.judge()
+    assert verdict.kafka[kind] > 0, verdict.report()
+
+
+# Objects
+
+def largest(w: World) -> int:
+    return max(range(len(w.objects)), key=lambda n: len(w.objects[n].lines))
+
+
+def with_lines(w: World, change: Callable[[list[bytes]], None], resign: bool = True) -> None:
+    """Rewrites an object's lines, checksum right again: only the content tells."""
+    at = largest(w)
+    lines = list(w.objects[at].lines)
+    change(lines)
+    digest = hashlib.sha256(b"".join(line + b"\n" for line in lines)).hexdigest()
+    meta = {**w.objects[at].meta, **({"sha256": digest} if resign else {})}
+    w.objects[at] = dataclasses.replace(w.objects[at], lines=lines, sha256=digest, meta=meta)
+
+
+def with_meta(w: World, at: int | None = None, **fields: str) -> None:
+    at = largest(w) if at is None else at
+    meta = {**w.objects[at].meta, **{name.replace("_", "-"): value for name, value in fields.items()}}
+    w.objects[at] = dataclasses.replace(w.objects[at], meta=meta)
+
+
+def remove_middle_object(w: World) -> None:
+    w.objects.pop(0)
+
+
+def remove_last_object(w: World) -> None:
+    last = max((o for o in w.objects if o.topic == "public.t"), key=lambda o: (o.start, len(o.lines)))
+    w.objects.remove(last)
+
+
+def hold_twice(w: World) -> None:
+    first, second = [o for o in w.objects if (o.topic, o.partition) == (w.records()[0].topic, w.records()[0].partition)][:2]
+    both = [r for r in w.records() if int(first.meta["start"]) <= r.offset <= int(second.meta["end"])]
+    w.objects[w.objects.index(first)] = stored(both)  # overlaps with the second
+
+
+def gap_between_ranges(w: World) -> None:
+    at = largest(w)
+    with_meta(w, at, end=str(int(w.objects[at].meta["end"]) - 1))
+
+
+def other_hour(w: World) -> None:
+    at = largest(w)
+    w.objects[at] = dataclasses.replace(w.objects[at], hour="2026-11-25T09")
+
+
+DAMAGE = [
+    (remove_middle_object, "lost"), (remove_middle_object, "gaps"), (remove_last_object, "lost"),
+    (lambda w: with_lines(w, lambda lines: lines.pop()), "lost"),
+    (lambda w: with_lines(w, lambda lines: lines.append(lines[0])), "twice"),
+    (lambda w: with_lines(w, lambda lines: lines.append(lines[0])), "damaged"),
+    (lambda w: with_lines(w, lambda lines: lines.append(b'{"never":"there"}')), "damaged"),
+    (lambda w: with_lines(w, lambda lines: lines.__setitem__(0, lines[0].replace(b'"', b'" ', 1))), "damaged"),
+    (lambda w: with_lines(w, lambda lines: lines.reverse()) if len(w.objects[largest(w)].lines) > 1 else None, "damaged"),
+    (hold_twice, "twice"), (hold_twice, "gaps"), (gap_between_ranges, "gaps"), (other_hour, "misplaced"),
+    (lambda w: with_meta(w, sha256="0" * 64), "damaged"), (lambda w: with_meta(w, records="17"), "damaged"),
+    (lambda w: with_meta(w, tombstones="17"), "damaged"), (lambda w: with_meta(w, first_pos="1/0/1/0/0"), "damaged"),
+    (lambda w: with_meta(w, last_pos="1/0/1/0/0"), "damaged"), (lambda w: with_meta(w, start="3"), "damaged"),
+    (lambda w: with_meta(w, end=""), "damaged"),
+    (lambda w: w.objects.append(dataclasses.replace(w.objects[0], topic="public.none")), "damaged"),
+]
+
+
+@pytest.mark.parametrize(("damage", "kind"), DAMAGE, ids=[f"{n}-{kind}" for n, (_, kind) in enumerate(DAMAGE)])
+def test_damage_in_objects_is_found(world: World, damage: Callable[[World], None], kind: str) -> None:
+    damage(world)
+    verdict = world.judge()
+    assert verdict.s3[kind] > 0, verdict.report()
+    assert not verdict.kafka.counts
+
+
+def test_rewritten_and_vanished_objects_are_found(world: World) -> None:
+    earlier = {stored.name: stored.etag for stored in world.objects}
+    assert world.judge(earlier=[earlier]).clean
+    world.objects[0] = dataclasses.replace(world.objects[0], etag="other")
+    assert world.judge(earlier=[earlier]).s3["rewritten"] == 1
+    assert world.judge(earlier=[{"gone": "etag"}]).s3["rewritten"] == 1
+
+
+def test_a_tail_that_is_not_written_yet_is_no_loss_while_running(world: World) -> None:
+    remove_last_object(world)
+    assert world.judge(complete=False).clean
+    assert world.judge(complete=True).s3["lost"] > 0
+
+
+def test_damage_is_not_seen_in_a_copy(world: World) -> None:
+    other = copy.deepcopy(world)
+    lose_row(other)
+    assert world.judge().clean and not other.judge().clean
+
+
+# Parts
+
+def test_compressed_objects_are_decoded_and_torn_ones_seen() -> None:
+    name = "t/year=2026/month=11/day=25/hour=10/t+0+0000000000.json"
+    for suffix, body in ((".gz", gzip.compress(b'{"a":1}\n')), (".lz4", lz4.frame.compress(b'{"a":1}\n'))):
+        found = decode(name + suffix, body, {})
+        assert found.lines == [b'{"a":1}'] and found.whole and found.hour == "2026-11-25T10"
+        assert not decode(name + suffix, body[:-6], {}).whole
+    assert not decode(name, b'{"a":1}', {}).whole
+
+
+def test_test_decoding_is_read() -> None:
+    change = parse_change("""table "S p"."T""x": UPDATE: old-key: "A b"[integer]:1 new-tuple: "A b"[integer]:2 """
+                          """t[text]:'a ''b'' new-tuple: [x]:1' n[numeric]:-1.50 a[integer[]]:'{1,2}' b[bit]:B'101' x[text]:null """
+                          """o[timestamp with time zone]:'2026-01-01 00:00:00+00' u[text]:unchanged-toast-datum""")
+    assert change.tables == (("S p", 'T"x'),) and change.old == {"A b": Cell("integer", "1")}
+    assert change.new == {
+        "A b": Cell("integer", "2"), "t": Cell("text", "a 'b' new-tuple: [x]:1"), "n": Cell("numeric", "-1.50"),
+        "a": Cell("integer[]", "{1,2}"), "b": Cell("bit", "101"), "x": Cell("text", None),
+        "o": Cell("timestamp with time zone", "2026-01-01 00:00:00+00"), "u": Cell("text", UNCHANGED)}
+    assert [t.kind for t in map(parse_change, ["message: transactional: 1 prefix: p, sz: 1 content:x"])] == ["message"]
+    with pytest.raises(Unreadable):
+        parse_change("something else")
+
+
+@pytest.mark.parametrize(("kind", "text", "found", "equal"), [
+    ("integer", "1", 1, True), ("integer", "1", "1", False), ("integer", "1", True, False), ("integer", "1", 1.0, False),
+    ("double precision", "0.1", 0.1, True), ("double precision", "0.1", 0.10000000000000002, False), ("double precision", "NaN", "NaN", True),
+    ("numeric", "1.50", "1.50", True), ("numeric", "1.50", "1.5", False), ("numeric", "1.50", 1.5, False),
+    ("date", "2026-01-01", "2026-01-01Z", True), ("boolean", "true", True, True), ("boolean", "true", 1, False),
+    ("timestamp with time zone", "2026-01-01 00:00:00.12+00", "2026-01-01T00:00:00.120000Z", True),
+    ("timestamp with time zone", "2026-01-01 00:00:00.12+00", "2026-01-01T00:00:00.12", False),
+    ("bytea", "\\x00ff", "AP8=", True), ("text", "x", None, False), ("text", None, None, True), ("text", None, "", False),
+    ("jsonb", '{"a": 1}', '{"a": 1}', True),
+])
+def test_values_are_compared_exactly(kind: str, text: str | None, found: object, equal: bool) -> None:
+    assert same(Cell(kind, text), found) is equal
+
+
+def test_unchanged_is_never_null_and_an_unknown_type_is_an_error() -> None:
+    assert same(Cell("text", UNCHANGED), UNAVAILABLE) and not same(Cell("text", UNCHANGED), None)
+    with pytest.raises(UnknownType):
+        same(Cell("tsvector", "'a'"), "'a'")
+
+
+def test_murmur2_is_the_java_clients() -> None:
+    # From org.apache.kafka.common.utils.UtilsTest.
+    cases = {b"21": -973932308, b"foobar": -790332482, b"a-little-bit-long-string": -985981536,
+             b"a-little-bit-longer-string": -1486304829, b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971, b"abc": 479470107}
+    for data, signed in cases.items():
+        assert murmur2(data) == signed & 0xFFFFFFFF

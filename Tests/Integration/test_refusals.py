@@ -1,0 +1,203 @@
+"""What the agent refuses, with which exit code, and whether it says what to do."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import SiteMaker
+
+from harness.processes import free_port
+from harness.site import Site
+from harness.stores import Rclone
+
+
+# 64: the command line
+
+@pytest.mark.parametrize("arguments", [["frobnicate"], ["run", "--frobnicate"], ["run", "--only", "nothing"], ["init", "extra"], []])
+def test_wrong_command_line_is_64(site: Site, arguments: list[str]) -> None:
+    assert site.agent.command(*arguments).code == 64
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["init", "--help"], ["run", "--help"], ["check", "--help"],
+                                       ["status", "--help"], ["verify", "--help"]])
+def test_help_and_version(site: Site, arguments: list[str]) -> None:
+    done = site.agent.command(*arguments)
+    assert done.code == 0 and "sluice" in done.out
+
+
+# 78: the configuration, with file, line and key
+
+BROKEN = [
+    ("name: x\nkafak:\n  brokers: a\n", 2, "kafak"),
+    ("name: x\nkafka:\n  brokers: 127.0.0.1:1\n  partitions: many\n", 4, "partitions"),
+    ("name: x\nevents:\n  envelope: avro\n", 3, "envelope"),
+    ("name: x\ns3:\n  url: s3://b/p\n  rotate: { bytes: 1MiB, agee: 1s }\n", 4, "agee"),
+    ("name: x\npostgres:\n  url: ${SLUICE_NO_SUCH_VARIABLE}\n", 3, "SLUICE_NO_SUCH_VARIABLE"),
+    ("name: x\nname: y\n", 2, "name"),
+    ("name: [x\n", 2, ""),
+    ("name: x\nkafka:\n  brokers: 127.0.0.1:1\n  client: { transactional.id: mine }\n", 4, "transactional.id"),
+]
+
+
+@pytest.mark.parametrize(("text", "line", "key"), BROKEN, ids=[key or "syntax" for _, _, key in BROKEN])
+def test_wrong_configuration_is_78_and_names_line_and_key(site: Site, text: str, line: int, key: str) -> None:
+    file = site.agent.folder / "broken.yaml"
+    file.write_text(text)
+    done = site.agent.command("check", config=file)
+    assert done.code == 78, done.text
+    assert "broken.yaml" in done.err and key in done.err, done.err
+    assert f":{line}" in done.err or f"line {line}" in done.err, done.err
+
+
+def test_missing_file_is_78(site: Site) -> None:
+    assert site.agent.command("check", config=Path("/nonexistent/sluice.yaml")).code == 78
+
+
+def test_two_tables_on_one_topic_are_78(make: SiteMaker) -> None:
+    done = make({"kafka": {"topic": "{name}.rows"}}).agent.command("init")
+    assert done.code == 78 and "topic" in done.text
+
+
+# 69: servers that cannot be reached, or refuse
+
+def unreachable(site: Site, changes: dict[str, Any]) -> str:
+    site.agent.must("init")
+    other = site.twin("unreachable", {**changes, "limits": {"start_timeout": "3s"}})
+    other.start()
+    began = time.monotonic()
+    code = other.running().wait(40)
+    log = other.log.read_text()
+    assert code == 69, f"exit {code}\n{log}"
+    assert time.monotonic() - began < 25
+    return log
+
+
+def test_no_postgres_is_69(site: Site) -> None:
+    port = free_port()
+    url = site.stack.postgres.agent_url(site.database, password=False).replace(f":{site.stack.postgres.port}", f":{port}")
+    assert str(port) in unreachable(site, {"postgres": {"url": url}})
+
+
+def test_wrong_password_is_69(site: Site) -> None:
+    wrong = site.agent.folder / "wrong.secret"
+    wrong.write_text("not-the-password-5531\n")
+    assert "not-the-password-5531" not in unreachable(site, {"postgres": {"password_file": str(wrong)}})
+
+
+def test_no_kafka_is_69(site: Site) -> None:
+    port = free_port()
+    assert str(port) in unreachable(site, {"kafka": {"brokers": f"127.0.0.1:{port}"}})
+
+
+def test_no_store_is_69_for_a_sink(site: Site) -> None:
+    site.agent.must("init")
+    other = site.twin("sink", {"s3": {"endpoint": f"http://127.0.0.1:{free_port()}"}, "limits": {"start_timeout": "3s"}})
+    other.start("--only", "sink")
+    assert other.running().wait(40) == 69
+
+
+def test_wrong_s3_secret_is_69_for_a_sink(site: Site) -> None:
+    site.agent.must("init")
+    wrong = site.agent.folder / "wrong-s3.secret"
+    wrong.write_text("wrongwrongwrong7781\n")
+    other = site.twin("sink", {"s3": {"secret_access_key_file": str(wrong)}, "limits": {"start_timeout": "3s"}})
+    other.start("--only", "sink")
+    assert other.running().wait(40) == 69
+    assert "wrongwrongwrong7781" not in other.log.read_text()
+
+
+def test_a_store_that_ignores_conditions_is_refused_unless_switched_off(make: SiteMaker) -> None:
+    site = make()
+    rclone = Rclone(site.agent.folder / "rclone").start()
+    try:
+        rclone.create_bucket("lake")
+        secret = site.agent.folder / "rclone.secret"
+        secret.write_text(rclone.access.secret + "\n")
+        there = {"s3": {"url": "s3://lake/x", "endpoint": rclone.access.endpoint, "access_key_id": rclone.access.access_key,
+                        "secret_access_key_file": str(secret)}}
+        site.agent.must("init")
+        strict = site.twin("strict", {**there, "limits": {"start_timeout": "5s"}})
+        strict.start("--only", "sink")
+        assert strict.running().wait(40) == 69
+        assert "If-None-Match" in strict.log.read_text() and "conditional" in strict.log.read_text()
+
+        site.agent.start("--only", "stream").wait_ready()
+        there["s3"]["conditional"] = "off"
+        relaxed = site.twin("relaxed", there)
+        relaxed.start("--only", "sink").wait_ready()
+        site.lake.access, site.lake.bucket, site.lake.prefix = rclone.access, "lake", "x"
+        site.sql("insert into public.documents values (1, 'a', null, null)")
+        verdict = site.auditor.verdict()
+        assert verdict.lines == 1 and not verdict.s3.counts, verdict.report()
+        relaxed.kill()
+    finally:
+        rclone.kill()
+
+
+# 3: gaps
+
+def gap(site: Site) -> str:
+    site.agent.start()
+    code = site.agent.running().wait(60)
+    log = site.agent.log.read_text()
+    assert code == 3, f"exit {code}\n{log}"
+    return log
+
+
+def test_run_without_init_is_3(site: Site) -> None:
+    assert "sluice init" in gap(site)
+    assert not site.connection.execute("select 1 from pg_replication_slots where database = %s", (site.database,)).fetchone(), \
+        "run never makes a slot silently"
+
+
+def test_dropped_slot_is_3(site: Site) -> None:
+    site.init()
+    site.sql(f"select pg_drop_replication_slot('{site.agent.slot}')")
+    log = gap(site)
+    assert site.agent.slot in log and "--accept-gap" in log
+
+
+def test_slot_made_again_by_hand_is_3(site: Site) -> None:
+    site.init()
+    site.sql("insert into public.documents values (1, 'lost if nobody looks', null, null)",
+             f"select pg_drop_replication_slot('{site.agent.slot}')",
+             f"select pg_create_logical_replication_slot('{site.agent.slot}', 'pgoutput')")
+    assert site.agent.slot in gap(site)
+
+
+def test_slot_of_another_plugin_is_3(site: Site) -> None:
+    site.init()
+    site.sql(f"select pg_drop_replication_slot('{site.agent.slot}')",
+             f"select pg_create_logical_replication_slot('{site.agent.slot}', 'test_decoding')")
+    assert "test_decoding" in gap(site)
+
+
+def test_slot_moved_past_the_stored_position_is_3_with_both_lsns(site: Site) -> None:
+    site.init().run()
+    site.sql("insert into public.documents values (1, 'a', null, null)")
+    site.auditor.wait_kafka()
+    assert site.agent.stop() == 0
+    site.sql("insert into public.documents values (2, 'skipped by hand', null, null)")
+    row = site.connection.execute("select end_lsn::text from pg_replication_slot_advance(%s, pg_current_wal_lsn())", (site.agent.slot,)).fetchone()
+    assert row is not None
+    log = gap(site)
+    assert row[0] in log and "--accept-gap" in log, log[-1500:]
+
+
+def test_progress_topic_gone_is_3(site: Site) -> None:
+    site.init()
+    site.stack.kafka.delete_topics([site.agent.progress_topic])
+    gap(site)
+
+
+# Tables without a usable key
+
+def test_a_table_without_a_key_is_refused_with_the_cure(make: SiteMaker) -> None:
+    site = make({"postgres": {"tables": ["public.documents", "public.keyless"]}})
+    site.sql("create table public.keyless (v text)", "alter table public.keyless owner to sluice")
+    done = site.agent.command("init")
+    assert done.code != 0 and "public.keyless" in done.text and "ALTER TABLE" in done.text.upper()
+    site.sql("insert into public.keyless values ('a')", "update public.keyless set v = 'b'")  # the application is not broken

@@ -1,0 +1,130 @@
+"""Gathers what the oracle needs from live servers, waits until the agent has caught up, and judges."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from .oracle import borders as kafka_borders
+from .oracle.checks import Expectation, judge
+from .oracle.objects import StoredObject, in_topics, list_names, plain_metadata, read_bucket, read_folder
+from .oracle.source import Table, Transaction, create_slot, published, read_slot, shapes
+from .oracle.topics import Partition, Record, read_progress, read_topics
+from .oracle.verdict import Verdict
+from .processes import wait_until
+from .agent import Agent
+from .stores import Access
+
+
+@dataclass
+class Lake:
+    """Where objects are: a bucket and prefix, or a folder."""
+
+    access: Access | None = None
+    bucket: str = ""
+    prefix: str = ""
+    folder: Path | None = None
+
+    def read(self, topics: Iterable[str]) -> list[StoredObject]:
+        if self.folder is not None:
+            return read_folder(self.folder, topics)
+        return read_bucket(self.client(), self.bucket, self.prefix, topics)
+
+    def ends(self, topics: Iterable[str]) -> dict[Partition, int]:
+        """Where the last object of each partition ends, by its metadata; asks for no more than those."""
+        wanted = frozenset(topics)
+        if self.folder is not None:
+            names: Iterable[str] = (str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file())
+        else:
+            names = list_names(self.client(), self.bucket, self.prefix)
+        last: dict[Partition, tuple[int, str]] = {}
+        for name in names:
+            if in_topics(name, wanted):
+                topic, partition, start = name.rsplit("/", 1)[-1].split(".json")[0].rsplit("+", 2)
+                where = (topic, int(partition))
+                last[where] = max(last.get(where, (-1, "")), (int(start), name))
+        return {where: int(self._metadata(name).get("end", "-1")) for where, (_, name) in last.items()}
+
+    def _metadata(self, name: str) -> dict[str, str]:
+        if self.folder is not None:
+            path = self.folder / name
+            return plain_metadata(json.loads(path.with_name(f".{path.name}.meta").read_text()))
+        head = self.client().head_object(Bucket=self.bucket, Key=f"{self.prefix}/{name}" if self.prefix else name)
+        return plain_metadata(head["Metadata"])
+
+    def client(self) -> Any:
+        if self.access is None:
+            raise LookupError("this lake is a folder")
+        return self.access.client()
+
+    def listing(self, topics: Iterable[str]) -> Mapping[str, str]:
+        """Names and ETags of the data objects that are there now: none may ever change."""
+        wanted = frozenset(topics)
+        return {name: etag for name, etag in list_names(self.client(), self.bucket, self.prefix).items() if etag and in_topics(name, wanted)}
+
+
+@dataclass
+class Auditor:
+    """One database's truth: make it before the load, ask it after."""
+
+    connection: psycopg.Connection[tuple]  # kept open for reading the slot; made anew by `reconnect` after a crash
+    tables: list[Table]
+    agent: Agent
+    brokers: str
+    broker_data: list[Path]  # none: borders cannot be checked
+    lake: Lake | None = None
+    slot: str = "oracle"
+    listings: list[Mapping[str, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        create_slot(self.connection, self.slot)
+
+    @property
+    def topics(self) -> list[str]:
+        return [self.agent.topic(table) for table in self.tables]
+
+    def committed(self) -> list[Transaction]:
+        return published(read_slot(self.connection, self.slot), self.tables)
+
+    def glance(self) -> None:
+        """Remembers the objects that are there now."""
+        if self.lake is not None and self.lake.folder is None:
+            self.listings.append(self.lake.listing(self.topics))
+
+    def wait_kafka(self, timeout: float = 90) -> list[Transaction]:
+        """Until the agent's position has passed the last committed change."""
+        source = self.committed()
+        if source:
+            self.agent.wait_stored(source[-1].end_lsn, timeout)
+        return source
+
+    def wait_objects(self, records: Mapping[Partition, list[Record]], timeout: float = 90) -> None:
+        """Until the last record of every partition is in an object."""
+        last = {partition: found[-1].offset for partition, found in records.items() if found}
+
+        def written() -> bool:
+            assert self.lake is not None
+            ends = self.lake.ends(self.topics)
+            return all(ends.get(partition, -1) >= offset for partition, offset in last.items())
+        wait_until(f"the sink has written all records (log: {self.agent.log})", written, timeout, pause=0.5)
+
+    def verdict(self, *, timeout: float = 90, objects: bool = True, envelope: str = "debezium", tombstones: bool = True) -> Verdict:
+        """Waits for the agent and its sink, then compares. Only while nothing is written to the database."""
+        source = self.wait_kafka(timeout)
+        records = read_topics(self.brokers, self.topics)
+        held = None
+        if objects and self.lake is not None:
+            self.wait_objects(records, timeout)
+            held = self.lake.read(self.topics)
+        where = None
+        if self.broker_data:
+            partitions = [*records, (self.agent.progress_topic, 0)]
+            where = kafka_borders.read_borders(self.broker_data, f"sluice.{self.agent.name}", partitions)
+        how = Expectation(shapes(self.connection, self.tables), self.agent.topic, envelope, tombstones)
+        return judge(source, records, how, borders=where, progress=read_progress(self.brokers, self.agent.name),
+                     progress_topic=self.agent.progress_topic, objects=held, earlier=self.listings)

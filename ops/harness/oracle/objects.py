@@ -1,0 +1,101 @@
+"""The objects of a bucket, or of a `file://` store, as they are: name, metadata, decoded lines."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lz4.frame
+
+_NAME = re.compile(r"^(?P<topic>[^/]+)/year=(?P<y>\d{4})/month=(?P<m>\d\d)/day=(?P<d>\d\d)/hour=(?P<h>\d\d)/"
+                   r"(?P=topic)\+(?P<partition>\d+)\+(?P<start>\d{10,})\.json(?P<suffix>|\.gz|\.lz4)$")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    name: str  # below the prefix
+    topic: str
+    partition: int
+    start: int  # of the name
+    hour: str  # YYYY-MM-DDTHH
+    meta: dict[str, str]  # start, end, records, tombstones, first-pos, last-pos, sha256
+    sha256: str  # of the uncompressed bytes, computed here
+    lines: list[bytes]
+    whole: bool  # decodes to the end, and the last line is ended
+    etag: str = ""
+
+
+class Unnamed(ValueError):
+    """An object whose name is not of the layout."""
+
+
+def plain_metadata(meta: Mapping[str, object]) -> dict[str, str]:
+    """Keys without the prefix `sluice-`; servers differ in their letters' case."""
+    return {key.lower().removeprefix("sluice-"): str(value) for key, value in meta.items()}
+
+
+def decode(name: str, stored: bytes, meta: Mapping[str, object], etag: str = "") -> StoredObject:
+    found = _NAME.match(name)
+    if found is None:
+        raise Unnamed(name)
+    whole = True
+    try:
+        match found["suffix"]:
+            case ".gz":
+                body = gzip.decompress(stored)
+            case ".lz4":
+                body = lz4.frame.decompress(stored)
+            case _:
+                body = stored
+    except (OSError, EOFError, RuntimeError):
+        body, whole = b"", False
+    lines = body.split(b"\n")
+    if lines[-1] == b"":
+        lines.pop()
+    else:
+        whole = False
+    return StoredObject(
+        name, found["topic"], int(found["partition"]), int(found["start"]),
+        f"{found['y']}-{found['m']}-{found['d']}T{found['h']}", plain_metadata(meta), hashlib.sha256(body).hexdigest(), lines, whole, etag)
+
+
+def in_topics(key: str, topics: frozenset[str]) -> bool:
+    return key.partition("/")[0] in topics and not key.rsplit("/", 1)[-1].startswith(("_", "."))
+
+
+def list_names(client: Any, bucket: str, prefix: str) -> dict[str, str]:
+    """Names below the prefix, with their ETags."""
+    names: dict[str, str] = {}
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/" if prefix else ""):
+        for item in page.get("Contents", []):
+            names[item["Key"].removeprefix(f"{prefix}/")] = item.get("ETag", "")  # S3Proxy lists an object that is being written without one
+    return names
+
+
+def read_bucket(client: Any, bucket: str, prefix: str, topics: Iterable[str]) -> list[StoredObject]:
+    wanted = frozenset(topics)
+    found = []
+    for name, etag in list_names(client, bucket, prefix).items():
+        if in_topics(name, wanted):
+            answer = client.get_object(Bucket=bucket, Key=f"{prefix}/{name}" if prefix else name)
+            found.append(decode(name, answer["Body"].read(), answer["Metadata"], etag))
+    return found
+
+
+def read_folder(root: Path, topics: Iterable[str]) -> list[StoredObject]:
+    """A `file://` store: the metadata lies in `.<object>.meta` beside the object."""
+    wanted = frozenset(topics)
+    found = []
+    for path in sorted(root.rglob("*")):
+        name = str(path.relative_to(root))
+        if path.is_file() and in_topics(name, wanted):
+            beside = path.with_name(f".{path.name}.meta")
+            meta = json.loads(beside.read_text()) if beside.exists() else {}
+            found.append(decode(name, path.read_bytes(), meta))
+    return found

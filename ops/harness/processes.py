@@ -1,0 +1,202 @@
+"""Child processes that cannot outlive this one, free ports, and waits with a deadline."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+_living: set[Process] = set()
+
+
+class NotReady(RuntimeError):
+    """A wait that reached its deadline."""
+
+
+def wait_until(what: str, predicate: Callable[[], object], timeout: float, pause: float = 0.05) -> object:
+    """Polls `predicate` until it answers something true, and returns that. Errors of a try are kept for the message."""
+    deadline = time.monotonic() + timeout
+    last: Exception | None = None
+    while True:
+        try:
+            if answer := predicate():
+                return answer
+            last = None
+        except (OSError, RuntimeError, ValueError, LookupError) as error:
+            if isinstance(error, NotReady | Died):
+                raise
+            last = error
+        except Exception as error:  # drivers have error trees of their own
+            last = error
+        if time.monotonic() >= deadline:
+            raise NotReady(f"{what}: not so after {timeout:.0f} s" + (f" (last: {last})" if last else ""))
+        time.sleep(pause)
+
+
+def free_port() -> int:
+    """A port that is free now, below the range from which the kernel takes ports for outgoing connections,
+    so that a server that is restarted finds its port free again."""
+    for _ in range(200):
+        port = random.randint(20000, 32000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise NotReady("no free port between 20000 and 32000")
+
+
+def listening(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Died(RuntimeError):
+    """A process that ended although it should run."""
+
+
+@dataclass(eq=False)
+class Process:
+    """One child: in a process group of its own, its output in one log file, and killed by the kernel if we die.
+
+    The kernel's signal is tied to the *thread* that starts the child: start long-lived ones from the main thread.
+    """
+
+    name: str
+    argv: Sequence[str]
+    log: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+    user: str | None = None
+    cwd: Path | None = None
+    death_signal: str = "KILL"
+    handle: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Process:
+        privileges = ["setpriv", f"--pdeathsig={self.death_signal}"]
+        if self.user is not None:
+            privileges += [f"--reuid={self.user}", f"--regid={self.user}", "--init-groups"]
+        environment = {**os.environ, **self.env}
+        with self.log.open("ab") as output:
+            self.handle = subprocess.Popen(
+                [*privileges, "--", *self.argv], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                env=environment, cwd=self.cwd, start_new_session=True,
+            )
+        _living.add(self)
+        return self
+
+    @property
+    def pid(self) -> int:
+        if self.handle is None:
+            raise Died(f"{self.name} was never started")
+        return self.handle.pid
+
+    @property
+    def running(self) -> bool:
+        return self.handle is not None and self.handle.poll() is None
+
+    def require_running(self) -> None:
+        if not self.running:
+            code = self.handle.returncode if self.handle else None
+            raise Died(f"{self.name} ended (exit {code}); {self.log}:\n{self.tail()}")
+
+    def ready(self, predicate: Callable[[], object], timeout: float) -> None:
+        """Waits until the server answers; a process that ends meanwhile is an error at once."""
+        def check() -> object:
+            self.require_running()
+            return predicate()
+        try:
+            wait_until(f"{self.name} is ready", check, timeout)
+        except NotReady as error:
+            raise NotReady(f"{error}; {self.log}:\n{self.tail()}") from None
+
+    def send(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """`kill -9` for the process and every descendant, all at once; returns when all are gone."""
+        if self.handle is None:
+            return
+        family: list[psutil.Process] = []
+        try:
+            parent = psutil.Process(self.handle.pid)
+            family = [parent, *parent.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            pass
+        for member in family:
+            try:
+                member.kill()
+            except psutil.NoSuchProcess:
+                pass
+        self.handle.wait()
+        psutil.wait_procs(family, timeout=10)
+        _living.discard(self)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, timeout: float = 15) -> int:
+        """Asks to end; kills what has not ended at the deadline. Returns the exit code."""
+        if self.handle is None:
+            raise Died(f"{self.name} was never started")
+        if self.running:
+            os.kill(self.pid, signal.SIGCONT)
+            os.kill(self.pid, number)
+            try:
+                self.handle.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        _living.discard(self)
+        return self.handle.returncode
+
+    def wait(self, timeout: float) -> int:
+        """The exit code, once it has ended by itself."""
+        if self.handle is None:
+            raise Died(f"{self.name} was never started")
+        try:
+            code = self.handle.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise NotReady(f"{self.name} still runs after {timeout:.0f} s; {self.log}:\n{self.tail()}") from None
+        _living.discard(self)
+        return code
+
+    def tail(self, lines: int = 25) -> str:
+        if not self.log.exists():
+            return ""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def kill_all() -> None:
+    """Ends every child that still runs."""
+    for process in list(_living):
+        process.kill()
+
+
+atexit.register(kill_all)
+
+
+class Lab:
+    """A temporary directory for servers and logs; removed at the end unless something failed."""
+
+    def __init__(self, prefix: str = "sluice-", keep: bool = False) -> None:
+        self.root = Path(tempfile.mkdtemp(prefix=prefix))
+        self.root.chmod(0o755)  # PostgreSQL runs as another user when we are root
+        self.keep = keep
+
+    def folder(self, name: str) -> Path:
+        path = self.root / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def close(self) -> None:
+        if not self.keep:
+            shutil.rmtree(self.root, ignore_errors=True)

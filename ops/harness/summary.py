@@ -1,0 +1,41 @@
+"""Adds up what Swift Testing and pytest said, and ends with one line: `N passed, N failed, N skipped`."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+_SWIFT = re.compile(r"^\S+\s+Test (?!run\b|case\b)(?P<name>.+?) (?P<how>passed after|failed after|skipped)", re.MULTILINE)
+_SWIFT_END = re.compile(r"Test run with \d+ tests?.* (passed|failed) after")
+_PYTEST_END = re.compile(r"^(?:=+ )?((?:\d+ \w+(?:, )?)+) in [\d.]+s", re.MULTILINE)
+
+
+def count(text: str) -> tuple[int, int, int] | None:
+    """(passed, failed, skipped) of one log; none where no runner came to its end."""
+    if _SWIFT_END.search(text):
+        how = [match["how"] for match in _SWIFT.finditer(text)]
+        return how.count("passed after"), how.count("failed after"), how.count("skipped")
+    if ends := _PYTEST_END.findall(text):
+        numbers = {word.rstrip("s"): int(number) for number, word in re.findall(r"(\d+) (\w+)", ends[-1])}
+        return numbers.get("passed", 0), numbers.get("failed", 0) + numbers.get("error", 0), numbers.get("skipped", 0)
+    return None
+
+
+def main(logs: list[str]) -> int:
+    passed = failed = skipped = 0
+    for name in logs:
+        path = Path(name)
+        found = count(path.read_text(errors="replace")) if path.exists() else None
+        if found is None:
+            print(f"{path.stem}: no runner came to its end")
+            failed += 1
+            continue
+        print(f"{path.stem}: {found[0]} passed, {found[1]} failed, {found[2]} skipped")
+        passed, failed, skipped = passed + found[0], failed + found[1], skipped + found[2]
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
