@@ -116,7 +116,7 @@ public final class RecordChunk: @unchecked Sendable {
     public var byteCount: Int { contents.buffer.count }
 
     /// The bytes of memory that the chunk holds on to for them.
-    public var capacity: Int { buffer.capacity }
+    public var capacity: Int { contents.buffer.capacity }
 
     /// The number of records.
     public var recordCount: Int { contents.records.count }
