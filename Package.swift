@@ -58,6 +58,6 @@ let package = Package(
         tests("ObjectStorageTests", ["ObjectStorage"]),
         tests("ConfigurationTests", ["Configuration"]),
         tests("TelemetryTests", ["Telemetry"]),
-        tests("PipelineTests", ["Pipeline", "ChangeData", "Kafka"]),
+        tests("PipelineTests", ["Pipeline", "ChangeData", "Kafka", "ObjectStorage", "Telemetry"]),
     ]
 )

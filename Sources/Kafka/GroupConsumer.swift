@@ -36,9 +36,12 @@ public final class GroupConsumer {
     ) throws(KafkaError) {
         // A member that is gone is missed after 10 s, not librdkafka's 45; its heartbeats come from a thread of their own.
         let session = settings.sets("session.timeout.ms") ? [] : [(name: "session.timeout.ms", value: "10000")]
+        // A topic that is made later, as of a new table, is read soon: the default is a look every 5 minutes.
+        let isUsers = settings.sets("topic.metadata.refresh.interval.ms")
+        let refresh = isUsers ? [] : [(name: "topic.metadata.refresh.interval.ms", value: "10000")]
         let client = try ClientHandle.reader(
             settings, options, events: events, rebalance: true, operation: "group \(group)",
-            more: session + [
+            more: session + refresh + [
                 (name: "group.id", value: group),
                 // Round robin, not range: with range every topic's partition 0 goes to the same member.
                 (
@@ -112,6 +115,14 @@ public final class GroupConsumer {
 
     /// The next offset to be shown of a partition; nil where it is not assigned.
     public func position(of partition: TopicPartition) -> Int64? { source.table.next(of: partition) }
+
+    /// The end of a partition as its last fetch has seen it; nil before one. Asks nobody.
+    public func knownEnd(of partition: TopicPartition) -> Int64? {
+        var low: Int64 = 0
+        var high: Int64 = 0
+        let code = rd_kafka_get_watermark_offsets(client, partition.topic, partition.partition, &low, &high)
+        return code == RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0 ? high : nil
+    }
 
     /// The partition of a record's slot.
     public func topicPartition(at slot: Int) -> TopicPartition { source.table[partition: slot] }

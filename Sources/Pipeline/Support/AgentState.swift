@@ -44,6 +44,8 @@ package final class AgentState: Sendable {
         package var unpublished: [String] = []
         /// By component and kind.
         package var failures: [Failure: UInt64] = [:]
+
+        package var sink = SinkStatus()
     }
 
     package struct Failure: Hashable, Sendable {

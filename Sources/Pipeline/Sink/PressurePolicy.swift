@@ -1,0 +1,67 @@
+/// What is done so that memory and disk stay under their bounds (C7), over all partitions together.
+package struct PressurePolicy: Equatable, Sendable {
+    /// Bytes of records in memory that are in no compressor or file yet.
+    package var memory: Int
+    /// Bytes of local disk.
+    package var spool: Int
+    /// Open files.
+    package var files: Int
+
+    package init(memory: Int, spool: Int, files: Int) {
+        self.memory = memory
+        self.spool = spool
+        self.files = files
+    }
+
+    /// What is held now.
+    package struct Usage: Equatable, Sendable {
+        /// Bytes in memory of objects that still grow.
+        package var openMemory = 0
+        /// Bytes on disk of objects that still grow.
+        package var openSpool = 0
+        /// Bytes in memory and on disk of objects that wait to be put, or are being put.
+        package var waitingMemory = 0
+        package var waitingSpool = 0
+        package var files = 0
+
+        package init() {}
+
+        package var memory: Int { openMemory + waitingMemory }
+        package var spool: Int { openSpool + waitingSpool }
+    }
+
+    package struct Decision: Equatable, Sendable {
+        /// Read no more records.
+        package var pauses = false
+        /// End the object with the most bytes on disk.
+        package var endsLargest = false
+        /// Move the object with the most bytes in memory to disk.
+        package var spillsLargest = false
+
+        package init(pauses: Bool = false, endsLargest: Bool = false, spillsLargest: Bool = false) {
+            self.pauses = pauses
+            self.endsLargest = endsLargest
+            self.spillsLargest = spillsLargest
+        }
+    }
+
+    /// - Parameter isPaused: reading goes on only when a quarter of what stopped it is free again.
+    package func judge(_ usage: Usage, isPaused: Bool) -> Decision {
+        var decision = Decision()
+        let share = isPaused ? 3 : 4
+        func isFull(_ used: Int, _ bound: Int) -> Bool { used >= bound / 4 * share }
+        // Ending an object helps only where few are on their way already.
+        if usage.openSpool > 0, usage.spool >= spool / 8 * 7, usage.waitingSpool < spool / 4 {
+            decision.endsLargest = true
+        }
+        if usage.files >= files, usage.openSpool > 0 { decision.endsLargest = true }
+        if usage.memory >= memory {
+            let hasRoom = usage.files < files && usage.spool < spool
+            decision.spillsLargest = hasRoom && usage.openMemory > memory / 8
+        }
+        decision.pauses =
+            isFull(usage.spool, spool) || isFull(usage.memory, memory) && !decision.spillsLargest
+            || usage.files > files + files / 2
+        return decision
+    }
+}

@@ -1,0 +1,77 @@
+import ChangeData
+import Kafka
+import ObjectStorage
+
+/// Why a session of the sink ended. The supervisor decides what follows.
+enum SinkFailure: Error {
+    /// The sink must end.
+    case exit(AgentExit)
+    /// Something that may be better on the next attempt.
+    case retry(component: String, reason: String)
+
+    static func kafka(_ error: KafkaError) -> SinkFailure { .retry(component: "kafka", reason: error.description) }
+
+    /// A store's refusal that no repetition cures.
+    static func store(_ error: StorageError, _ name: String) -> SinkFailure {
+        .exit(
+            AgentExit(
+                error.operation == "compress" || error.operation == "hash" ? .software : .unavailable,
+                "the store \(name) cannot be used", details: [error.description], hints: ["sluice check"]))
+    }
+
+    /// A record that an object cannot hold.
+    static func record(_ partition: TopicPartition, _ offset: Int64, _ why: String, hint: String) -> SinkFailure {
+        .exit(
+            AgentExit(
+                .unrepresentable,
+                "the record at offset \(offset) of \(partition) cannot be written to an object: \(why)",
+                hints: [hint]))
+    }
+
+    static func refusal(
+        _ partition: TopicPartition, _ refusal: ResumeDecision.Refusal, group: String, store: String
+    ) -> SinkFailure {
+        switch refusal {
+        case .lost(let range):
+            let reset = range.upperBound + 1
+            return .exit(
+                AgentExit(
+                    .gap,
+                    "offsets \(range.lowerBound) to \(range.upperBound) of \(partition) are not in \(store), and no longer in Kafka",
+                    details: [
+                        "the log begins at offset \(reset); the objects end before \(range.lowerBound)",
+                        "offsets of transaction markers are among them: there may be fewer records, or none",
+                    ],
+                    hints: [
+                        "to go on without them (the next object records the gap): kafka-consumer-groups.sh --bootstrap-server BROKERS "
+                            + "--group \(group) --topic \(partition.topic):\(partition.partition) "
+                            + "--reset-offsets --to-offset \(reset) --execute",
+                        "to have them again: sluice replay, into another prefix",
+                    ]))
+        case .shorter(let end, let stored):
+            return .exit(
+                AgentExit(
+                    .gap, "the log of \(partition) ends at offset \(end), but \(store) has it up to \(stored)",
+                    details: ["the topic was deleted and made again, or its brokers have lost records"],
+                    hints: ["begin a new prefix in s3.url; the objects that are there stay as they are"]))
+        }
+    }
+
+    static func anotherLog(_ partition: TopicPartition, _ offset: Int64, found: String, stored: String) -> SinkFailure {
+        .exit(
+            AgentExit(
+                .gap, "the record at offset \(offset) of \(partition) is not the one that its last object ends with",
+                details: ["position in the topic: \(found)", "position in the object: \(stored)"],
+                hints: [
+                    "the topic was deleted and made again, or another stream was written to it: "
+                        + "begin a new prefix in s3.url"
+                ]))
+    }
+
+    static func conflict(_ segment: String, _ partition: TopicPartition, _ why: String) -> SinkFailure {
+        .exit(
+            AgentExit(
+                .gap, "the object \(segment) was written by something else", details: ["\(partition): \(why)"],
+                hints: ["nothing was overwritten: find out who writes there, or begin a new prefix in s3.url"]))
+    }
+}

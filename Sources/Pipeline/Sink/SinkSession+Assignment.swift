@@ -1,0 +1,208 @@
+import Kafka
+import ObjectStorage
+
+/// Partitions that come and go.
+extension SinkSession {
+    func handle(_ event: ReaderEvent) throws(SinkFailure) {
+        switch event {
+        case .assigned(let partitions): try assigned(partitions)
+        case .revoked(let partitions): try revoked(partitions)
+        case .lost(let partitions):
+            services.log.warning("partitions are lost", ["partitions": .init(partitions.count)])
+            try release(partitions)
+        case .partitionEnd(let partition, let offset):
+            guard let writer = writers[partition], writer.phase == .reading,
+                let position = consumer.position(of: partition), offset >= position
+            else { return }
+            writer.endSeen = offset
+        case .error(let error, let partition): try failed(error, partition)
+        }
+    }
+
+    /// Reads nothing before the last object of each partition is known: until then it stands still.
+    private func assigned(_ partitions: [TopicPartition]) throws(SinkFailure) {
+        let ours = partitions.filter { settings.topics.accepts($0.topic) }
+        ignored.formUnion(partitions.filter { !settings.topics.accepts($0.topic) })
+        let committed: [PartitionOffset]
+        do throws(KafkaError) {
+            committed = ours.isEmpty ? [] : try consumer.committed(ours, timeout: .seconds(10))
+            // Where the log ends now; the real offset follows.
+            try consumer.assign(at: partitions.map { PartitionOffset($0, offset: Self.logEnd) })
+        } catch { throw .kafka(error) }
+        var asked: [String: [StoreJob.Asked]] = [:]
+        for partition in ours {
+            let known = committed.first { $0.partition == partition }
+            let note = known?.metadata.flatMap(OffsetNote.init(json:))
+            let writer = PartitionWriter(partition, context, committed: known?.offset, note: note)
+            writers[partition] = writer
+            facts[partition] = (known?.offset, note)
+            asked[partition.topic, default: []].append(
+                StoreJob.Asked(partition: partition.partition, generation: writer.generation, note: note))
+        }
+        try applyPauses()
+        for (topic, asked) in asked { queue.push(.resolve(topic: topic, asked)) }
+        services.log.info("partitions are assigned", ["partitions": .init(ours.count), "all": .init(writers.count)])
+    }
+
+    /// librdkafka's `RD_KAFKA_OFFSET_END`.
+    private static let logEnd: Int64 = -1
+
+    /// Finishes what can be finished in a short time; what cannot is for the next owner to read again.
+    private func revoked(_ partitions: [TopicPartition]) throws(SinkFailure) {
+        let going = partitions.compactMap { writers[$0] }
+        for writer in going { try writer.end(.revoked, after: nil) }
+        try settle(going, until: services.clock.monotonic() &+ settings.revocationTimeout)
+        commit(timeout: .seconds(3))
+        try release(partitions)
+        services.log.info(
+            "partitions are given back", ["partitions": .init(partitions.count), "all": .init(writers.count)])
+    }
+
+    private func release(_ partitions: [TopicPartition]) throws(SinkFailure) {
+        for partition in partitions {
+            writers.removeValue(forKey: partition)?.abandon()
+            facts[partition] = nil
+            paused.remove(partition)
+            ignored.remove(partition)
+        }
+        forgetSlots()
+        do throws(KafkaError) { try consumer.acknowledgeRevocation() } catch { throw .kafka(error) }
+    }
+
+    /// Waits until the objects of these partitions are put.
+    func settle(_ going: [PartitionWriter], until deadline: Int64) throws(SinkFailure) {
+        while going.contains(where: { !$0.waiting.isEmpty }) {
+            context.now = services.clock.monotonic()
+            guard context.now < deadline else { return }
+            services.state.turned("sink", now: context.now)
+            let left = Int(min(deadline &- context.now, .milliseconds(200)) / 1_000_000)
+            queue.arrived.wait(milliseconds: max(1, left))
+            for result in queue.takeResults() { try handle(result) }
+        }
+    }
+
+    /// A stop was asked for: writes what is open, as far as the time goes.
+    func drain() throws(SinkFailure) {
+        let deadline = services.stop.deadline ?? services.clock.monotonic()
+        let all = Array(writers.values)
+        context.now = services.clock.monotonic()
+        for writer in all { try writer.end(.shutdown, after: nil) }
+        // The commit and the leaving of the group need some of the time.
+        let reserve = min(.seconds(2), max(0, deadline &- context.now) / 4)
+        try settle(all, until: deadline &- reserve)
+        let left = all.filter { !$0.waiting.isEmpty }
+        if !left.isEmpty {
+            services.log.warning(
+                "not all objects could be put within the stop timeout: they are read again at the next start",
+                ["partitions": .init(left.count)])
+        }
+        commit(timeout: .nanoseconds(max(.milliseconds(100), reserve / 2)))
+    }
+
+    // MARK: Positions
+
+    /// The last objects of a topic's partitions are known.
+    func resolved(
+        _ topic: String, _ pin: TopicPin, _ found: [(asked: StoreJob.Asked, key: String?, object: StoredObject?)]
+    ) throws(SinkFailure) {
+        for (asked, key, object) in found {
+            let partition = TopicPartition(topic, asked.partition)
+            guard let writer = writers[partition], writer.generation == asked.generation else { continue }
+            let bounds = try bounds(of: partition)
+            var known = ResumeDecision.Facts(low: bounds.low, high: bounds.high)
+            known.committed = facts[partition]?.offset
+            known.note = facts[partition]?.note
+            known.samePin = known.note?.pin == pin.id
+            known.sameStore = known.note?.store == context.storeID
+            known.key = key
+            known.object = object
+            switch ResumeDecision.judge(known) {
+            case .refuse(let refusal):
+                throw .refusal(partition, refusal, group: settings.group, store: settings.storeName)
+            case .resume(let resume):
+                if let gap = resume.gap {
+                    services.log.warning(
+                        "going on after a gap that was accepted",
+                        [
+                            "topic": .init(topic), "partition": .init(asked.partition), "from": .init(gap.lowerBound),
+                            "to": .init(gap.upperBound),
+                        ])
+                }
+                writer.resume(resume, pin: pin.id)
+            }
+        }
+        // Two clients of their own, which nobody needs until the next assignment.
+        if !writers.values.contains(where: { $0.phase == .resolving }) {
+            admin = nil
+            context.memory.ran()
+            services.state.update { $0.sinkError = nil }
+        }
+    }
+
+    private func bounds(of partition: TopicPartition) throws(SinkFailure) -> PartitionBounds {
+        do throws(KafkaError) {
+            let admin: KafkaAdmin
+            if let made = self.admin {
+                admin = made
+            } else {
+                admin = try KafkaAdmin(settings.kafka, events: services.kafkaEvents)
+                self.admin = admin
+            }
+            return try admin.bounds(of: partition, timeout: .seconds(10))
+        } catch { throw .kafka(error) }
+    }
+
+    /// Takes the consumer where its partitions are to be read.
+    func seek() throws(SinkFailure) {
+        for writer in writers.values {
+            guard case .seeking(let offset) = writer.phase else { continue }
+            do throws(KafkaError) {
+                try consumer.seek(to: PartitionOffset(writer.partition, offset: offset), timeout: .seconds(2))
+                writer.sought()
+            } catch {
+                // Right after an assignment the fetcher may not have started yet.
+                guard error.name == "_STATE" || error.disposition == .retriable else { throw .kafka(error) }
+                services.log.debug("seek", ["partition": .init(writer.partition), "error": .init(error)])
+            }
+        }
+    }
+
+    /// What is not to be read now stands still.
+    func applyPauses() throws(SinkFailure) {
+        var wanted = ignored
+        for writer in writers.values where isPressed || writer.phase == .resolving { wanted.insert(writer.partition) }
+        guard wanted != paused else { return }
+        let (stop, go) = (wanted.subtracting(paused), paused.subtracting(wanted))
+        do throws(KafkaError) {
+            if !stop.isEmpty { try consumer.pause(stop.sorted()) }
+            if !go.isEmpty { try consumer.resume(go.sorted()) }
+        } catch { throw .kafka(error) }
+        paused = wanted
+    }
+
+    private func failed(_ error: KafkaError, _ partition: TopicPartition?) throws(SinkFailure) {
+        switch error.reason {
+        case .offsetOutOfRange:
+            guard let partition, let writer = writers[partition] else { return }
+            guard writer.phase == .reading, let position = consumer.position(of: partition) else { return }
+            let bounds = try bounds(of: partition)
+            if position < bounds.low {
+                throw .refusal(
+                    partition, .lost(position...(bounds.low - 1)), group: settings.group, store: settings.storeName)
+            }
+            if position > bounds.high {
+                throw .refusal(
+                    partition, .shorter(end: bounds.high, stored: position), group: settings.group,
+                    store: settings.storeName)
+            }
+            throw .kafka(error)
+        case .unknownTopic:
+            services.log.log(
+                .info, "a topic does not exist yet", throttle: unknownTopics, ["error": .init(error)])
+        default:
+            services.state.failed("kafka", kind: error.name)
+            guard error.disposition == .retriable else { throw .kafka(error) }
+            services.log.debug("kafka consumer", ["error": .init(error)])
+        }
+    }
+}

@@ -1,0 +1,88 @@
+import Kafka
+import ObjectStorage
+
+/// What the store's threads answer, and what the group is told of it.
+extension SinkSession {
+    func handle(_ result: StoreResult) throws(SinkFailure) {
+        switch result {
+        case .failed(let failure): throw failure
+        case .resolved(let topic, let pin, let found): try resolved(topic, pin, found)
+        case .looked(let partition, let key, let generation, let found):
+            guard let writer = writers[partition], writer.generation == generation, case .object(let object) = found,
+                let first = writer.waiting.first ?? writer.open, first.key == key
+            else { return }
+            // Ours, if it was put meanwhile: its own result follows.
+            if !writer.waiting.isEmpty { return }
+            let claim = ClaimDecision.Claim(start: first.start, firstPosition: first.firstPosition)
+            try claimed(writer, first, ClaimDecision.judge(claim, found: object), bytes: 0)
+        case .put(let segment, let generation, let outcome):
+            guard let writer = writers[segment.partition], writer.generation == generation else { return }
+            switch outcome {
+            case .created(let bytes): stored(writer, segment, bytes: bytes)
+            case .spoolFull(let error): writer.rewind(to: segment, error)
+            case .taken(let object):
+                let claim = ClaimDecision.Claim(
+                    start: segment.start, firstPosition: segment.firstPosition, end: segment.object?.end,
+                    sha256: segment.object?.sha256)
+                try claimed(writer, segment, ClaimDecision.judge(claim, found: object), bytes: 0)
+            }
+        }
+    }
+
+    private func claimed(
+        _ writer: PartitionWriter, _ segment: Segment, _ decision: ClaimDecision, bytes: Int
+    ) throws(SinkFailure) {
+        switch decision {
+        case .ours: stored(writer, segment, bytes: bytes)
+        case .conflict(let why): throw .conflict(segment.key, writer.partition, why)
+        case .follow(let object):
+            services.log.info(
+                "another worker has written the next object: going on after it",
+                ["object": .init(segment.key), "end": .init(object.end)])
+            services.state.update { $0.sink.followed += 1 }
+            writer.follow(object, key: segment.key)
+        }
+    }
+
+    private func stored(_ writer: PartitionWriter, _ segment: Segment, bytes: Int) {
+        writer.stored(segment)
+        let facts = segment.facts
+        if bytes > 0, facts.bytes > 0 { context.ratio.saw(raw: facts.bytes, stored: bytes) }
+        context.limit.succeeded(with: bytes)
+        let seconds = Double(services.clock.wall() / 1000 &- facts.oldest) / 1e6
+        services.state.update { snapshot in
+            snapshot.sink.latency.observe(max(0, seconds))
+            snapshot.sink.topics[segment.partition.topic, default: SinkStatus.Topic()].add(
+                bytes: bytes, records: facts.records, tombstones: facts.tombstones)
+        }
+        services.log.debug("an object is stored", ["object": .init(segment.key), "bytes": .init(bytes)])
+    }
+
+    /// Tells the group how far the partitions are. A failure is no matter but for the next worker's speed: it is tried again.
+    func commit(timeout: Duration) {
+        let offsets = writers.values.compactMap(\.offset)
+        nextCommit = context.now &+ .milliseconds(200)
+        guard !offsets.isEmpty else { return }
+        do throws(KafkaError) {
+            try consumer.commit(offsets, timeout: timeout)
+            for offset in offsets {
+                guard let writer = writers[offset.partition], let key = writer.last?.object.key else { continue }
+                writer.committed(offset.offset, key: key)
+            }
+        } catch {
+            nextCommit = services.clock.monotonic() &+ .seconds(2)
+            services.state.failed("kafka", kind: "commit_offsets")
+            services.state.update { $0.sink.commitFailures += 1 }
+            services.log.warning("the group's offsets could not be committed", ["error": .init(error)])
+        }
+    }
+}
+
+extension SinkStatus.Topic {
+    fileprivate mutating func add(bytes: Int, records: Int, tombstones: Int) {
+        objects += 1
+        self.bytes += UInt64(bytes)
+        self.records += UInt64(records)
+        self.tombstones += UInt64(tombstones)
+    }
+}

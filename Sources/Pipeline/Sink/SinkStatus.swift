@@ -1,0 +1,62 @@
+package import Kafka
+
+/// What the sink shows of itself.
+package struct SinkStatus: Sendable {
+    package struct Partition: Sendable, Equatable {
+        package var partition: TopicPartition
+        /// The offset after the last one that is in an object.
+        package var nextOffset: Int64
+        /// The end of the log as last seen; nil before a fetch.
+        package var endOffset: Int64?
+        /// Bytes of lines in the object that still grows.
+        package var openBytes: Int
+        /// Its hour, in hours since 1970.
+        package var hour: Int64?
+        /// Commit time of the oldest record that is not yet in an object, and of the latest that was seen: microseconds since 1970.
+        package var oldest: Int64?
+        package var watermark: Int64?
+    }
+
+    package struct Topic: Sendable, Equatable {
+        package var objects: UInt64 = 0
+        /// Bytes as stored.
+        package var bytes: UInt64 = 0
+        package var records: UInt64 = 0
+        package var tombstones: UInt64 = 0
+    }
+
+    /// How old, by the source's clock, the oldest record of an object was when the object was there.
+    package struct Latency: Sendable, Equatable {
+        /// Upper bounds, in seconds.
+        package static let bounds: [Double] = [1, 2, 5, 10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200]
+        /// Observations by bound, not summed up; the last is without bound.
+        package var counts = [UInt64](repeating: 0, count: bounds.count + 1)
+        package var sum = 0.0
+        package var count: UInt64 { counts.reduce(0, +) }
+
+        package mutating func observe(_ seconds: Double) {
+            counts[Self.bounds.firstIndex { seconds <= $0 } ?? Self.bounds.count] += 1
+            sum += seconds
+        }
+    }
+
+    /// The partitions of this worker.
+    package var partitions: [Partition] = []
+    package var topics: [String: Topic] = [:]
+    package var dropped: UInt64 = 0
+    /// Calls to the store that failed and were made again.
+    package var retries: UInt64 = 0
+    /// Objects that another worker had written first.
+    package var followed: UInt64 = 0
+    package var commitFailures: UInt64 = 0
+    /// Times that the disk was full.
+    package var spoolFailures: UInt64 = 0
+    package var spoolBytes = 0
+    package var memoryBytes = 0
+    /// No records are read, since memory or disk are full.
+    package var isPaused = false
+    package var latency = Latency()
+    package var sessions: UInt64 = 0
+
+    package init() {}
+}

@@ -1,0 +1,106 @@
+import Kafka
+import ObjectStorage
+import Telemetry
+
+/// Runs sessions of the sink one after the other until a stop or an error that a human must see. It blocks: give it a thread.
+///
+/// What it returns ends the sink alone: beside a stream, that goes on, and `sinkError` says why the sink does not.
+package struct SinkSupervisor {
+    private let settings: SinkSettings
+    private let services: StreamServices
+    private let memory = SinkMemory()
+
+    package init(settings: SinkSettings, services: StreamServices) {
+        self.settings = settings
+        self.services = services
+    }
+
+    /// Answers why the sink must end; nil after a stop.
+    package func run() -> AgentExit? {
+        let exit = attempts()
+        if let exit { services.state.update { $0.sinkError = exit.message } }
+        return exit
+    }
+
+    private func attempts() -> AgentExit? {
+        let wakeup = Wakeup()
+        services.stop.register(wakeup)
+        defer { services.stop.unregister(wakeup) }
+        let since = services.clock.monotonic()
+        var backoff = Backoff(first: .milliseconds(200), most: .seconds(15))
+        var isChecked = false
+        while !services.stop.isRequested {
+            let started = services.clock.monotonic()
+            let reason: String
+            let component: String
+            do throws(SinkFailure) {
+                if !isChecked { try check() }
+                isChecked = true
+                services.state.update { $0.sink.sessions += 1 }
+                try SinkSession(settings, services, memory).run()
+                return nil
+            } catch {
+                switch error {
+                case .exit(let exit): return exit
+                case .retry(let failed, let why): (component, reason) = (failed, why)
+                }
+            }
+            let now = services.clock.monotonic()
+            if now &- started > .seconds(30) { backoff.reset() }
+            services.state.failed(component, kind: "sink")
+            services.state.update { $0.sinkError = reason }
+            if !memory.hasRun, now &- since >= settings.startTimeout {
+                return AgentExit(
+                    .unavailable, "\(component == "s3" ? "the store \(settings.storeName)" : component) cannot be used",
+                    details: [reason, "tried for \(settings.startTimeout / .seconds(1)) s (limits.start_timeout)"],
+                    hints: ["sluice check"])
+            }
+            let pause = backoff.next(random: services.clock.random())
+            services.log.warning(
+                "the sink's session ended, another follows",
+                ["component": .init(component), "reason": .init(reason), "pause_ms": .init(pause / 1_000_000)])
+            wakeup.wait(milliseconds: Int(pause / 1_000_000))
+        }
+        return nil
+    }
+
+    /// What must hold before anything is read: a place for the spool, and a store that keeps what is there.
+    private func check() throws(SinkFailure) {
+        do throws(StorageError) {
+            let file = try SpoolFile(in: settings.spoolDirectory)
+            _ = file.length
+        } catch {
+            throw .exit(
+                AgentExit(
+                    .configuration, "limits.spool_dir: \(settings.spoolDirectory) cannot be used",
+                    details: [error.description],
+                    hints: ["name an existing directory on a local disk that sluice may write"]))
+        }
+        let support: ConditionalSupport
+        do throws(StorageError) {
+            let store = try ObjectStore(settings.store)
+            if settings.conditional == .off {
+                services.log.warning(
+                    "s3.conditional is off: two workers that own a partition at once could overwrite each other's objects",
+                    ["store": .init(settings.storeName)])
+                _ = try store.head("_sluice/probe")
+                return
+            }
+            support = try store.probeConditional()
+        } catch {
+            guard error.kind == .fatal else { throw .retry(component: "s3", reason: error.description) }
+            throw .store(error, settings.storeName)
+        }
+        let refused: String
+        switch support {
+        case .honoured: return
+        case .ignored: refused = "it replaced an object in spite of If-None-Match: *"
+        case .refused(let text): refused = text
+        }
+        throw .exit(
+            AgentExit(
+                .unavailable, "the store \(settings.storeName) does not honour conditional writes",
+                details: [refused],
+                hints: ["use a store that does, or set s3.conditional: off and run one worker only"]))
+    }
+}

@@ -1,0 +1,247 @@
+import Kafka
+import ObjectStorage
+
+/// One thread's way to the store: every call is made again until it succeeds, is refused for good, or the sink ends.
+///
+/// Attempts are counted, logged and shown (R5); while they fail, the agent is not ready.
+final class StoreClient {
+    private let settings: SinkSettings
+    private let services: StreamServices
+    private let queue: StoreQueue
+    private let store: ObjectStore
+    private let storeID: String
+    private let nap = Wakeup()
+    private var packer: Packer?
+
+    init(
+        _ settings: SinkSettings, _ services: StreamServices, _ queue: StoreQueue, storeID: String
+    ) throws(StorageError) {
+        self.settings = settings
+        self.services = services
+        self.queue = queue
+        self.storeID = storeID
+        store = try ObjectStore(settings.store, abort: queue.abort)
+    }
+
+    /// Serves jobs until the queue is closed.
+    func run() {
+        while let job = queue.pop() {
+            do throws(StorageError) {
+                queue.answer(try serve(job))
+            } catch  where error.kind == .aborted {
+                return
+            } catch {
+                queue.answer(.failed(.store(error, settings.storeName)))
+            }
+        }
+    }
+
+    private func serve(_ job: StoreJob) throws(StorageError) -> StoreResult {
+        switch job {
+        case .put(let segment, let generation):
+            return .put(segment, generation: generation, try put(segment))
+        case .look(let partition, let key, let generation):
+            return .looked(partition, key: key, generation: generation, try look(key))
+        case .resolve(let topic, let asked):
+            let pin = try pin(topic)
+            if let refusal = pin.refusal(topic: topic, compression: settings.compression, store: settings.storeName) {
+                return .failed(.exit(refusal))
+            }
+            return try resolve(topic, asked, pin)
+        }
+    }
+
+    // MARK: Objects
+
+    private func put(_ segment: Segment) throws(StorageError) -> StoreResult.PutOutcome {
+        let body: ObjectBody
+        do throws(StorageError) {
+            if packer == nil, settings.compression != .none { packer = try Packer(settings.compression) }
+            body = try segment.body(packer, spoolDirectory: settings.spoolDirectory)
+        } catch {
+            guard error.operation == "spool" else { throw error }
+            return .spoolFull(error)
+        }
+        guard let object = segment.object else { return .taken(nil) }
+        return try attempt(segment.key) { (store) throws(StorageError) -> StoreResult.PutOutcome in
+            if settings.conditional == .off, let info = try store.head(segment.key) {
+                return .taken(StoredObject(metadata: info.metadata))
+            }
+            do throws(StorageError) {
+                let result = try store.put(
+                    segment.key, body: body, metadata: object.metadata, contentType: settings.compression.contentType,
+                    condition: settings.conditional == .off ? .none : .ifAbsent)
+                guard case .alreadyExists = result else { return .created(bytes: body.length) }
+            } catch {
+                // It may be there. If it is not, nothing was changed, and the put is made again.
+                guard error.kind == .indefinite else { throw error }
+                guard let info = try store.head(segment.key) else { throw error }
+                return .taken(StoredObject(metadata: info.metadata))
+            }
+            guard let info = try store.head(segment.key) else {
+                throw StorageError(.transient, "put", key: segment.key, "the object was there and is gone")
+            }
+            return .taken(StoredObject(metadata: info.metadata))
+        }
+    }
+
+    private func look(_ key: String) throws(StorageError) -> StoreResult.Found {
+        let info = try attempt(key) { (store) throws(StorageError) in try store.head(key) }
+        guard let info else { return .nothing }
+        return .object(StoredObject(metadata: info.metadata))
+    }
+
+    // MARK: A topic
+
+    /// The topic's pin; made where there is none.
+    private func pin(_ topic: String) throws(StorageError) -> TopicPin {
+        let key = TopicPin.key(topic)
+        let id = String(UInt64(services.clock.random() * 0x1p63), radix: 36)
+        let wanted = TopicPin(compression: settings.compression.rawValue, id: id)
+        return try attempt(key) { (store) throws(StorageError) in
+            for _ in 0..<2 {
+                if let found = try read(key, store) { return found }
+                let body = ObjectBody.bytes(Array(wanted.json.utf8))
+                let condition: PutCondition = settings.conditional == .off ? .none : .ifAbsent
+                if case .created = try store.put(key, body: body, condition: condition) {
+                    return wanted
+                }
+            }
+            throw StorageError(.transient, "put", key: key, "the object comes and goes")
+        }
+    }
+
+    private func read(_ key: String, _ store: ObjectStore) throws(StorageError) -> TopicPin? {
+        var bytes: [UInt8] = []
+        do throws(StorageError) {
+            try store.get(key) { piece in
+                for index in piece.indices where bytes.count < 4096 { bytes.append(piece[index]) }
+                return bytes.count < 4096
+            }
+        } catch {
+            if error.kind == .notFound { return nil }
+            throw error
+        }
+        guard let pin = TopicPin(json: bytes) else {
+            throw StorageError(.fatal, "get", key: key, "this is not what sluice writes there")
+        }
+        return pin
+    }
+
+    /// The last object of each partition: by the name beside the group's offset, else by a listing of the topic, of which one
+    /// serves all partitions that have no name.
+    private func resolve(
+        _ topic: String, _ asked: [StoreJob.Asked], _ pin: TopicPin
+    ) throws(StorageError) -> StoreResult {
+        var found: [(asked: StoreJob.Asked, key: String?, object: StoredObject?)] = []
+        var unnamed: [StoreJob.Asked] = []
+        for one in asked {
+            guard let note = one.note, note.store == storeID, ObjectName(key: note.key, topic: topic) != nil else {
+                unnamed.append(one)
+                continue
+            }
+            if let object = try stored(note.key) {
+                found.append((one, note.key, object))
+            } else if note.pin == pin.id {
+                services.log.warning(
+                    "the object that the committed offset names is gone from the store",
+                    ["object": .init(note.key), "end": .init(note.end)])
+                found.append((one, nil, nil))
+            } else {
+                unnamed.append(one)
+            }
+        }
+        guard !unnamed.isEmpty else { return .resolved(topic: topic, pin, found) }
+        let last = try list(topic)
+        for one in unnamed {
+            guard let key = last.found[one.partition]?.key else {
+                found.append((one, nil, nil))
+                continue
+            }
+            guard let object = try stored(key) else {
+                return .failed(.retry(component: "s3", reason: "\(key) was listed and is gone"))
+            }
+            found.append((one, key, object))
+        }
+        return .resolved(topic: topic, pin, found)
+    }
+
+    /// nil where there is no object.
+    private func stored(_ key: String) throws(StorageError) -> StoredObject? {
+        guard case .object(let object) = try look(key) else { return nil }
+        guard let object else {
+            throw StorageError(.fatal, "head", key: key, "the object has no metadata of sluice")
+        }
+        return object
+    }
+
+    private func list(_ topic: String) throws(StorageError) -> LastObjects {
+        var last = LastObjects(topic: topic)
+        var continuation: ListContinuation?
+        var pages = 0
+        repeat {
+            let next = continuation
+            let page = try attempt("\(topic)/") { (store) throws(StorageError) in
+                try store.list(prefix: "\(topic)/", continuing: next)
+            }
+            for object in page.objects { last.see(object.key) }
+            continuation = page.next
+            pages += 1
+            if pages % 20 == 0 {
+                services.log.info(
+                    "looking for the last objects of a topic", ["topic": .init(topic), "objects": .init(pages * 1000)])
+            }
+        } while continuation != nil
+        return last
+    }
+
+    // MARK: Attempts
+
+    private func attempt<T>(
+        _ what: String, _ call: (ObjectStore) throws(StorageError) -> T
+    ) throws(StorageError) -> T {
+        var attempts = 0
+        while true {
+            do throws(StorageError) {
+                let result = try call(store)
+                if attempts > 0 { services.state.update { $0.sinkError = nil } }
+                return result
+            } catch {
+                attempts += 1
+                let isRefused = error.kind == .denied
+                guard error.kind == .transient || error.kind == .indefinite || isRefused else { throw error }
+                // Rights are given back by people: no need to ask each second.
+                let policy = RetryPolicy(cap: isRefused ? .seconds(60) : .seconds(20))
+                let random = services.clock.random()
+                let pause = policy.delay(afterAttempt: attempts, random: random, retryAfter: error.retryAfter)
+                let text = error.description
+                services.state.failed("s3", kind: error.kind.rawValue)
+                services.state.update { snapshot in
+                    snapshot.sink.retries += 1
+                    if attempts > 1 || isRefused { snapshot.sinkError = text }
+                }
+                services.log.warning(
+                    "the store has failed, another attempt follows",
+                    [
+                        "object": .init(what), "error": .init(text), "attempt": .init(attempts),
+                        "pause": .init(pause ?? .zero),
+                    ])
+                let wait = (pause ?? .zero) / Duration.milliseconds(1)
+                guard queue.nap(nap, milliseconds: Int(wait)) else {
+                    throw StorageError(.aborted, error.operation, key: error.key, "ended by a shutdown")
+                }
+            }
+        }
+    }
+}
+
+extension Compression {
+    /// Without a `Content-Encoding`: an HTTP client would unpack by itself what its name says is packed.
+    var contentType: String {
+        switch self {
+        case .none: "application/x-ndjson"
+        case .gzip: "application/gzip"
+        case .lz4: "application/x-lz4"
+        }
+    }
+}

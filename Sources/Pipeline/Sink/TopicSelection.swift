@@ -1,0 +1,115 @@
+package import ChangeData
+
+/// Which topics the sink reads: those of the configured tables, by the topic template alone. No database is asked, so a
+/// sink runs where only Kafka can be reached, and a new table of a pattern is picked up when its topic appears.
+package struct TopicSelection: Sendable, Equatable {
+    /// What the consumer subscribes to: names, and for patterns expressions that begin with `^`.
+    package let subscriptions: [String]
+    private let patterns: [[UnicodeScalar]]
+    private let refused: Set<String>
+
+    /// - Parameter tables: `schema.table`, with `*` and `?` in either part; split at the first dot, without one `public`.
+    /// - Throws: a template or a name that gives no topic.
+    package init(name: String, template: String, tables: [String]) throws(TopicError) {
+        var subscriptions: [String] = []
+        var patterns: [[UnicodeScalar]] = []
+        for table in tables {
+            let (schema, table) = Self.split(table)
+            let pattern = try Self.pattern(template: template, name: name, schema: schema, table: table)
+            patterns.append(pattern)
+            let isGlob = pattern.contains { $0 == "*" || $0 == "?" }
+            let subscription = isGlob ? Self.expression(pattern) : Self.text(pattern)
+            if !subscriptions.contains(subscription) { subscriptions.append(subscription) }
+        }
+        self.subscriptions = subscriptions
+        self.patterns = patterns
+        // A template such as "{table}" makes a pattern that matches these too.
+        refused = ["sluice.\(name).progress", messageTopicName(name: name)]
+    }
+
+    /// Whether a topic that the group gives us is one of ours. An expression may match more: Kafka's own topics, the agent's.
+    package func accepts(_ topic: String) -> Bool {
+        guard !topic.hasPrefix("__"), !refused.contains(topic) else { return false }
+        let topic = Array(topic.unicodeScalars)
+        return patterns.contains { Self.matches($0, topic) }
+    }
+
+    private static func split(_ table: String) -> (schema: String, table: String) {
+        guard let dot = table.firstIndex(of: ".") else { return ("public", table) }
+        return (String(table[..<dot]), String(table[table.index(after: dot)...]))
+    }
+
+    /// The topic of a pattern's literal pieces, with the wildcards between them.
+    private static func pattern(
+        template: String, name: String, schema: String, table: String
+    ) throws(TopicError) -> [UnicodeScalar] {
+        // Wildcards are no characters of a topic's name, so they stand in for themselves as words that are.
+        let (star, mark) = ("-sluice-any-", "-sluice-one-")
+        func marked(_ text: String) -> String {
+            var result = ""
+            for scalar in text.unicodeScalars {
+                switch scalar {
+                case "*": result += star
+                case "?": result += mark
+                default: result.unicodeScalars.append(scalar)
+                }
+            }
+            return result
+        }
+        let topic = try topicName(template: template, name: name, schema: marked(schema), table: marked(table))
+        var result: [UnicodeScalar] = []
+        var rest = topic[...]
+        while let first = rest.unicodeScalars.first {
+            if rest.hasPrefix(star) {
+                result.append("*")
+                rest = rest.dropFirst(star.count)
+            } else if rest.hasPrefix(mark) {
+                result.append("?")
+                rest = rest.dropFirst(mark.count)
+            } else {
+                result.append(first)
+                rest = rest.dropFirst()
+            }
+        }
+        return result
+    }
+
+    private static func text(_ scalars: [UnicodeScalar]) -> String {
+        String(String.UnicodeScalarView(scalars))
+    }
+
+    /// A POSIX extended expression for librdkafka, which takes a subscription that begins with `^` as one.
+    private static func expression(_ pattern: [UnicodeScalar]) -> String {
+        var result = "^"
+        for scalar in pattern {
+            switch scalar {
+            case "*": result += "[A-Za-z0-9._-]*"
+            case "?": result += "[A-Za-z0-9._-]"
+            case ".": result += "\\."
+            default: result.unicodeScalars.append(scalar)
+            }
+        }
+        return result + "$"
+    }
+
+    /// Greedy with one point of return.
+    private static func matches(_ pattern: [UnicodeScalar], _ name: [UnicodeScalar]) -> Bool {
+        var (p, n) = (0, 0)
+        var retry: (p: Int, n: Int)?
+        while n < name.count {
+            if p < pattern.count, pattern[p] == "*" {
+                retry = (p + 1, n)
+                p += 1
+            } else if p < pattern.count, pattern[p] == "?" || pattern[p] == name[n] {
+                p += 1
+                n += 1
+            } else if let last = retry {
+                retry = (last.p, last.n + 1)
+                (p, n) = (last.p, last.n + 1)
+            } else {
+                return false
+            }
+        }
+        return pattern[p...].allSatisfy { $0 == "*" }
+    }
+}
