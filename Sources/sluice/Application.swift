@@ -41,9 +41,12 @@ enum Application {
         case .drop(let config, let dryRun):
             try DropCommand(settings: try stream(config).0, output: output).run(dryRun: dryRun)
         case .verify(let config, let tables, let json):
-            let (settings, services) = try stream(config)
-            try VerifyCommand(settings: settings, services: services, objects: nil, output: output)
-                .run(tables: tables.map(\.description), json: json)
+            let configuration = try load(config, .both)
+            let store = try Settings.store(configuration)
+            try VerifyCommand(
+                settings: Settings.stream(configuration, sinksToo: false), services: services(configuration),
+                objects: store.map { ObjectReader(store: $0.location) }, output: output
+            ).run(tables: tables.map(\.description), json: json)
         default: throw AgentExit(.usage, "this command is not there yet")
         }
     }

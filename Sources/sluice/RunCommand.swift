@@ -18,6 +18,7 @@ struct RunCommand {
         let meters = AgentMeters(MetricsRegistry())
         let state = AgentState(meters: meters)
         meters.bind(state, clock: clock)
+        if purpose != .stream { meters.bindSink(state, clock: clock) }
         let log = Settings.logger(configuration)
         let stop = StopSignal()
         let services = StreamServices(clock: clock, log: log, state: state, stop: stop)
@@ -42,6 +43,10 @@ struct RunCommand {
             let settings = try Settings.stream(configuration, sinksToo: purpose == .both)
             halves.stream = { StreamSupervisor(settings: settings, services: services).run() }
             halves.watch = { SourceWatch(settings: settings, services: services).run() }
+        }
+        if purpose != .stream {
+            let settings = try Settings.sink(configuration, streamsToo: purpose == .both)
+            halves.sink = { SinkSupervisor(settings: settings, services: services).run() }
         }
         return halves
     }

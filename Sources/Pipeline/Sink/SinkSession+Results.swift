@@ -50,11 +50,9 @@ extension SinkSession {
         if bytes > 0, facts.bytes > 0 { context.ratio.saw(raw: facts.bytes, stored: bytes) }
         context.limit.succeeded(with: bytes)
         let seconds = Double(services.clock.wall() / 1000 &- facts.oldest) / 1e6
-        services.state.update { snapshot in
-            snapshot.sink.latency.observe(max(0, seconds))
-            snapshot.sink.topics[segment.partition.topic, default: SinkStatus.Topic()].add(
-                bytes: bytes, records: facts.records, tombstones: facts.tombstones)
-        }
+        services.state.stored(
+            topic: segment.partition.topic, bytes: bytes, records: facts.records, tombstones: facts.tombstones,
+            seconds: max(0, seconds))
         services.log.debug("an object is stored", ["object": .init(segment.key), "bytes": .init(bytes)])
     }
 

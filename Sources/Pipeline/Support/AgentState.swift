@@ -122,6 +122,19 @@ package final class AgentState: Sendable {
         for name in seen { meters?.seeTable(name, in: self) }
     }
 
+    /// An object is in the store, `seconds` after its oldest record was committed in PostgreSQL.
+    func stored(topic: String, bytes: Int, records: Int, tombstones: Int, seconds: Double) {
+        meters?.commitToStore.observe(seconds)
+        let isNew = content.withLock { snapshot in
+            let isNew = snapshot.sink.topics[topic] == nil
+            snapshot.sink.latency.observe(seconds)
+            snapshot.sink.topics[topic, default: SinkStatus.Topic()].add(
+                bytes: bytes, records: records, tombstones: tombstones)
+            return isNew
+        }
+        if isNew { meters?.seeTopic(topic, in: self) }
+    }
+
     /// What a commit of a Kafka transaction was.
     struct Commit {
         var position: StoredPosition

@@ -68,6 +68,7 @@ package struct AgentStatus: Sendable {
             row.truncates = Int64(table.operations[3])
             return row
         }
+        if sinks { document.sink = sink(snapshot) }
         document.gaps = (snapshot.stored?.gaps ?? []).map { gap in
             .init(
                 kind: gap.kind, fromLSN: gap.from.description, toLSN: gap.to.description,
@@ -77,6 +78,27 @@ package struct AgentStatus: Sendable {
             .init(kind: "\(failure.component)/\(failure.kind)", count: Int64(count))
         }.sorted { $0.kind < $1.kind }
         return document
+    }
+
+    private func sink(_ snapshot: AgentState.Snapshot) -> StatusDocument.Sink {
+        let seen = snapshot.sink
+        var sink = StatusDocument.Sink(
+            state: snapshot.sinkError != nil
+                ? "failed" : seen.isPaused ? "paused" : seen.sessions > 0 ? "running" : "starting")
+        sink.detail = snapshot.sinkError
+        sink.partitions = seen.partitions.sorted { $0.partition < $1.partition }.map { partition in
+            var row = StatusDocument.Partition(
+                topic: partition.partition.topic, partition: Int64(partition.partition.partition))
+            row.lastOffset = partition.nextOffset > 0 ? partition.nextOffset - 1 : nil
+            row.lagRecords = partition.endOffset.map { max(0, $0 - partition.nextOffset) }
+            row.openBytes = Int64(partition.openBytes)
+            row.hour = partition.hour.map { ISOTime.text(microseconds: $0 * 3_600_000_000).prefix(13) + "Z" }
+            return row
+        }
+        sink.objects = Int64(seen.topics.values.reduce(0) { $0 + $1.objects })
+        sink.bytes = Int64(seen.topics.values.reduce(0) { $0 + $1.bytes })
+        sink.dropped = Int64(seen.dropped)
+        return sink
     }
 
     private func source(_ snapshot: AgentState.Snapshot) -> StatusDocument.Source {
