@@ -77,7 +77,7 @@ extension SinkSession {
 }
 
 extension SinkStatus.Topic {
-    fileprivate mutating func add(bytes: Int, records: Int, tombstones: Int) {
+    mutating func add(bytes: Int, records: Int, tombstones: Int) {
         objects += 1
         self.bytes += UInt64(bytes)
         self.records += UInt64(records)
