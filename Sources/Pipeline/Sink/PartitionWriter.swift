@@ -43,15 +43,15 @@ final class PartitionWriter {
     init(_ partition: TopicPartition, _ context: SinkContext, committed: Int64?, note: OffsetNote?) {
         self.partition = partition
         self.context = context
-        self.committed = committed.map { ($0, note?.store == context.storeID ? note?.key : nil) }
+        self.committed = committed.map { ($0, note?.store == context.storeID ? note?.last?.key : nil) }
         generation = context.nextGeneration()
     }
 
     /// Commit time of the oldest record that is in no object.
     var oldest: Int64? { (waiting.first ?? open)?.facts.oldest }
     var watermark: Int64? { deduplicator.watermark }
-    /// The offset after the last object; nil before it is known.
-    var durable: Int64? { last.map { $0.object.end + 1 } }
+    /// Nothing before this offset is missing in the store.
+    var position: Int64 { offset?.offset ?? committed?.offset ?? 0 }
 
     // MARK: Where to read
 
@@ -278,16 +278,17 @@ final class PartitionWriter {
     /// What the group should know: the last object, and that nothing of ours lies between it and the offset. At the end of the
     /// log that is the end: transaction markers lie behind the last record, and the log may soon begin behind them.
     var offset: PartitionOffset? {
-        guard let last, phase != .resolving else { return nil }
-        var next = last.object.end + 1
+        guard phase != .resolving else { return nil }
+        var next = last.map { $0.object.end + 1 } ?? 0
         if phase == .reading, open == nil, waiting.isEmpty, continuity == nil, let endSeen { next = max(next, endSeen) }
-        if let committed, committed.offset == next, committed.key == last.object.key { return nil }
+        guard next > 0 else { return nil }
+        if let committed, committed.offset == next, committed.key == last?.object.key { return nil }
         let note = OffsetNote(
-            key: last.object.key, end: last.object.end, lastPosition: last.object.lastPosition,
-            mark: last.after.mark, watermark: last.after.watermark, pin: pinID, store: context.storeID)
+            last: last?.object, mark: last?.after.mark, watermark: last?.after.watermark, pin: pinID,
+            store: context.storeID)
         return PartitionOffset(partition, offset: next, metadata: note.json)
     }
 
     /// The group has taken the offset.
-    func committed(_ offset: Int64, key: String) { committed = (offset, key) }
+    func committed(_ offset: Int64, key: String?) { committed = (offset, key) }
 }

@@ -76,13 +76,14 @@ package enum ResumeDecision: Equatable, Sendable {
             next = object.end + 1
             resume.deduplicator = object.deduplicator
             resume.last = Last(key: key, end: object.end, lastPosition: object.lastPosition)
-            if facts.note?.key == key, facts.samePin || facts.sameStore { seen = facts.committed }
-        } else if let note = facts.note, facts.sameStore, facts.samePin || facts.low > note.end {
-            // Stores remove old objects by rule, and a quiet table's last one is old. The log holds no record of it any more.
-            next = note.end + 1
+            if facts.note?.last?.key == key, facts.samePin || facts.sameStore { seen = facts.committed }
+        } else if let note = facts.note, facts.sameStore, facts.samePin || facts.low > note.last?.end ?? 0 {
+            // Stores remove old objects by rule, and a quiet table's last one is old. Where the pin is gone with it, the note
+            // is believed only if the log cannot give the records again.
+            next = note.last.map { $0.end + 1 } ?? 0
             resume.deduplicator = Deduplicator(mark: note.mark, watermark: note.watermark)
-            resume.last = Last(key: note.key, end: note.end, lastPosition: note.lastPosition)
-            resume.isTrusted = true
+            resume.last = note.last
+            resume.isTrusted = note.last != nil
             seen = facts.committed
         }
         if facts.high < next { return .refuse(.shorter(end: facts.high, stored: next)) }

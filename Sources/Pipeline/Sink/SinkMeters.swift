@@ -21,6 +21,9 @@ extension AgentMeters {
         registry.gauge("sluice_sink_paused", "1 while the sink reads nothing, since memory or disk are full.") {
             state.snapshot.sink.isPaused ? 1 : 0
         }
+        registry.counter("sluice_sink_spool_failures_total", "Times that the local disk could not be written.") {
+            Double(state.snapshot.sink.spoolFailures)
+        }
         registry.gauge("sluice_sink_failed", "1 when the sink has stopped with an error, or waits for a server.") {
             state.snapshot.sinkError == nil ? 0 : 1
         }

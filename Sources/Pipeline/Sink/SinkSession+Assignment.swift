@@ -120,6 +120,11 @@ extension SinkSession {
             case .refuse(let refusal):
                 throw .refusal(partition, refusal, group: settings.group, store: settings.storeName)
             case .resume(let resume):
+                if resume.isTrusted, let last = resume.last {
+                    services.log.warning(
+                        "the object that the committed offset names is gone from the store: going on after it",
+                        ["object": .init(last.key), "end": .init(last.end)])
+                }
                 if let gap = resume.gap {
                     services.log.warning(
                         "going on after a gap that was accepted",

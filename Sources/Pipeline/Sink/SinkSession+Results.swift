@@ -64,8 +64,8 @@ extension SinkSession {
         do throws(KafkaError) {
             try consumer.commit(offsets, timeout: timeout)
             for offset in offsets {
-                guard let writer = writers[offset.partition], let key = writer.last?.object.key else { continue }
-                writer.committed(offset.offset, key: key)
+                guard let writer = writers[offset.partition] else { continue }
+                writer.committed(offset.offset, key: writer.last?.object.key)
             }
         } catch {
             nextCommit = services.clock.monotonic() &+ .seconds(2)

@@ -165,7 +165,7 @@ final class SinkSession {
         let usage = usage
         let partitions = writers.values.map { writer in
             SinkStatus.Partition(
-                partition: writer.partition, nextOffset: writer.durable ?? 0,
+                partition: writer.partition, nextOffset: writer.position,
                 endOffset: consumer.knownEnd(of: writer.partition), openBytes: writer.open?.facts.bytes ?? 0,
                 hour: writer.open?.hour.number, oldest: writer.oldest, watermark: writer.watermark)
         }.sorted { $0.partition < $1.partition }

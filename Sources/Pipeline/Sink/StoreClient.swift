@@ -136,16 +136,15 @@ final class StoreClient {
         var found: [(asked: StoreJob.Asked, key: String?, object: StoredObject?)] = []
         var unnamed: [StoreJob.Asked] = []
         for one in asked {
-            guard let note = one.note, note.store == storeID, ObjectName(key: note.key, topic: topic) != nil else {
+            guard let note = one.note, note.store == storeID else {
                 unnamed.append(one)
                 continue
             }
-            if let object = try stored(note.key) {
-                found.append((one, note.key, object))
+            if let last = note.last, ObjectName(key: last.key, topic: topic) != nil,
+                let object = try stored(last.key)
+            {
+                found.append((one, last.key, object))
             } else if note.pin == pin.id {
-                services.log.warning(
-                    "the object that the committed offset names is gone from the store",
-                    ["object": .init(note.key), "end": .init(note.end)])
                 found.append((one, nil, nil))
             } else {
                 unnamed.append(one)

@@ -1,0 +1,251 @@
+import ChangeData
+import Kafka
+import ObjectStorage
+import Testing
+
+@testable import Pipeline
+
+extension SinkServerTests {
+    @Suite(.serialized, .enabled(if: SinkServers.brokers != nil, "SLUICE_TEST_KAFKA is not set"))
+    struct ObjectTests {
+        @Test func hoursTombstonesKeyChangesAndAbortedTransactions() throws {
+            let bench = try SinkBench()
+            try bench.produce([Made(1), Made(2, minutes: 59)])
+            try bench.produce([Made(900), Made(901)], commit: false)
+            // A delete and its tombstone; a changed key: delete, tombstone, create of one position.
+            try bench.produce([
+                Made(#"{"d":3}"#, Made.at(3, minutes: 60)), Made(nil, Made.at(3, minutes: 60)),
+                Made(#"{"d":4}"#, Made.at(4, minutes: 61)), Made(nil, Made.at(4, minutes: 61)),
+                Made(#"{"c":4}"#, Made.at(4, minutes: 61), oldKey: true),
+            ])
+            // The source's clock goes back.
+            try bench.produce([Made(5, minutes: 30), Made(6, minutes: 62)])
+            let state = try bench.run { $0.isDrained() }
+            #expect(state.records == 7 && state.sink.dropped == 0 && state.sinkError == nil)
+            try bench.expectExact()
+            let objects = try bench.objects()
+            let prefix = "\(bench.topic)/year=2024/month=02/day=29/hour="
+            #expect(objects.map { String($0.key.dropFirst(prefix.count).prefix(2)) } == ["12", "13", "12", "13"])
+            #expect(objects[0].key == "\(prefix)12/\(bench.topic)+0+0000000000.json")
+            #expect(objects[0].lines == [#"{"id":1}"#, #"{"id":2}"#])
+            #expect(objects[1].lines == [#"{"d":3}"#, #"{"d":4}"#, #"{"c":4}"#])
+            #expect(objects[1].object.tombstones == 2)
+            #expect(objects[1].object.firstPosition == Made.at(3, minutes: 60))
+            #expect(objects[1].object.mark == RecordMark(Made.at(4).position, rank: 2))
+            #expect(objects[2].object.watermark == Made.at(4, minutes: 61).commitTime)
+        }
+
+        @Test(arguments: Compression.allCases) func largeObjectsAreCutByTheirStoredSize(_ compression: Compression) throws {
+            let bench = try SinkBench()
+            let filler = (0..<400).map { _ in String(UInt64.random(in: 0 ... .max), radix: 36) }
+            for batch in 0..<10 {
+                try bench.produce(
+                    (0..<200).map { index in
+                        let lsn = UInt64(batch * 200 + index + 1)
+                        return Made(#"{"id":\#(lsn),"f":"\#(filler[index]),\#(filler[index + 100...index + 180])"}"#, Made.at(lsn))
+                    })
+            }
+            try bench.run({
+                $0.compression = compression
+                $0.segments = SegmentPolicy(bytes: 300_000, age: .seconds(1))
+            }) { $0.isDrained() }
+            try bench.expectExact(compression)
+            let objects = try bench.objects(compression)
+            #expect(objects.count > 1)
+            #expect(objects.flatMap(\.lines).count == 2000)
+        }
+
+        @Test(.enabled(if: SinkServers.s3 != nil, "SLUICE_TEST_S3_PROXY is not set"))
+        func theSameOnS3WithManyPartitions() throws {
+            let bench = try SinkBench(partitions: 12, s3: true)
+            for round in 0..<3 {
+                for partition in 0..<12 {
+                    try bench.produce(
+                        (0..<20).map { Made(UInt64(round * 20 + $0 + 1), minutes: round * 60) }, partition: Int32(partition))
+                }
+            }
+            let state = try bench.run({ $0.compression = .gzip }) { $0.isDrained(partitions: 12) }
+            #expect(state.records == 720)
+            for partition: Int32 in 0..<12 {
+                try bench.expectExact(partition: partition, .gzip)
+                #expect(try bench.objects(partition: partition, .gzip).count >= 3)
+            }
+        }
+
+        @Test func aRangeOfTombstonesClaimsItsOffsets() throws {
+            let bench = try SinkBench()
+            try bench.produce([Made(nil, Made.at(1)), Made(nil, Made.at(2))])
+            try bench.run { $0.isDrained() }
+            let objects = try bench.objects()
+            #expect(objects.count == 1 && objects[0].content.isEmpty)
+            #expect(objects.first?.object.tombstones == 2 && objects.first?.object.end == 1)
+            try bench.produce([Made(3)])
+            try bench.run { $0.isDrained() }
+            try bench.expectExact()
+        }
+
+        @Test func repeatedRecordsAreDroppedCountedAndCovered() throws {
+            let bench = try SinkBench()
+            try bench.produce([Made(1), Made(2)])
+            // As a broker without isolation shows them: an aborted transaction's records beside those that replaced them.
+            try bench.produce([Made(2), Made(3)])
+            let first = try bench.run { $0.isDrained() && $0.sink.dropped == 1 }
+            #expect(first.records == 3)
+            // Known over a restart, by the last object.
+            try bench.produce([Made(3), Made(4)])
+            let second = try bench.run { $0.isDrained() && $0.sink.dropped == 1 }
+            #expect(second.records == 1)
+            try bench.expectExact()
+            #expect(try bench.objects().flatMap(\.lines) == (1...4).map { #"{"id":\#($0)}"# })
+        }
+
+        @Test func replayedRecordsAreNotDropped() throws {
+            let bench = try SinkBench()
+            try bench.produce([Made(5), Made("{}", Made.at(2), isReplay: true), Made(6)])
+            let state = try bench.run { $0.isDrained() }
+            #expect(state.records == 3 && state.sink.dropped == 0)
+            try bench.expectExact()
+        }
+
+        @Test func aTopicThatIsMadeLaterIsPickedUp() throws {
+            let bench = try SinkBench()
+            try bench.produce([Made(1)])
+            let sink = try bench.start()
+            #expect(sink.wait { $0.isDrained() }, "\(sink.log)")
+            let later = NewTopic("\(bench.name).public.later", partitions: 1, replicationFactor: 1)
+            _ = try bench.admin.createTopics([later], timeout: SinkBench.patience)
+            #expect(sink.wait { $0.sink.partitions.count == 2 }, "\(sink.log)")
+            try bench.produce([Made(2)])
+            #expect(sink.wait { $0.records == 2 }, "\(sink.log)")
+            #expect(sink.stop() == nil)
+            try bench.expectExact()
+        }
+    }
+
+    @Suite(.serialized, .enabled(if: SinkServers.brokers != nil, "SLUICE_TEST_KAFKA is not set"))
+    struct RefusalTests {
+        private func refused(
+            _ bench: SinkBench, _ code: AgentExit.Code, _ change: (inout SinkSettings) -> Void = { _ in }
+        ) throws -> AgentExit {
+            let sink = try bench.start(change)
+            let exit = try #require(sink.exit(), "\(sink.log)")
+            #expect(exit.code == code, "\(exit)")
+            #expect(!exit.hints.isEmpty)
+            #expect(sink.state.snapshot.sinkError != nil)
+            return exit
+        }
+
+        @Test func aRecordThatIsNotOursIsNamed() throws {
+            let bench = try SinkBench()
+            try bench.produce([Made(1), Made("{}", nil)])
+            let exit = try refused(bench, .unrepresentable)
+            #expect(exit.message.contains("offset 1 of \(bench.topic)/0"))
+        }
+
+        @Test(arguments: ["{\n}", ""]) func aValueThatIsNoLineIsNamed(_ value: String) throws {
+            let bench = try SinkBench()
+            try bench.produce([Made(value, Made.at(1))])
+            #expect(try refused(bench, .unrepresentable).message.contains("offset 0"))
+        }
+
+        @Test func anotherCompressionIsRefused() throws {
+            let bench = try SinkBench()
+            try bench.produce([Made(1)])
+            try bench.run { $0.isDrained() }
+            #expect(try refused(bench, .configuration) { $0.compression = .gzip }.hints[0] == "set s3.compression: none")
+        }
+
+        @Test func aForeignObjectUnderOurNameIsAConflict() throws {
+            let bench = try SinkBench()
+            try bench.produce([Made(1)])
+            let name = ObjectName(topic: bench.topic, partition: 0, start: 0)
+            let hour = SourceHour(ofMicroseconds: Made.at(1).commitTime)
+            let foreign = StoredObject(
+                start: 0, end: 5, records: 1, tombstones: 0, dropped: 0, firstPosition: Made.at(7),
+                lastPosition: Made.at(9), mark: nil, watermark: nil, sha256: "")
+            // It is not there yet when the partition is assigned: the last object would be believed otherwise.
+            let sink = try bench.start { $0.segments.age = .seconds(3) }
+            #expect(sink.wait { ($0.sink.partitions.first?.openBytes ?? 0) > 0 }, "\(sink.log)")
+            _ = try bench.store().put(
+                name.key(hour: hour, .none), body: .bytes(Array("{}\n".utf8)), metadata: foreign.metadata)
+            let exit = try #require(sink.exit())
+            #expect(exit.code == .gap && exit.details[0].contains(Made.at(7).text), "\(exit)")
+        }
+
+        @Test func offsetsThatAreGoneAreAGapUntilTheyAreGivenUp() throws {
+            let bench = try SinkBench()
+            try bench.produce([Made(1), Made(2)])
+            try bench.run { $0.isDrained() }
+            try bench.produce([Made(3), Made(4), Made(5)])
+            try bench.deleteRecords(below: 5)
+            let exit = try refused(bench, .gap)
+            #expect(exit.message.hasPrefix("offsets 3 to 4 of \(bench.topic)/0"))
+            // What the hint's command does.
+            try bench.commit(PartitionOffset(TopicPartition(bench.topic, 0), offset: 5))
+            try bench.run { $0.isDrained() }
+            let objects = try bench.objects()
+            #expect(objects.count == 2 && objects[1].object.gap == "3-4" && objects[1].lines == [#"{"id":5}"#])
+        }
+
+        @Test func aLogThatWasCutBeforeTheFirstObjectIsAGap() throws {
+            let bench = try SinkBench()
+            try bench.produce([Made(1), Made(2)])
+            try bench.deleteRecords(below: 1)
+            #expect(try refused(bench, .gap).message.hasPrefix("offsets 0 to 0 of"))
+        }
+
+        @Test func aLogThatWasEmptiedBehindTheLastObjectIsNone() throws {
+            let bench = try SinkBench()
+            try bench.produce([Made(1), Made(2)])
+            let sink = try bench.start()
+            // Offset 2 is the transaction's marker: the group's offset passes it.
+            #expect(sink.wait { $0.sink.partitions.first?.nextOffset == 3 }, "\(sink.log)")
+            #expect(sink.stop() == nil)
+            #expect(try bench.committed()?.offset == 3)
+            try bench.deleteRecords(below: 3)
+            try bench.produce([Made(3)])
+            try bench.run { $0.records == 1 }
+            #expect(try bench.objects().map(\.object.start) == [0, 3])
+        }
+
+        @Test func aTopicThatWasMadeAnewIsAnotherLog() throws {
+            let bench = try SinkBench()
+            try bench.produce([Made(1), Made(2)])
+            try bench.run { $0.isDrained() }
+            try bench.admin.deleteTopics([bench.topic], timeout: SinkBench.patience)
+            let topic = NewTopic(bench.topic, partitions: 1, replicationFactor: 1)
+            for _ in 0..<50 {
+                if try bench.admin.createTopics([topic], timeout: SinkBench.patience) == [bench.topic: .created] { break }
+            }
+            #expect(try refused(bench, .gap).details[0].contains("made again"))
+            try bench.produce([Made(11), Made(12), Made(13), Made(14)])
+            let exit = try refused(bench, .gap)
+            #expect(exit.message.contains("is not the one that its last object ends with"), "\(exit)")
+        }
+
+        @Test func positionsThatGoBackWhileTimeGoesOnAreNoRepetitions() throws {
+            let bench = try SinkBench()
+            try bench.produce([Made(100)])
+            try bench.run { $0.isDrained() }
+            try bench.produce([Made(1, minutes: 5)])
+            #expect(try refused(bench, .gap).details[2].contains("without a new epoch"))
+        }
+
+        @Test func aSpoolThatIsNoneIsRefusedAtStart() throws {
+            let bench = try SinkBench()
+            #expect(try refused(bench, .configuration) { $0.spoolDirectory += "/none" }.message.contains("spool_dir"))
+        }
+
+        @Test func aStoreThatIsNotThereIsRefusedInTime() throws {
+            let bench = try SinkBench()
+            let exit = try refused(bench, .unavailable) { settings in
+                settings.startTimeout = .seconds(2)
+                settings.store = .s3(
+                    S3Settings(
+                        bucket: "none", endpoint: "http://127.0.0.1:1", pathStyle: true,
+                        credentials: S3Credentials(accessKeyID: "a", secretAccessKey: "b")))
+            }
+            #expect(exit.message.contains("the test's store"))
+        }
+    }
+}
