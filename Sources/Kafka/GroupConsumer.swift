@@ -250,7 +250,10 @@ public final class GroupConsumer {
         }
         while rd_kafka_consumer_closed(client) == 0 {
             guard !deadline.hasPassed else { return false }
-            rd_kafka_queue_poll_callback(queue, min(50, deadline.milliseconds))
+            // The queue also holds what was fetched and not shown, which `rd_kafka_queue_poll_callback` asserts against.
+            if let unread = rd_kafka_consume_queue(queue, min(50, deadline.milliseconds)) {
+                rd_kafka_message_destroy(unread)
+            }
         }
         return true
     }

@@ -131,8 +131,7 @@ struct Publisher: ~Copyable {
             }
         }
         var bytes = 0
-        for index in records {
-            let record = chunk.records[index]
+        for record in chunk.records[records] {
             bytes += (record.key?.count ?? 0) + (record.value?.count ?? 0)
             counts.count(record)
         }
@@ -143,7 +142,7 @@ struct Publisher: ~Copyable {
     /// its transaction is visible.
     private mutating func prepare(_ chunk: RecordChunk, _ records: Range<Int>) throws(SessionFailure) {
         var needed = 0
-        for index in records { needed = max(needed, chunk.records[index].topic + 1) }
+        for record in chunk.records[records] { needed = max(needed, record.topic + 1) }
         if needed > topics.count, let producer {
             try topics.prepare(upTo: needed, names: link.names.topics, producer: producer)
         }
@@ -177,9 +176,10 @@ struct Publisher: ~Copyable {
     func send(_ chunk: RecordChunk, _ records: Range<Int>, copying: Bool) throws(KafkaError) -> Int {
         guard let producer else { return records.lowerBound }
         let part = pending.ordinal > 0 ? pending.splitPart : 0
+        let all = chunk.records
         try chunk.withBytes { (bytes) throws(KafkaError) in
             for index in records {
-                let record = chunk.records[index]
+                let record = all[index]
                 while try offer(record, bytes, part: part, to: producer, copying: copying) == .queueFull {
                     producer.poll(.milliseconds(10))
                 }

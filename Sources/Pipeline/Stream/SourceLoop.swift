@@ -16,6 +16,8 @@ struct SourceLoop: ~Copyable {
     private var chunk: RecordChunk?
     private var tables: RelationDescriber
     private var shutdownProbe: ShutdownProbe
+    /// How many topics and tables the publisher knows.
+    private var shared = (0, 0)
 
     init(
         settings: StreamSettings, services: StreamServices, link: StreamLink,
@@ -143,7 +145,15 @@ struct SourceLoop: ~Copyable {
         do throws(ChangeDataError) {
             try encoder?.define(relation, as: description)
         } catch { throw .exit(exit(for: error)) }
-        guard let topics = encoder?.topics, let names = encoder?.tables else { return }
+    }
+
+    /// Tells the publisher what the records of the next chunk may name: tables as they are described, and the topic of
+    /// logical messages once the first has come.
+    private mutating func shareNames() {
+        guard let count = encoder?.topics.count, let tables = encoder?.tables.count, (count, tables) != shared,
+            let topics = encoder?.topics, let names = encoder?.tables
+        else { return }
+        shared = (count, tables)
         link.define(topics: topics, tables: names.map(\.description))
     }
 
@@ -151,6 +161,7 @@ struct SourceLoop: ~Copyable {
     /// has arrived.
     private mutating func handOver(evenIfUnfinished: Bool) {
         guard let full = chunk, evenIfUnfinished ? full.recordCount > 0 : !full.boundaries.isEmpty else { return }
+        shareNames()
         link.queue.push(full)
         chunk = nil
     }

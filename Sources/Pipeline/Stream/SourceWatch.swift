@@ -25,7 +25,7 @@ package struct SourceWatch {
         while !services.stop.isRequested {
             do throws(PostgresError) {
                 let missing = try look()
-                for table in missing where told.insert(table).inserted {
+                for table in missing where services.state.snapshot.phase == .streaming && told.insert(table).inserted {
                     services.log.error(
                         "a table is no longer published: its changes are lost from now on",
                         ["table": .init(table), "publication": .init(settings.publication)])

@@ -51,8 +51,9 @@ struct TopicDirectory: ~Copyable {
 
     /// The first record of these that its topic cannot take, uncompressed, with that topic's limit.
     func firstTooLarge(_ chunk: RecordChunk, _ records: Range<Int>) -> (index: Int, size: Int, limit: Int)? {
+        let all = chunk.records
         for index in records {
-            let record = chunk.records[index]
+            let record = all[index]
             let size = (record.key?.count ?? 0) + (record.value?.count ?? 0) + (record.link?.count ?? 0) + 128
             if size > entries[record.topic].limit { return (index, size, entries[record.topic].limit) }
         }

@@ -32,9 +32,28 @@ final class TopicMaker {
     /// Makes the topic if it is missing; answers the bytes that it takes of one batch.
     func ensure(_ name: String) throws(Problem) -> Int {
         do throws(KafkaError) {
-            if try admin.partitionCount(of: name, timeout: Self.timeout) == nil { try make(data(name)) }
+            if try admin.partitionCount(of: name, timeout: Self.timeout) == nil {
+                try make(data(name))
+                try awaitTopic(name)
+            }
         } catch { throw .kafka(error) }
         return try judge(name)
+    }
+
+    /// A topic that was just made is known to one broker after the other.
+    private func awaitTopic(_ name: String) throws(KafkaError) {
+        let wakeup = Wakeup()
+        for _ in 0..<100 {
+            do throws(KafkaError) {
+                if try admin.partitionCount(of: name, timeout: Self.timeout) != nil {
+                    _ = try admin.configuration(ofTopic: name, timeout: Self.timeout)
+                    return
+                }
+            } catch {
+                guard error.reason == .unknownTopic else { throw error }
+            }
+            wakeup.wait(milliseconds: 100)
+        }
     }
 
     /// Makes the progress topic if it is missing.
@@ -48,6 +67,7 @@ final class TopicMaker {
                     "cleanup.policy": "compact", "min.insync.replicas": "\(minimumISR)", "segment.bytes": "16777216",
                     "message.timestamp.type": "CreateTime",
                 ]))
+        try awaitTopic(name)
     }
 
     /// Whether a topic is there; never makes it.

@@ -2,15 +2,22 @@
 struct ChangeValue {
     enum Operation { case write, delete, truncate }
 
+    /// Where a change stands among those of its table: the row's LSN, or (`flat`) the commit's LSN and the ordinal. The two
+    /// records of a changed key have the same.
+    struct Place: Hashable, Comparable {
+        var lsn: UInt64
+        var ordinal: UInt64 = 0
+        static func < (one: Place, other: Place) -> Bool { (one.lsn, one.ordinal) < (other.lsn, other.ordinal) }
+    }
+
     var operation: Operation
-    /// The row's LSN.
-    var lsn: UInt64
+    var place: Place
     /// The row after a write, before a delete: an object of columns. Empty for a truncate.
     var row: [UInt8]
     /// The names of columns whose value was left out as unchanged (`flat`).
     var unchanged: [[UInt8]]
 
-    /// Reads either envelope; nil for a logical message, and throws nothing: `malformed` says that it is neither.
+    /// What a value is.
     enum Reading {
         case change(ChangeValue)
         case message
@@ -23,20 +30,23 @@ struct ChangeValue {
         guard let op = members.text(of: "op"), let source = members.value(of: "source"),
             let lsn = JSONMembers(bytes, in: source)?.text(of: "lsn").flatMap(number)
         else { return .malformed }
+        let place = Place(lsn: lsn)
         switch Array(op) {
         case quoted("m"): return .message
-        case quoted("t"): return .change(ChangeValue(operation: .truncate, lsn: lsn, row: [], unchanged: []))
+        case quoted("t"): return .change(ChangeValue(operation: .truncate, place: place, row: [], unchanged: []))
         case quoted("d"):
             guard let row = members.text(of: "before") else { return .malformed }
-            return .change(ChangeValue(operation: .delete, lsn: lsn, row: Array(row), unchanged: []))
+            return .change(ChangeValue(operation: .delete, place: place, row: Array(row), unchanged: []))
         default:
             guard let row = members.text(of: "after") else { return .malformed }
-            return .change(ChangeValue(operation: .write, lsn: lsn, row: Array(row), unchanged: []))
+            return .change(ChangeValue(operation: .write, place: place, row: Array(row), unchanged: []))
         }
     }
 
     private static func flat(_ members: JSONMembers, _ op: ArraySlice<UInt8>) -> Reading {
-        guard let text = members.text(of: "_lsn"), let lsn = lsn(text) else { return .malformed }
+        guard let lsn = members.text(of: "_lsn").flatMap(number), let ordinal = members.text(of: "_seq").flatMap(number)
+        else { return .malformed }
+        let place = Place(lsn: lsn, ordinal: ordinal)
         var row: [UInt8] = [UInt8(ascii: "{")]
         let own = ["_op", "_lsn", "_commit_ts", "_xid", "_seq", "_unchanged"].map { Array($0.utf8) }
         for member in members.members where !own.contains(where: { members.bytes[member.name].elementsEqual($0) }) {
@@ -54,9 +64,9 @@ struct ChangeValue {
         }
         switch Array(op) {
         case quoted("m"): return .message
-        case quoted("t"): return .change(ChangeValue(operation: .truncate, lsn: lsn, row: [], unchanged: []))
-        case quoted("d"): return .change(ChangeValue(operation: .delete, lsn: lsn, row: row, unchanged: []))
-        default: return .change(ChangeValue(operation: .write, lsn: lsn, row: row, unchanged: unchanged))
+        case quoted("t"): return .change(ChangeValue(operation: .truncate, place: place, row: [], unchanged: []))
+        case quoted("d"): return .change(ChangeValue(operation: .delete, place: place, row: row, unchanged: []))
+        default: return .change(ChangeValue(operation: .write, place: place, row: row, unchanged: unchanged))
         }
     }
 
@@ -64,15 +74,5 @@ struct ChangeValue {
 
     private static func number(_ digits: ArraySlice<UInt8>) -> UInt64? {
         UInt64(String(decoding: digits, as: UTF8.self))
-    }
-
-    /// A number, or PostgreSQL's spelling in quotes.
-    private static func lsn(_ text: ArraySlice<UInt8>) -> UInt64? {
-        if let number = number(text) { return number }
-        let parts = String(decoding: text.dropFirst().dropLast(), as: UTF8.self).split(separator: "/")
-        guard parts.count == 2, let high = UInt64(parts[0], radix: 16), let low = UInt64(parts[1], radix: 16) else {
-            return nil
-        }
-        return high << 32 | low
     }
 }

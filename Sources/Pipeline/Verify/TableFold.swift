@@ -7,13 +7,21 @@ struct TableFold {
 
     private struct Entry {
         var row: [UInt8]
-        var lsn: UInt64
+        var place: ChangeValue.Place
+        /// Where to find the values that were not sent: in the row that this change deleted, of another key and perhaps of a
+        /// partition that is read later. Nil for a row that is whole.
+        var missing: ChangeValue.Place?
+        /// Columns that were left out (`flat`) and are still to be found.
+        var unchanged: [[UInt8]] = []
     }
 
     /// The key's columns as JSON escapes their names.
     private let keyColumns: [[UInt8]]
     private var entries: [[UInt8]: Entry] = [:]
-    private var truncatedAt: UInt64 = 0
+    private var truncatedAt = ChangeValue.Place(lsn: 0)
+    /// The rows that were deleted, by the change: a changed key is a delete and a create, and what the create does not say
+    /// stood in the row that was deleted.
+    private var deleted: [ChangeValue.Place: Entry] = [:]
     /// Changes folded so far.
     private(set) var changes = 0
     /// What stands for a value that was not sent, as Debezium writes it; with the array and base64 forms.
@@ -36,18 +44,41 @@ struct TableFold {
 
     private mutating func apply(_ change: ChangeValue) throws(Malformed) {
         switch change.operation {
-        case .truncate: truncatedAt = max(truncatedAt, change.lsn)
-        case .delete: entries[try key(of: change.row)] = nil
+        case .truncate: truncatedAt = max(truncatedAt, change.place)
+        case .delete: deleted[change.place] = entries.removeValue(forKey: try key(of: change.row))
         case .write:
             let key = try key(of: change.row)
-            entries[key] = Entry(row: merged(change, over: entries[key]?.row), lsn: change.lsn)
+            var entry = Entry(row: change.row, place: change.place, missing: nil, unchanged: change.unchanged)
+            if isIncomplete(entry) {
+                entry.missing = change.place
+                if let before = entries[key] ?? deleted[change.place] { complete(&entry, from: before) }
+            }
+            entries[key] = entry
         }
+    }
+
+    /// Fills what was not sent from the row before; what that one lacks itself is still missing.
+    private func complete(_ entry: inout Entry, from before: Entry) {
+        entry.row = merged(entry, over: before.row)
+        entry.missing = before.missing
+        entry.unchanged = before.missing == nil ? [] : before.unchanged
+    }
+
+    /// An entry with the values that were in rows of other keys.
+    private func whole(_ entry: Entry) -> Entry {
+        var entry = entry
+        // Each step goes to an earlier change, so that it ends.
+        while let place = entry.missing, let before = deleted[place] {
+            complete(&entry, from: before)
+            guard entry.missing != place else { break }
+        }
+        return entry
     }
 
     /// The rows by key. A truncate removes what was written before it: it holds a lock that lets nobody write meanwhile, so that
     /// the order of the rows' LSNs is the order of the changes.
     var rows: [[UInt8]: [UInt8]] {
-        entries.filter { $0.value.lsn > truncatedAt }.mapValues(\.row)
+        entries.filter { $0.value.place > truncatedAt }.mapValues { whole($0).row }
     }
 
     /// The values of the key's columns, joined.
@@ -64,11 +95,18 @@ struct TableFold {
         return key
     }
 
-    /// A row in which values that were not sent are those of the row before.
-    private func merged(_ change: ChangeValue, over before: [UInt8]?) -> [UInt8] {
-        guard let before = before.flatMap({ JSONMembers($0) }), let now = JSONMembers(change.row) else {
-            return change.row
+    /// Whether values of the row were not sent.
+    private func isIncomplete(_ entry: Entry) -> Bool {
+        guard entry.unchanged.isEmpty else { return true }
+        guard let members = JSONMembers(entry.row) else { return false }
+        return members.members.contains { member in
+            Self.placeholders.contains { $0.elementsEqual(members.bytes[member.value]) }
         }
+    }
+
+    /// A row in which values that were not sent are those of the row before.
+    private func merged(_ entry: Entry, over before: [UInt8]) -> [UInt8] {
+        guard let before = JSONMembers(before), let now = JSONMembers(entry.row) else { return entry.row }
         var row: [UInt8] = [UInt8(ascii: "{")]
         func append(_ members: JSONMembers, _ member: JSONMembers.Member, value: ArraySlice<UInt8>) {
             if row.count > 1 { row.append(UInt8(ascii: ",")) }
@@ -83,7 +121,7 @@ struct TableFold {
             let old = isPlaceholder ? before.value(of: Array(now.bytes[member.name])) : nil
             append(now, member, value: old.map { before.bytes[$0] } ?? value)
         }
-        for name in change.unchanged {
+        for name in entry.unchanged {
             guard let old = before.members.first(where: { before.bytes[$0.name].elementsEqual(name) }) else { continue }
             append(before, old, value: before.bytes[old.value])
         }

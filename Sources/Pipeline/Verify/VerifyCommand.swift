@@ -52,11 +52,17 @@ package struct VerifyCommand {
         for table in tables { stored[table.oid] = try readObjects(of: table) }
         var snapshot = try Snapshot.take(settings, output: json ? nil : output)
         let position = try awaitKafka(snapshot.lsn)
+        let isBehind = position.lsn < snapshot.lsn
         var outcomes: [Outcome] = []
         for table in tables {
             outcomes += try compare(table, stored[table.oid], &snapshot, epoch: position.epoch)
         }
         report(outcomes, at: snapshot.lsn, json: json)
+        if isBehind, !json {
+            output.line(
+                "  Kafka holds no more than \(position.lsn): no agent streams, and what came since shows as a difference"
+            )
+        }
         let different = outcomes.filter { !$0.difference.isEmpty }
         guard different.isEmpty else {
             throw AgentExit(
@@ -97,14 +103,16 @@ package struct VerifyCommand {
         return Stored(fold: fold, ends: ends)
     }
 
-    /// Waits until Kafka holds everything that the snapshot shows.
+    /// Waits until Kafka holds everything that the snapshot shows, as long as an agent streams; answers how far it is.
     private func awaitKafka(_ lsn: LSN) throws(AgentExit) -> StoredPosition {
         let started = services.clock.monotonic()
         let wakeup = Wakeup()
         do throws(KafkaError) {
             let store = try ProgressStore(settings, events: services.kafkaEvents)
             while true {
-                if case .position(let position) = try store.read(timeout: .seconds(15)).found, position.lsn >= lsn {
+                if case .position(let position) = try store.read(timeout: .seconds(15)).found,
+                    position.lsn >= lsn || !isStreaming()
+                {
                     return position
                 }
                 // An idle position is committed every ten seconds; a busy one far more often.
@@ -115,6 +123,14 @@ package struct VerifyCommand {
         throw AgentExit(
             .unavailable, "Kafka does not hold \(lsn) yet, after 60 s",
             hints: ["see that the agent runs: sluice status"])
+    }
+
+    /// Whether an agent has the slot.
+    private func isStreaming() -> Bool {
+        switch services.slotHolder(settings, walsender: 0) {
+        case .us, .other, .unknown: true
+        case .nobody: false
+        }
     }
 
     private func compare(
