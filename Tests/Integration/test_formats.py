@@ -155,7 +155,7 @@ def test_compressed_objects(make: SiteMaker, compression: str) -> None:
     assert all(stored.name.endswith(suffix) for stored in site.lake.read(site.auditor.topics))
     other = site.twin("other", {"s3": {"compression": "none"}})
     assert site.agent.stop() == 0
-    other.start()
+    other.start("--only", "sink")  # beside a stream it would end the sink only
     assert other.running().wait(60) == 78, "layout and compression are pinned"
     assert "compression" in other.log.read_text()
 

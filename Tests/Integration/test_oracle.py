@@ -19,7 +19,7 @@ from harness.oracle.objects import StoredObject, decode
 from harness.oracle.source import UNCHANGED, Cell, Shape, Transaction, Unreadable, parse, parse_change, published
 from harness.oracle.store_checks import hour_of
 from harness.oracle.topics import Partition, Position, Progress, Record
-from harness.oracle.values import UNAVAILABLE, UnknownType, murmur2, partition_of, same
+from harness.oracle.values import UNAVAILABLE, UnknownType, murmur2, partition_of, same, spelled
 from harness.oracle.verdict import Verdict
 
 TABLE = ("public", "t")
@@ -444,6 +444,10 @@ def test_unchanged_is_never_null_and_an_unknown_type_is_an_error() -> None:
     assert same(Cell("text", UNCHANGED), UNAVAILABLE) and not same(Cell("text", UNCHANGED), None)
     with pytest.raises(UnknownType):
         same(Cell("tsvector", "'a'"), "'a'")
+
+
+def test_keys_are_spelled_as_connect_does() -> None:
+    assert spelled({"a": 'x"\\\n\x1fé😀', "b": 1}) == b'{"a":"x\\"\\\\\\n\\u001F\xc3\xa9\\uD83D\\uDE00","b":1}'
 
 
 def test_murmur2_is_the_java_clients() -> None:

@@ -189,6 +189,8 @@ class Agent:
         from .oracle.topics import read_progress
 
         def reached() -> bool:
+            if self.process is not None:
+                self.process.require_running()
             stored = read_progress(self.settings["kafka"]["brokers"], self.name)
             return bool(stored) and stored[-1].lsn >= lsn
         wait_until(f"{self.label} has stored the position {lsn >> 32:X}/{lsn & 0xFFFFFFFF:X} (log: {self.log})", reached, timeout, pause=0.3)

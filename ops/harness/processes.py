@@ -170,9 +170,15 @@ class Process:
         return code
 
     def tail(self, lines: int = 25) -> str:
+        """The end of the log; of a crash its beginning, up to the frames of the thread that crashed."""
         if not self.log.exists():
             return ""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+        found = [line for line in self.log.read_text(errors="replace").splitlines() if "failed to suspend thread" not in line]
+        fatal = next((n for n, line in enumerate(found) if "Fatal error" in line or "Program crashed" in line), None)
+        if fatal is None:
+            return "\n".join(found[-lines:])
+        crashed = next((n for n, line in enumerate(found) if line.endswith(" crashed:")), fatal)
+        return "\n".join([*found[max(0, fatal - 5) : fatal + 2], *found[crashed : crashed + lines]])
 
 
 def kill_all() -> None:

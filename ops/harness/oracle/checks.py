@@ -10,7 +10,7 @@ from typing import Any
 
 from .borders import Borders
 from .objects import StoredObject
-from .source import Row, Shape, Table, Transaction, format_lsn
+from .source import Change, Row, Shape, Table, Transaction, format_lsn
 from .store_checks import check_objects
 from .topics import Partition, Progress, Record
 from .values import partition_of, same_key, same_row
@@ -42,34 +42,35 @@ class Expectation:
     tombstones: bool = True
 
 
+def _steps(change: Change, shape: Shape) -> list[tuple[str, Row | None, Row | None, Row | None]]:
+    """(role, row that holds the key, old, new) of each record that one change of one table becomes."""
+    old, new = change.old, change.new
+    match change.kind:
+        case "truncate":
+            return [(TRUNCATE, None, None, None)]
+        case "insert":
+            return [(CREATE, new, None, new)]
+        case "delete":
+            return [(DELETE, old, old, None), (TOMBSTONE, old, None, None)]
+    if old is None or new is None or all(old[column] == new[column] for column in shape.key if column in old):
+        return [(UPDATE, new, old, new)]
+    return [(DELETE, old, old, None), (TOMBSTONE, old, None, None), (CREATE, new, None, new)]
+
+
 def expected_records(source: list[Transaction], how: Expectation) -> dict[Identity, Expected]:
     """Every record that must be there, by transaction, ordinal (from 0), role and topic."""
     result: dict[Identity, Expected] = {}
     for number, transaction in enumerate(source):
-        for ordinal, change in enumerate(transaction.changes):
+        ordinal = -1
+        for change in transaction.changes:
             if change.kind == "message":
-                continue  # counted as an ordinal; message topics are not judged here
+                ordinal += 1  # counted; message topics are not judged here
             for table in change.tables:
+                ordinal += 1  # of a truncate, each table counts
                 shape, topic = how.shapes[table], how.topic_of(table)
-
-                def expect(role: str, key: Row | None, old: Row | None = None, new: Row | None = None) -> None:
+                for role, key, old, new in _steps(change, shape):
                     if role != TOMBSTONE or how.tombstones:
                         result[(number, ordinal, role, topic)] = Expected(role, shape, key, old, new)
-                old, new = change.old, change.new
-                match change.kind:
-                    case "truncate":
-                        expect(TRUNCATE, None)
-                    case "insert":
-                        expect(CREATE, new, new=new)
-                    case "delete":
-                        expect(DELETE, old, old=old)
-                        expect(TOMBSTONE, old)
-                    case "update" if old is None or new is None or all(old[c] == new[c] for c in shape.key if c in old):
-                        expect(UPDATE, new, old=old, new=new)
-                    case "update":
-                        expect(DELETE, old, old=old)
-                        expect(TOMBSTONE, old)
-                        expect(CREATE, new, new=new)
     return result
 
 

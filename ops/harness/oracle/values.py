@@ -61,7 +61,32 @@ def same_key(columns: tuple[str, ...], row: Row, key: bytes | None) -> bool:
         return False
     found = json.loads(key)
     return (list(found) == list(columns) and all(same(row[column], found[column]) for column in columns)
-            and key == json.dumps(found, separators=(",", ":"), ensure_ascii=False).encode())
+            and key == spelled(found))
+
+
+_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f"}
+
+
+def spelled(value: object) -> bytes:
+    """JSON as Connect's JsonConverter writes it: no spaces, UTF-8, `\\u001F` for controls, surrogates for what is above U+FFFF."""
+    def text(plain: str) -> str:
+        out = []
+        for character in plain:
+            code = ord(character)
+            if character in _ESCAPES:
+                out.append(_ESCAPES[character])
+            elif code < 0x20:
+                out.append(f"\\u{code:04X}")
+            elif code > 0xFFFF:
+                out.append(f"\\u{0xD800 + (code - 0x10000 >> 10):04X}\\u{0xDC00 + (code - 0x10000 & 0x3FF):04X}")
+            else:
+                out.append(character)
+        return '"' + "".join(out) + '"'
+    if isinstance(value, dict):
+        return b"{" + b",".join(text(name).encode() + b":" + spelled(item) for name, item in value.items()) + b"}"
+    if isinstance(value, str):
+        return text(value).encode()
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def murmur2(data: bytes) -> int:
