@@ -250,7 +250,10 @@ public final class GroupConsumer {
         }
         while rd_kafka_consumer_closed(client) == 0 {
             guard !deadline.hasPassed else { return false }
-            rd_kafka_queue_poll_callback(queue, min(50, deadline.milliseconds))
+            // Not `rd_kafka_queue_poll_callback`: it asserts that no record is in the queue, and fetched ones are.
+            if let message = rd_kafka_consume_queue(queue, min(50, deadline.milliseconds)) {
+                rd_kafka_message_destroy(message)
+            }
         }
         return true
     }

@@ -1,4 +1,4 @@
-package import ChangeData
+import ChangeData
 import Telemetry
 
 /// The text beside a partition's committed offset: names its last object, so that the next worker need not list the store.
