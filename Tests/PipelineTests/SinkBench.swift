@@ -177,7 +177,9 @@ final class SinkBench {
         repeat {
             let page = try store.list(prefix: "\(topic)/", continuing: next)
             for listed in page.objects {
-                guard let name = ObjectName(key: listed.key, topic: topic), name.partition == partition else { continue }
+                guard let name = ObjectName(key: listed.key, topic: topic), name.partition == partition else {
+                    continue
+                }
                 var content: [UInt8] = []
                 var decompressor = try Decompressor(compression)
                 let info = try store.head(listed.key)
@@ -315,7 +317,8 @@ extension AgentState.Snapshot {
     /// Whether all partitions are in the store up to the end of the log.
     func isDrained(partitions: Int = 1) -> Bool {
         sink.partitions.count == partitions
-            && sink.partitions.allSatisfy { partition in partition.endOffset.map { partition.nextOffset >= $0 } ?? false }
+            && sink.partitions.allSatisfy { partition in partition.endOffset.map { partition.nextOffset >= $0 } ?? false
+            }
     }
 
     var records: UInt64 { sink.topics.values.reduce(0) { $0 + $1.records } }

@@ -73,7 +73,8 @@ private func object(
     }
 
     @Test(arguments: [
-        "t/_sluice.json", "t/h/t+0+0000000042.txt", "t/h/t+0.json", "t/h/t+x+0000000042.json", "t/h/u+0+0000000042.json",
+        "t/_sluice.json", "t/h/t+0+0000000042.txt", "t/h/t+0.json", "t/h/t+x+0000000042.json",
+        "t/h/u+0+0000000042.json",
         "t/h/t+0+42.json", "t/h/t+-1+0000000042.json", "", "t",
     ]) func otherKeysAreNotRead(_ key: String) {
         #expect(ObjectName(key: key, topic: "t") == nil)
@@ -124,7 +125,9 @@ private func object(
         #expect(pin.refusal(topic: "t", compression: .gzip, store: "s3://lake") == nil)
         let refusal = try #require(pin.refusal(topic: "t", compression: .none, store: "s3://lake"))
         #expect(refusal.code == .configuration && refusal.hints[0] == "set s3.compression: gzip")
-        #expect(TopicPin(layout: "x", compression: "gzip", id: "k").refusal(topic: "t", compression: .gzip, store: "") != nil)
+        #expect(
+            TopicPin(layout: "x", compression: "gzip", id: "k").refusal(topic: "t", compression: .gzip, store: "")
+                != nil)
         #expect(TopicPin(json: Array("{}".utf8)) == nil)
     }
 }
@@ -179,7 +182,8 @@ private func object(
 
     @Test func anotherHourInEitherDirectionIsAnotherObject() {
         #expect(policy.admits(SourceHour(5), into: SourceHour(5)))
-        #expect(!policy.admits(SourceHour(6), into: SourceHour(5)) && !policy.admits(SourceHour(4), into: SourceHour(5)))
+        #expect(
+            !policy.admits(SourceHour(6), into: SourceHour(5)) && !policy.admits(SourceHour(4), into: SourceHour(5)))
     }
 
     @Test func aFullDiskMakesObjectsSmallAndRoomMakesThemGrow() {
@@ -216,14 +220,25 @@ private func object(
     }
 
     @Test func belowTheBoundsNothingIsDone() {
-        #expect(policy.judge(usage { $0.openSpool = 6000; $0.openMemory = 900 }, isPaused: false) == .init())
+        #expect(
+            policy.judge(
+                usage {
+                    $0.openSpool = 6000; $0.openMemory = 900
+                }, isPaused: false) == .init())
     }
 
     @Test func aFullDiskEndsTheLargestUnlessMuchIsOnItsWay() {
         #expect(policy.judge(usage { $0.openSpool = 7000 }, isPaused: false) == .init(endsLargest: true))
-        #expect(policy.judge(usage { $0.openSpool = 4000; $0.waitingSpool = 3500 }, isPaused: false) == .init())
         #expect(
-            policy.judge(usage { $0.openSpool = 4000; $0.waitingSpool = 4000 }, isPaused: false) == .init(pauses: true))
+            policy.judge(
+                usage {
+                    $0.openSpool = 4000; $0.waitingSpool = 3500
+                }, isPaused: false) == .init())
+        #expect(
+            policy.judge(
+                usage {
+                    $0.openSpool = 4000; $0.waitingSpool = 4000
+                }, isPaused: false) == .init(pauses: true))
     }
 
     @Test func aPauseEndsWhenAQuarterIsFree() {
@@ -236,7 +251,10 @@ private func object(
         #expect(policy.judge(usage { $0.openMemory = 1000 }, isPaused: false) == .init(spillsLargest: true))
         #expect(policy.judge(usage { $0.waitingMemory = 1000 }, isPaused: false) == .init(pauses: true))
         #expect(
-            policy.judge(usage { $0.openMemory = 1000; $0.openSpool = 1; $0.files = 10 }, isPaused: false)
+            policy.judge(
+                usage {
+                    $0.openMemory = 1000; $0.openSpool = 1; $0.files = 10
+                }, isPaused: false)
                 == .init(pauses: true, endsLargest: true))
     }
 }

@@ -35,7 +35,9 @@ extension SinkServerTests {
             #expect(objects[2].object.watermark == Made.at(4, minutes: 61).commitTime)
         }
 
-        @Test(arguments: Compression.allCases) func largeObjectsAreCutByTheirStoredSize(_ compression: Compression) throws {
+        @Test(arguments: Compression.allCases) func largeObjectsAreCutByTheirStoredSize(_ compression: Compression)
+            throws
+        {
             let bench = try SinkBench()
             for batch in 0..<10 {
                 try bench.produce(
@@ -61,7 +63,8 @@ extension SinkServerTests {
             for round in 0..<3 {
                 for partition in 0..<12 {
                     try bench.produce(
-                        (0..<20).map { Made(UInt64(round * 20 + $0 + 1), minutes: round * 60) }, partition: Int32(partition))
+                        (0..<20).map { Made(UInt64(round * 20 + $0 + 1), minutes: round * 60) },
+                        partition: Int32(partition))
                 }
             }
             let state = try bench.run({ $0.compression = .gzip }) { $0.isDrained(partitions: 12) }
@@ -152,7 +155,8 @@ extension SinkServerTests {
             let bench = try SinkBench()
             try bench.produce([Made(1)])
             try bench.run { $0.isDrained() }
-            #expect(try refused(bench, .configuration) { $0.compression = .gzip }.hints[0] == "set s3.compression: none")
+            #expect(
+                try refused(bench, .configuration) { $0.compression = .gzip }.hints[0] == "set s3.compression: none")
         }
 
         @Test func aForeignObjectUnderOurNameIsAConflict() throws {
@@ -215,7 +219,9 @@ extension SinkServerTests {
             try bench.admin.deleteTopics([bench.topic], timeout: SinkBench.patience)
             let topic = NewTopic(bench.topic, partitions: 1, replicationFactor: 1)
             for _ in 0..<50 {
-                if try bench.admin.createTopics([topic], timeout: SinkBench.patience) == [bench.topic: .created] { break }
+                if try bench.admin.createTopics([topic], timeout: SinkBench.patience) == [bench.topic: .created] {
+                    break
+                }
             }
             #expect(try refused(bench, .gap).details[0].contains("made again"))
             try bench.produce([Made(11), Made(12), Made(13), Made(14)])
