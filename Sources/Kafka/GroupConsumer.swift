@@ -54,7 +54,8 @@ public final class GroupConsumer {
             throw KafkaError.invalid("group \(group)", "no queue")
         }
         self.assignment = assignment
-        source = RecordSource(MessageBatch(client, owning: queue, capacity: options.batchRecords))
+        source = RecordSource(
+            MessageBatch(client, owning: queue, capacity: options.batchRecords), queueBytes: options.queueBytes)
         try subscribe(to: topics)
     }
 
