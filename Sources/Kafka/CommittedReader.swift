@@ -21,7 +21,8 @@ public final class CommittedReader {
         self.settings = settings
         self.events = events
         self.queue = queue
-        source = RecordSource(MessageBatch(client, owning: queue, capacity: options.batchRecords))
+        source = RecordSource(
+            MessageBatch(client, owning: queue, capacity: options.batchRecords), queueBytes: options.queueBytes)
     }
 
     deinit {

@@ -54,7 +54,8 @@ public final class GroupConsumer {
             throw KafkaError.invalid("group \(group)", "no queue")
         }
         self.assignment = assignment
-        source = RecordSource(MessageBatch(client, owning: queue, capacity: options.batchRecords))
+        source = RecordSource(
+            MessageBatch(client, owning: queue, capacity: options.batchRecords), queueBytes: options.queueBytes)
         try subscribe(to: topics)
     }
 
@@ -250,9 +251,9 @@ public final class GroupConsumer {
         }
         while rd_kafka_consumer_closed(client) == 0 {
             guard !deadline.hasPassed else { return false }
-            // The queue also holds what was fetched and not shown, which `rd_kafka_queue_poll_callback` asserts against.
-            if let unread = rd_kafka_consume_queue(queue, min(50, deadline.milliseconds)) {
-                rd_kafka_message_destroy(unread)
+            // Not `rd_kafka_queue_poll_callback`: it asserts that no record is in the queue, and fetched ones are.
+            if let message = rd_kafka_consume_queue(queue, min(50, deadline.milliseconds)) {
+                rd_kafka_message_destroy(message)
             }
         }
         return true

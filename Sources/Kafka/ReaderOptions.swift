@@ -36,6 +36,7 @@ public struct ReaderOptions: Sendable {
         try configuration.set("fetch.message.max.bytes", "\(min(max(1, partitionFetchBytes), 1_000_000_000))")
         // A batch of records larger than a fetch must still be received.
         try configuration.set("receive.message.max.bytes", "\(max(fetchBytes + 1_000_000, 1_100_000_000))")
+        if FetcherAlarm.isBuiltIn { try configuration.set("fetch.queue.backoff.ms", "5") }
         // At an end of a partition the next look comes soon: the default is 500 ms where nothing is new.
         try configuration.set("fetch.error.backoff.ms", "100")
     }

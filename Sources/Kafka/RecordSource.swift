@@ -7,7 +7,12 @@ final class RecordSource {
     var batch: MessageBatch
     var table = PartitionTable()
 
-    init(_ batch: consuming MessageBatch) { self.batch = batch }
+    private var alarm: FetcherAlarm
+
+    init(_ batch: consuming MessageBatch, queueBytes: Int) {
+        self.batch = batch
+        alarm = FetcherAlarm(queueBytes: queueBytes)
+    }
 
     /// Shows up to `most` records; returns an event where there is one, else nil: when `most` were shown, when none are left
     /// after some were, or when `timeout` has passed without any. A record whose `body` throws counts as shown.
@@ -25,6 +30,7 @@ final class RecordSource {
                     if let event = event(of: message) { return event }
                 } else if let slot = table.admit(message) {
                     shown += 1
+                    alarm.took(message, from: batch.client)
                     try body(ConsumedRecord(message: message, slot: slot))
                 }
             }

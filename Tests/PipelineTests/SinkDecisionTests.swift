@@ -193,9 +193,9 @@ private func object(
         limit.failed(at: 1 << 20)
         #expect(limit.bytes == 512 << 10)
         limit.failed(at: 10)
-        #expect(limit.bytes == SegmentLimit.least / 2)
+        #expect(limit.bytes == SegmentLimit.least)
         limit.succeeded(with: 1)
-        #expect(limit.bytes == SegmentLimit.least / 2)
+        #expect(limit.bytes == SegmentLimit.least)
         for _ in 0..<40 { limit.succeeded(with: limit.bytes) }
         #expect(limit.bytes == .max)
     }
@@ -333,9 +333,9 @@ private func object(
             facts.key = key
             facts.object = object()
         }
-        let resume = try #require(resume(found))
-        #expect(resume.offset == 19 && resume.continuity == at(200))
-        #expect(resume.deduplicator == Deduplicator(mark: mark(200), watermark: 7))
+        let after = try #require(self.resume(found))
+        #expect(after.offset == 19 && after.continuity == at(200))
+        #expect(after.deduplicator == Deduplicator(mark: mark(200), watermark: 7))
         // The log begins right behind it: nothing to look at, and nothing lost.
         let cut = facts(20, 50) { facts in
             facts.key = key

@@ -2,7 +2,7 @@
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
 
-/* One record header; a null name ends the list of `sluice_kafka_produce`. */
+/* One record header; one whose name is null is left out by `sluice_kafka_produce`. */
 typedef struct {
     const char *name;
     const void *value;
@@ -30,7 +30,8 @@ static inline rd_kafka_error_t *sluice_kafka_produce(
     list[4].u.mem.ptr = (void *)value;
     list[4].u.mem.size = value_size;
     const sluice_kafka_header headers[3] = {first, second, third};
-    for (int i = 0; i < 3 && headers[i].name; i++) {
+    for (int i = 0; i < 3; i++) {
+        if (!headers[i].name) continue;
         list[count].vtype = RD_KAFKA_VTYPE_HEADER;
         list[count].u.header.name = headers[i].name;
         list[count].u.header.val = headers[i].value;

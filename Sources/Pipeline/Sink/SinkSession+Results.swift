@@ -14,26 +14,30 @@ extension SinkSession {
             // Ours, if it was put meanwhile: its own result follows.
             if !writer.waiting.isEmpty { return }
             let claim = ClaimDecision.Claim(start: first.start, firstPosition: first.firstPosition)
-            try claimed(writer, first, ClaimDecision.judge(claim, found: object), bytes: 0)
+            try claimed(writer, first, ClaimDecision.judge(claim, found: object), bytes: nil)
         case .put(let segment, let generation, let outcome):
             guard let writer = writers[segment.partition], writer.generation == generation else { return }
             switch outcome {
             case .created(let bytes): stored(writer, segment, bytes: bytes)
             case .spoolFull(let error): writer.rewind(to: segment, error)
-            case .taken(let object):
+            case .taken(let object, let bytes):
                 let claim = ClaimDecision.Claim(
                     start: segment.start, firstPosition: segment.firstPosition, end: segment.object?.end,
                     sha256: segment.object?.sha256)
-                try claimed(writer, segment, ClaimDecision.judge(claim, found: object), bytes: 0)
+                try claimed(writer, segment, ClaimDecision.judge(claim, found: object), bytes: bytes)
             }
         }
     }
 
     private func claimed(
-        _ writer: PartitionWriter, _ segment: Segment, _ decision: ClaimDecision, bytes: Int
+        _ writer: PartitionWriter, _ segment: Segment, _ decision: ClaimDecision, bytes: Int?
     ) throws(SinkFailure) {
         switch decision {
-        case .ours: stored(writer, segment, bytes: bytes)
+        case .ours:
+            if let bytes { return stored(writer, segment, bytes: bytes) }
+            // Another worker's, to the last byte.
+            services.state.update { $0.sink.followed += 1 }
+            writer.stored(segment)
         case .conflict(let why): throw .conflict(segment.key, writer.partition, why)
         case .follow(let object):
             services.log.info(

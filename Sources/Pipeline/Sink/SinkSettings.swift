@@ -58,9 +58,10 @@ package struct SinkSettings: Sendable {
     /// The consumer group: workers of one name share the partitions.
     package var group: String { "sluice.\(name)" }
 
-    /// A third of the memory is the Kafka client's queue, with a fetch of it under way.
+    /// A quarter of the memory is the Kafka client's queue: with a fetch under way and what librdkafka notes of each record it
+    /// takes about twice that.
     var reader: ReaderOptions {
-        let queue = max(1 << 20, memory / 3)
+        let queue = max(1 << 20, memory / 4)
         return ReaderOptions(
             queueBytes: queue, fetchBytes: max(1 << 20, queue / 2), partitionFetchBytes: max(256 << 10, queue / 4),
             batchRecords: 1000)

@@ -62,10 +62,13 @@ final class StoreClient {
             guard error.operation == "spool" else { throw error }
             return .spoolFull(error)
         }
-        guard let object = segment.object else { return .taken(nil) }
+        guard let object = segment.object else { return .taken(nil, bytes: nil) }
+        var attempts = 0
         return try attempt(segment.key) { (store) throws(StorageError) -> StoreResult.PutOutcome in
+            let ours = attempts > 0 ? body.length : nil
+            attempts += 1
             if settings.conditional == .off, let info = try store.head(segment.key) {
-                return .taken(StoredObject(metadata: info.metadata))
+                return .taken(StoredObject(metadata: info.metadata), bytes: ours)
             }
             do throws(StorageError) {
                 let result = try store.put(
@@ -76,12 +79,12 @@ final class StoreClient {
                 // It may be there. If it is not, nothing was changed, and the put is made again.
                 guard error.kind == .indefinite else { throw error }
                 guard let info = try store.head(segment.key) else { throw error }
-                return .taken(StoredObject(metadata: info.metadata))
+                return .taken(StoredObject(metadata: info.metadata), bytes: body.length)
             }
             guard let info = try store.head(segment.key) else {
                 throw StorageError(.transient, "put", key: segment.key, "the object was there and is gone")
             }
-            return .taken(StoredObject(metadata: info.metadata))
+            return .taken(StoredObject(metadata: info.metadata), bytes: ours)
         }
     }
 

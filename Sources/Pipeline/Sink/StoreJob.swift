@@ -35,8 +35,8 @@ enum StoreResult: Sendable {
     enum PutOutcome: Sendable {
         /// It is stored; so many bytes.
         case created(bytes: Int)
-        /// The name was taken, or may have been.
-        case taken(StoredObject?)
+        /// There is an object of that name. It may be ours, of an attempt that seemed to fail: then it has so many bytes.
+        case taken(StoredObject?, bytes: Int?)
         /// There is no room on the disk to pack it.
         case spoolFull(StorageError)
     }

@@ -1,0 +1,195 @@
+import ChangeData
+import Glibc
+import Kafka
+import ObjectStorage
+import Testing
+
+@testable import Pipeline
+
+extension SinkServerTests {
+    @Suite(.serialized, .enabled(if: SinkServers.brokers != nil, "SLUICE_TEST_KAFKA is not set"))
+    struct FaultTests {
+        @Test func aKillBeforeThePutLosesNothing() throws {
+            let bench = try SinkBench()
+            try bench.produce([Made(1), Made(2)])
+            let sink = try bench.start { $0.segments.age = .seconds(600) }
+            #expect(sink.wait { ($0.sink.partitions.first?.openBytes ?? 0) > 0 }, "\(sink.log)")
+            // No time at all: what is open is left, as by a kill.
+            #expect(sink.stop(within: 0) == nil)
+            #expect(try bench.objects().isEmpty)
+            try bench.produce([Made(3)])
+            try bench.run { $0.isDrained() }
+            try bench.expectExact()
+        }
+
+        @Test func aKillBetweenPutAndCommitRepeatsNothing() throws {
+            let bench = try SinkBench()
+            try bench.produce([Made(1), Made(2)])
+            try bench.run { $0.isDrained() }
+            let before = try #require(try bench.committed())
+            try bench.produce([Made(3), Made(4)])
+            try bench.run { $0.isDrained() }
+            // The second object is there, and the group does not know it.
+            try bench.commit(before)
+            try bench.produce([Made(5)])
+            let state = try bench.run { $0.isDrained() && $0.records == 1 }
+            #expect(state.sink.followed == 1)
+            try bench.expectExact()
+            #expect(try bench.objects().count == 3)
+        }
+
+        @Test func aGroupThatKnowsNothingFindsTheLastObjectByItself() throws {
+            let bench = try SinkBench()
+            for round in 0..<3 {
+                // The last object lies in the older hour.
+                try bench.produce([Made(UInt64(round * 2 + 1), minutes: 120 - round * 60)])
+                try bench.run { $0.isDrained() }
+            }
+            let topic = TopicPartition(bench.topic, 0)
+            try bench.commit(PartitionOffset(topic, offset: 1))
+            try bench.produce([Made(9)])
+            let state = try bench.run { $0.isDrained() && $0.records == 1 }
+            #expect(state.sink.followed == 0)
+            try bench.expectExact()
+            #expect(try bench.committed()?.metadata.flatMap(OffsetNote.init(json:))?.last?.end == 6)
+        }
+
+        @Test func anObjectThatIsGoneIsNotWrittenAgain() throws {
+            let bench = try SinkBench()
+            try bench.produce([Made(1), Made(2)])
+            try bench.run { $0.isDrained() }
+            try bench.store().delete(try bench.objects()[0].key)
+            try bench.produce([Made(2), Made(3)])
+            let state = try bench.run { $0.records == 1 && $0.isDrained() }
+            #expect(state.sink.dropped == 1)
+            #expect(try bench.objects().flatMap(\.lines) == [#"{"id":3}"#])
+        }
+
+        /// Two groups read the same partition and write to the same store: each believes that the partition is its own.
+        @Test func oneOfTwoOwnersWinsEachObject() throws {
+            let bench = try SinkBench()
+            let tables = bench.name
+            func rival(_ name: String, _ bytes: Int) throws -> RunningSink {
+                try bench.start { settings in
+                    settings.name = name
+                    settings.segments = SegmentPolicy(bytes: bytes, age: .milliseconds(200))
+                }
+            }
+            let first = try rival("\(tables)_a", 600)
+            let second = try rival("\(tables)_b", 700)
+            #expect(first.wait { $0.sink.partitions.count == 1 } && second.wait { $0.sink.partitions.count == 1 })
+            for batch in 0..<30 {
+                try bench.produce((0..<40).map { Made(UInt64(batch * 40 + $0 + 1), minutes: batch * 7) })
+                usleep(30_000)
+            }
+            #expect(first.wait { $0.isDrained() } && second.wait { $0.isDrained() }, "\(first.log)")
+            #expect(first.stop() == nil && second.stop() == nil)
+            try bench.expectExact()
+            #expect(try bench.objects().flatMap(\.lines).count == 1200)
+            let (one, other) = (first.state.snapshot, second.state.snapshot)
+            #expect(one.sink.followed + other.sink.followed > 0)
+            #expect(one.records + other.records == 1200)
+        }
+
+        @Test func workersOfOneGroupShareAndHandOver() throws {
+            let bench = try SinkBench(partitions: 4)
+            let first = try bench.start { $0.segments.age = .seconds(600) }
+            for partition: Int32 in 0..<4 { try bench.produce([Made(1), Made(2)], partition: partition) }
+            #expect(first.wait { $0.sink.partitions.count == 4 && $0.sink.partitions.allSatisfy { $0.openBytes > 0 } })
+            let second = try bench.start()
+            // What the second takes over was written before it was given up.
+            #expect(second.wait { $0.sink.partitions.count == 2 }, "\(second.log)")
+            #expect(first.wait { $0.objects >= 2 && $0.sink.partitions.count == 2 }, "\(first.log)")
+            for partition: Int32 in 0..<4 { try bench.produce([Made(3)], partition: partition) }
+            #expect(second.wait { $0.objects >= 2 }, "\(second.log)")
+            #expect(first.stop() == nil)
+            #expect(second.wait { $0.isDrained(partitions: 4) }, "\(second.log)")
+            #expect(second.stop() == nil)
+            for partition: Int32 in 0..<4 { try bench.expectExact(partition: partition) }
+        }
+
+        /// S3Proxy's port.
+        private func proxied() throws -> (SlowProxy, (inout SinkSettings) -> Void) {
+            let parts = try #require(SinkServers.s3)
+            let port = try #require(parts[0].split(separator: ":").last.flatMap { UInt16($0) })
+            let proxy = try #require(SlowProxy(to: port))
+            return (
+                proxy,
+                { settings in
+                    guard case .s3(var store) = settings.store else { return }
+                    store.endpoint = "http://127.0.0.1:\(proxy.port)"
+                    settings.store = .s3(store)
+                }
+            )
+        }
+
+        @Test(.enabled(if: SinkServers.s3 != nil, "SLUICE_TEST_S3_PROXY is not set"))
+        func aStoreThatIsDownIsTriedUntilItIsBack() throws {
+            let bench = try SinkBench(s3: true)
+            let (proxy, through) = try proxied()
+            let sink = try bench.start(through)
+            try bench.produce([Made(1)])
+            #expect(sink.wait { $0.isDrained() && $0.records == 1 }, "\(sink.log)")
+            proxy.set(open: false)
+            try bench.produce([Made(2), Made(3)])
+            #expect(sink.wait { $0.sink.retries > 2 && $0.sinkError != nil }, "\(sink.log)")
+            try bench.produce([Made(4)])
+            proxy.set(open: true)
+            #expect(sink.wait { $0.isDrained() && $0.records == 4 && $0.sinkError == nil }, "\(sink.log)")
+            #expect(sink.stop() == nil)
+            try bench.expectExact()
+        }
+
+        @Test(.enabled(if: SinkServers.s3 != nil, "SLUICE_TEST_S3_PROXY is not set"))
+        func aSlowStoreHoldsReadingBackWithinTheBounds() throws {
+            let bench = try SinkBench(partitions: 4, s3: true)
+            let filler = String(repeating: "x", count: 2000)
+            for partition: Int32 in 0..<4 {
+                for batch in 0..<4 {
+                    try bench.produce(
+                        (0..<1000).map { Made(#"{"f":"\#(filler)"}"#, Made.at(UInt64(batch * 1000 + $0 + 1))) },
+                        partition: partition)
+                }
+            }
+            let (proxy, through) = try proxied()
+            proxy.set(bytesPerSecond: 4 << 20)
+            let sink = try bench.start { settings in
+                through(&settings)
+                settings.spool = 6 << 20
+                settings.memory = 6 << 20
+                settings.segments = SegmentPolicy(bytes: 64 << 20, age: .seconds(600))
+            }
+            var most = 0
+            var wasPaused = false
+            let done = sink.wait(seconds: 120) { snapshot in
+                most = max(most, snapshot.sink.spoolBytes)
+                wasPaused = wasPaused || snapshot.sink.isPaused
+                return snapshot.records >= 12_000
+            }
+            #expect(done, "\(sink.log)")
+            proxy.set(bytesPerSecond: .max)
+            #expect(sink.stop() == nil)
+            #expect(wasPaused && most < 12 << 20, "\(most)")
+            // What was not read when it stopped.
+            try bench.run { $0.isDrained(partitions: 4) }
+            for partition: Int32 in 0..<4 { try bench.expectExact(partition: partition) }
+        }
+
+        @Test func hundredsOfPartitionsNeedFewFiles() throws {
+            let bench = try SinkBench(partitions: 300)
+            let filler = String(repeating: "y", count: 30_000)
+            for partition: Int32 in 0..<300 {
+                try bench.produce((1...4).map { Made(#"{"f":"\#(filler)"}"#, Made.at($0)) }, partition: partition)
+            }
+            let state = try bench.run({ settings in
+                settings.memory = 12 << 20
+                settings.compression = .lz4
+                settings.segments = SegmentPolicy(bytes: 1 << 20, age: .seconds(4))
+            }) { $0.isDrained(partitions: 300) }
+            #expect(state.records == 1200)
+            for partition: Int32 in stride(from: 0, to: 300, by: 37) {
+                try bench.expectExact(partition: partition, .lz4)
+            }
+        }
+    }
+}
