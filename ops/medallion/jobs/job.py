@@ -1,0 +1,128 @@
+"""The three Spark jobs: bronze, silver, gold. For spark-submit; the logic is in sql/.
+
+Each reads what is due, computes in Spark, appends to staging and merges in one transaction of PostgreSQL. Dying at any point
+leaves staging rows that the next run empties, and nothing else.
+"""
+
+import os
+import re
+import sys
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as f
+
+from database import Run, sql
+
+# Files read and merged at a time: bounds what one transaction holds.
+BATCH = int(os.environ.get("MEDALLION_BATCH_FILES", "1000"))
+
+
+def jdbc_options() -> dict[str, str]:
+    host, port = os.environ.get("PGHOST", "localhost"), os.environ.get("PGPORT", "5432")
+    options = {
+        # Text is sent without a type, so that it fits uuid columns.
+        "url": f"jdbc:postgresql://{host}:{port}/{os.environ['PGDATABASE']}?stringtype=unspecified&ApplicationName=medallion",
+        "driver": "org.postgresql.Driver",
+        "user": os.environ["PGUSER"],
+    }
+    if "PGPASSWORD" in os.environ:
+        options["password"] = os.environ["PGPASSWORD"]
+    return options
+
+
+def statements(text: str) -> list[str]:
+    return [s for s in re.split(r";\s*(?:\n|$)", text) if re.sub(r"--.*", "", s).strip()]
+
+
+def read(spark: SparkSession, query: str) -> DataFrame:
+    return spark.read.format("jdbc").options(**jdbc_options()).option("query", query).option("fetchsize", "10000").load()
+
+
+def transform(spark: SparkSession, name: str) -> None:
+    for statement in statements(sql("spark", name)):
+        spark.sql(statement)
+
+
+def stage(spark: SparkSession, run: Run, view: str, table: str) -> None:
+    """Appends a view to a staging table. Few partitions: each is a connection."""
+    rows = spark.table(view).withColumn("run", f.lit(run.id))
+    (rows.coalesce(4).write.format("jdbc").options(**jdbc_options()).option("dbtable", f"medallion.{table}")
+        .option("batchsize", "5000").mode("append").save())
+
+
+def bronze(spark: SparkSession, run: Run) -> None:
+    landing = os.environ["MEDALLION_LANDING"]
+    listed = (spark.read.format("binaryFile").option("recursiveFileLookup", "true").option("pathGlobFilter", "*.json*")
+              .load(landing).select("path", "length", "modificationTime"))
+    listed.createOrReplaceTempView("landing")
+    read(spark, "select path, bytes, modified_at from medallion.sighting").createOrReplaceTempView("sighting")
+    fresh = [row.path for row in spark.sql(
+        "select path from landing l left anti join sighting s on s.path = l.path and s.bytes = l.length"
+        " and s.modified_at = l.modificationTime order by modificationTime, path").collect()]
+    run.add({"files_listed": listed.count(), "files_seen": 0})
+    for start in range(0, len(fresh), BATCH):
+        names = fresh[start:start + BATCH]
+        run.clear("stage_file", "stage_bronze", "stage_bronze_reject")
+        spark.read.format("binaryFile").load([escaped(name) for name in names]).createOrReplaceTempView("content")
+        transform(spark, "bronze")
+        for view in ("stage_file", "stage_bronze", "stage_bronze_reject"):
+            stage(spark, run, view, view)
+        unread(spark, run, names)
+        run.add(run.script("bronze"))
+        spark.catalog.clearCache()
+    run.clear("stage_file", "stage_bronze", "stage_bronze_reject")
+
+
+def escaped(path: str) -> str:
+    """A path that Spark does not take for a pattern."""
+    return re.sub(r"([\[\]{}*?\\])", r"\\\1", path)
+
+
+def unread(spark: SparkSession, run: Run, names: list[str]) -> None:
+    """Names that were listed and could not be read: quarantined by name, tried again by the next run."""
+    staged = {row["path"] for row in run.db.execute("select path from medallion.stage_file where run = %s", [run.id])}
+    for name in set(names) - staged:
+        run.db.execute("insert into medallion.stage_file (run, path, bytes, modified_at, kind, collected_at, entries, reason, head)"
+                       " values (%s, %s, 0, now(), 'unknown', now(), 0, 'cannot be read, or gone', '')", [run.id, name])
+
+
+def silver(spark: SparkSession, run: Run) -> None:
+    run.clear("stage_day", "stage_silver", "stage_silver_reject")
+    if run.script("silver_due")["days"]:
+        read(spark, sql("postgres", "bronze_of_days").replace("{run}", run.id)).createOrReplaceTempView("bronze")
+        transform(spark, "silver")
+        stage(spark, run, "stage_silver", "stage_silver")
+        stage(spark, run, "stage_silver_reject", "stage_silver_reject")
+    run.add(run.script("silver"))
+    run.clear("stage_day", "stage_silver", "stage_silver_reject")
+
+
+def gold(spark: SparkSession, run: Run) -> None:
+    run.clear("stage_day", "stage_gold")
+    if run.script("gold_due")["days"]:
+        read(spark, sql("postgres", "silver_of_days").replace("{run}", run.id)).createOrReplaceTempView("silver")
+        transform(spark, "gold")
+        stage(spark, run, "gold", "stage_gold")
+    run.add(run.script("gold"))
+    run.clear("stage_day", "stage_gold")
+
+
+JOBS = {"bronze": bronze, "silver": silver, "gold": gold}
+
+
+def main(names: list[str]) -> None:
+    if not names or any(name not in JOBS for name in names):
+        sys.exit("usage: job.py bronze|silver|gold ...")
+    spark = SparkSession.builder.appName("medallion " + " ".join(names)).getOrCreate()
+    spark.sparkContext.setLogLevel("WARN")
+    try:
+        for name in names:
+            run = Run(name)
+            JOBS[name](spark, run)
+            run.finish()
+    finally:
+        spark.stop()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
