@@ -50,27 +50,50 @@ def stage(spark: SparkSession, run: Run, view: str, table: str) -> None:
         .option("batchsize", "5000").mode("append").save())
 
 
+def listing(spark: SparkSession, landing: str) -> dict[str, tuple[int, int]]:
+    """Names with size and time of change (ms), hidden ones left out. Not by Spark's own listing, which leaves out empty files."""
+    found = {}
+    if "://" not in landing:
+        for folder, folders, names in os.walk(os.path.realpath(landing)):
+            folders[:] = [name for name in folders if name[0] not in "._"]
+            for name in names:
+                path = os.path.join(folder, name)
+                found["file:" + path] = (os.stat(path).st_size, os.stat(path).st_mtime_ns // 1_000_000)
+    else:
+        root = spark._jvm.org.apache.hadoop.fs.Path(landing)
+        files = root.getFileSystem(spark._jsc.hadoopConfiguration()).listFiles(root, True)
+        while files.hasNext():
+            status = files.next()
+            found[status.getPath().toString()] = (status.getLen(), status.getModificationTime())
+    return {path: state for path, state in found.items()
+            if re.search(r"\.jsonl?$", path) and os.path.basename(path)[0] not in "._"}
+
+
 def bronze(spark: SparkSession, run: Run) -> None:
-    landing = os.environ["MEDALLION_LANDING"]
-    listed = (spark.read.format("binaryFile").option("recursiveFileLookup", "true").option("pathGlobFilter", "*.json*")
-              .load(landing).select("path", "length", "modificationTime"))
-    listed.createOrReplaceTempView("landing")
-    read(spark, "select path, bytes, modified_at from medallion.sighting").createOrReplaceTempView("sighting")
-    fresh = [row.path for row in spark.sql(
-        "select path from landing l left anti join sighting s on s.path = l.path and s.bytes = l.length"
-        " and s.modified_at = l.modificationTime order by modificationTime, path").collect()]
-    run.add({"files_listed": listed.count(), "files_seen": 0})
+    listed = listing(spark, os.environ["MEDALLION_LANDING"])
+    known = {row["path"]: (row["bytes"], int(row["modified_at"].timestamp() * 1000 + 0.5))
+             for row in run.db.execute("select path, bytes, modified_at from medallion.sighting")}
+    fresh = sorted((path for path in listed if known.get(path) != listed[path]), key=lambda path: (listed[path][1], path))
+    run.add({"files_listed": len(listed), "files_seen": 0})
     for start in range(0, len(fresh), BATCH):
-        names = fresh[start:start + BATCH]
         run.clear("stage_file", "stage_bronze", "stage_bronze_reject")
-        spark.read.format("binaryFile").load([escaped(name) for name in names]).createOrReplaceTempView("content")
+        content(spark, {path: listed[path] for path in fresh[start:start + BATCH]}).createOrReplaceTempView("content")
         transform(spark, "bronze")
         for view in ("stage_file", "stage_bronze", "stage_bronze_reject"):
             stage(spark, run, view, view)
-        unread(spark, run, names)
+        unread(run, fresh[start:start + BATCH])
         run.add(run.script("bronze"))
         spark.catalog.clearCache()
     run.clear("stage_file", "stage_bronze", "stage_bronze_reject")
+
+
+def content(spark: SparkSession, files: dict[str, tuple[int, int]]) -> DataFrame:
+    """The files' bytes, and a row for each empty file, which Spark's reader passes over."""
+    empty = [(path, changed) for path, (size, changed) in files.items() if size == 0]
+    rows = (spark.createDataFrame(empty, "path string, changed long")
+            .selectExpr("path", "timestamp_millis(changed) as modificationTime", "0L as length", "X'' as content"))
+    full = [escaped(path) for path, (size, _) in files.items() if size > 0]
+    return rows.unionByName(spark.read.format("binaryFile").load(full)) if full else rows
 
 
 def escaped(path: str) -> str:
@@ -78,7 +101,7 @@ def escaped(path: str) -> str:
     return re.sub(r"([\[\]{}*?\\])", r"\\\1", path)
 
 
-def unread(spark: SparkSession, run: Run, names: list[str]) -> None:
+def unread(run: Run, names: list[str]) -> None:
     """Names that were listed and could not be read: quarantined by name, tried again by the next run."""
     staged = {row["path"] for row in run.db.execute("select path from medallion.stage_file where run = %s", [run.id])}
     for name in set(names) - staged:

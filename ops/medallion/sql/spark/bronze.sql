@@ -31,7 +31,7 @@ select
       TrsrBondMkt: STRUCT<qtnDtTm: STRING>,
       TrsrBdTradgList: ARRAY<STRING>>,
     `Tipo Titulo`: STRING>')                                                    as document,
-  trim(text) like '{%"TrsrBdTradgList"%}'                                       as is_service
+  contains(text, '"TrsrBdTradgList"')                                           as is_service
 from contents;
 
 -- What kind of file it is, or why it is none.
@@ -48,7 +48,7 @@ select
     when c.bytes = 0 then 'empty file'
     when c.text is null then 'not UTF-8'
     when contains(c.text, char(0)) then 'holds NUL bytes'
-    when trim(c.text) = '' then 'no text'
+    when c.text not rlike '\\S' then 'nothing but white space'
     when d.is_service and d.document.response.TrsrBdTradgList is null then 'not a JSON document: cut off or damaged'
     when d.is_service and d.document.response.TrsrBondMkt.qtnDtTm is null then 'snapshot without quotation time'
     when c.text rlike '(?m)^\\s*\\{.*"Tipo Titulo"' then null
@@ -88,7 +88,7 @@ select
 from (
   select sha256, posexplode(split(text, '\r?\n')) as (line, record)
   from classified where kind = 'official' and reason is null)
-where trim(record) <> '';
+where record rlike '\\S';
 
 -- Both kinds in one shape. Text stays as it came; only the base date is parsed, the day as written: no time zone is applied.
 create or replace temporary view records as
