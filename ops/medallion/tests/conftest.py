@@ -61,7 +61,10 @@ def server():
 @pytest.fixture(scope="session")
 def spark():
     from pyspark.sql import SparkSession
-    session = SparkSession.builder.appName("tests").getOrCreate()
+    # Small inputs: compiling a query takes longer than running it.
+    session = (SparkSession.builder.appName("tests").config("spark.sql.shuffle.partitions", "1")
+               .config("spark.sql.codegen.wholeStage", "false").config("spark.sql.codegen.factoryMode", "NO_CODEGEN")
+               .config("spark.sql.adaptive.enabled", "false").getOrCreate())
     session.sparkContext.setLogLevel("ERROR")
     yield session
     session.stop()

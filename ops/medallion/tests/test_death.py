@@ -67,12 +67,15 @@ def test_the_merge_is_all_or_nothing(lake, spark, monkeypatch):
 def airflow(lake, tmp_path):
     home = tmp_path / "airflow"
     home.mkdir()
+    (home / "connections.json").write_text(json.dumps({"tesouro_postgres": {
+        "conn_type": "postgres", "host": os.environ["PGHOST"], "port": int(os.environ["PGPORT"]), "login": "postgres",
+        "password": "not asked for", "schema": os.environ["PGDATABASE"]}}))
     environment = os.environ | {
         "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__DAGS_FOLDER": str(HOME / "dags"), "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__UNIT_TEST_MODE": "False", "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
-        "AIRFLOW_CONN_TESOURO_POSTGRES": json.dumps({
-            "conn_type": "generic", "host": os.environ["PGHOST"], "port": int(os.environ["PGPORT"]), "login": "postgres",
-            "password": "not asked for", "schema": os.environ["PGDATABASE"]}),
+        # As in the containers: connections are a file, not a variable.
+        "AIRFLOW__SECRETS__BACKEND": "airflow.secrets.local_filesystem.LocalFilesystemBackend",
+        "AIRFLOW__SECRETS__BACKEND_KWARGS": json.dumps({"connections_file_path": str(home / "connections.json")}),
         "AIRFLOW_VAR_TESOURO_LANDING": str(lake.landing), "AIRFLOW_VAR_TESOURO_METRICS": str(tmp_path / "dag.prom"),
     }
     for name in ("PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "MEDALLION_LANDING", "MEDALLION_METRICS"):
