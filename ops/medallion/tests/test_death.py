@@ -84,7 +84,7 @@ def airflow(lake, tmp_path):
 
     def call(*arguments: str) -> subprocess.CompletedProcess:
         return subprocess.run(command + list(arguments), env=environment, text=True, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, timeout=300)
+                              stderr=subprocess.STDOUT, timeout=1200)
 
     migrated = call("db", "migrate")
     assert migrated.returncode == 0, migrated.stdout
