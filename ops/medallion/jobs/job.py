@@ -78,6 +78,7 @@ def bronze(spark: SparkSession, run: Run) -> None:
     for start in range(0, len(fresh), BATCH):
         run.clear("stage_file", "stage_bronze", "stage_bronze_reject")
         content(spark, {path: listed[path] for path in fresh[start:start + BATCH]}).createOrReplaceTempView("content")
+        read(spark, "select sha256 from medallion.file").createOrReplaceTempView("known")
         transform(spark, "bronze")
         for view in ("stage_file", "stage_bronze", "stage_bronze_reject"):
             stage(spark, run, view, view)

@@ -1,4 +1,5 @@
--- Bronze in Spark: raw files to records. Input: `content` (path, length, modificationTime, content), the files of this batch.
+-- Bronze in Spark: raw files to records. Input: `content` (path, length, modificationTime, content), the files of this batch, and
+-- `known` (sha256), the contents that the ledger has.
 -- Output: stage_file, stage_bronze, stage_bronze_reject.
 --
 -- Two kinds of file:
@@ -18,7 +19,7 @@ select
   try_validate_utf8(cast(content as string))                                    as text
 from content;
 
--- One of the names of each content. A content that the ledger has is only seen again, not read again.
+-- One of the names of each content.
 create or replace temporary view contents as
 select sha256, min(path) as path, max(collected_at) as collected_at, first(bytes) as bytes, first(text) as text
 from files
@@ -61,7 +62,7 @@ from contents c join documents d on d.sha256 = c.sha256;
 -- Read three times below, read and parsed once.
 cache lazy table classified;
 
--- Records of snapshots. A bond's fields are typed here, so that text where a number belongs is a bad record.
+-- Records of snapshots, of contents that the ledger has not: the others are only seen again. A bond's fields are typed here, so that text where a number belongs is a bad record.
 create or replace temporary view service_records as
 select
   sha256, 1 as line, entry + 1 as entry, record, quoted_at,
@@ -74,7 +75,7 @@ select
       _corrupt STRING>', map('columnNameOfCorruptRecord', '_corrupt'))          as bond
 from (
   select sha256, snapshot.TrsrBondMkt.qtnDtTm as quoted_at, posexplode(snapshot.TrsrBdTradgList) as (entry, record)
-  from classified where kind = 'service' and reason is null);
+  from classified left anti join known using (sha256) where kind = 'service' and reason is null);
 
 -- Records of the official history, a line each. `_cut` marks the last row of a download that ended inside it.
 create or replace temporary view official_records as
@@ -87,7 +88,7 @@ select
       _corrupt STRING>', map('columnNameOfCorruptRecord', '_corrupt'))          as row
 from (
   select sha256, posexplode(split(text, '\r?\n')) as (line, record)
-  from classified where kind = 'official' and reason is null)
+  from classified left anti join known using (sha256) where kind = 'official' and reason is null)
 where record rlike '\\S';
 
 -- Both kinds in one shape. Text stays as it came; only the base date is parsed, the day as written: no time zone is applied.
