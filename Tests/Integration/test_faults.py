@@ -143,6 +143,7 @@ def test_zombie_is_fenced_and_ends_with_4(make: SiteMaker) -> None:
         site.agent.resume()
         assert site.agent.running().wait(30) == 4
         time.sleep(1)
+    site.auditor.agent = successor
     assert_exact(site, site.auditor.verdict())
     assert successor.stop() == 0
 
