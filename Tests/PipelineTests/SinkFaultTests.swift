@@ -175,6 +175,26 @@ extension SinkServerTests {
             for partition: Int32 in 0..<4 { try bench.expectExact(partition: partition) }
         }
 
+        /// As a full disk: nothing can be written any more.
+        @Test(arguments: [Compression.none, .gzip]) func withoutADiskObjectsAreSmall(_ compression: Compression) throws
+        {
+            let bench = try SinkBench()
+            let settings = try bench.settings { settings in
+                settings.compression = compression
+                settings.segments.age = .seconds(2)
+            }
+            let sink = RunningSink(settings)
+            #expect(sink.wait { $0.sink.partitions.count == 1 }, "\(sink.log)")
+            #expect(rmdir(settings.spoolDirectory) == 0)
+            let filler = String(repeating: "z", count: 9000)
+            try bench.produce((1...100).map { Made(#"{"f":"\#(filler)"}"#, Made.at($0)) })
+            #expect(sink.wait { $0.isDrained() && $0.records == 100 }, "\(sink.log)")
+            #expect(sink.state.snapshot.sink.spoolFailures > 0)
+            #expect(sink.stop() == nil)
+            try bench.expectExact(compression)
+            #expect(try bench.objects(compression).count > 10)
+        }
+
         @Test func hundredsOfPartitionsNeedFewFiles() throws {
             let bench = try SinkBench(partitions: 300)
             let filler = String(repeating: "y", count: 30_000)

@@ -110,6 +110,18 @@ extension SinkServerTests {
             try bench.expectExact()
         }
 
+        @Test func withoutConditionsAnObjectThatIsThereIsStillNotReplaced() throws {
+            let bench = try SinkBench()
+            try bench.produce([Made(1), Made(2)])
+            try bench.run { $0.isDrained() }
+            let first = try bench.objects()
+            try bench.commit(PartitionOffset(TopicPartition(bench.topic, 0), offset: 0))
+            try bench.produce([Made(3)])
+            try bench.run({ $0.conditional = .off }) { $0.isDrained() && $0.records == 1 }
+            try bench.expectExact()
+            #expect(try bench.objects()[0].content == first[0].content)
+        }
+
         @Test func aTopicThatIsMadeLaterIsPickedUp() throws {
             let bench = try SinkBench()
             try bench.produce([Made(1)])
@@ -252,6 +264,30 @@ extension SinkServerTests {
                         credentials: S3Credentials(accessKeyID: "a", secretAccessKey: "b")))
             }
             #expect(exit.message.contains("the test's store"))
+        }
+
+        @Test func brokersThatAreNotThereAreRefusedInTime() throws {
+            let bench = try SinkBench()
+            let exit = try refused(bench, .unavailable) { settings in
+                settings.startTimeout = .seconds(2)
+                if let none = try? KafkaSettings(brokers: "127.0.0.1:1", clientID: "sink-test") {
+                    settings.kafka = none
+                }
+            }
+            #expect(exit.message.contains("kafka"))
+        }
+
+        @Test(.enabled(if: SinkServers.value("SLUICE_TEST_S3_RCLONE") != nil, "SLUICE_TEST_S3_RCLONE is not set"))
+        func aStoreWithoutConditionalWritesIsRefused() throws {
+            let parts = try #require(SinkServers.value("SLUICE_TEST_S3_RCLONE")).split(separator: ",").map(String.init)
+            let bench = try SinkBench()
+            let exit = try refused(bench, .unavailable) { settings in
+                settings.store = .s3(
+                    S3Settings(
+                        bucket: parts[3], prefix: "sink/\(bench.name)", endpoint: parts[0], pathStyle: true,
+                        credentials: S3Credentials(accessKeyID: parts[1], secretAccessKey: parts[2])))
+            }
+            #expect(exit.message.contains("conditional writes") && exit.hints[0].contains("s3.conditional: off"))
         }
     }
 }

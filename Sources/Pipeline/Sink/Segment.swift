@@ -107,7 +107,9 @@ final class Segment: @unchecked Sendable {
     /// Bytes on disk; of a complete object that is packed later, what that may take too.
     var spoolBytes: Int { object == nil ? spool?.file.length ?? 0 : sealedSpool }
     /// Whether the next line makes the buffer more than full.
-    func isFull(adding count: Int) -> Bool { pending.count + count + 1 > Self.blockBytes }
+    func isFull(adding count: Int) -> Bool { pending.count + count + 1 > block }
+
+    private var block: Int { spool == nil || packer != nil ? Self.blockBytes : Self.blockBytes / 4 }
 
     /// Adds a line to what is in memory.
     @inline(__always)
@@ -125,7 +127,8 @@ final class Segment: @unchecked Sendable {
             packer = pool.take()
         }
         try pending.withSpan { (bytes) throws(StorageError) in try write(bytes) }
-        pending.removeAll(keepingCapacityUpTo: 2 * Self.blockBytes)
+        // Of the many without a compressor each holds on to little.
+        pending.removeAll(keepingCapacityUpTo: block)
     }
 
     private func write(_ bytes: borrowing Span<UInt8>) throws(StorageError) {

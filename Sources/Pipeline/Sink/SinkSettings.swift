@@ -67,10 +67,11 @@ package struct SinkSettings: Sendable {
             batchRecords: 1000)
     }
 
+    /// Buffers have up to twice the room that their records take.
     var pressure: PressurePolicy {
-        PressurePolicy(memory: max(1 << 20, memory / 3), spool: spool, files: 256)
+        PressurePolicy(memory: max(1 << 20, memory / 6), spool: spool, files: 256)
     }
 
     /// How many compressors may be open at a time: each takes up to 0.7 MiB.
-    var packers: Int { compression == .none ? 0 : min(64, max(1, memory / 4 / (700 << 10))) }
+    var packers: Int { compression == .none ? 0 : min(64, max(1, memory / 6 / (700 << 10))) }
 }

@@ -64,8 +64,12 @@ package struct SinkSupervisor {
         return nil
     }
 
-    /// What must hold before anything is read: a place for the spool, and a store that keeps what is there.
+    /// What must hold before anything is read: brokers, a place for the spool, and a store that keeps what is there.
     private func check() throws(SinkFailure) {
+        do throws(KafkaError) {
+            // A consumer waits for its brokers without a word.
+            _ = try KafkaAdmin(settings.kafka, events: services.kafkaEvents).describeCluster(timeout: .seconds(5))
+        } catch { throw .kafka(error) }
         do throws(StorageError) {
             let file = try SpoolFile(in: settings.spoolDirectory)
             _ = file.length
