@@ -28,7 +28,7 @@ struct TopicDirectory: ~Copyable {
         upTo count: Int, names: [String], producer: TransactionalProducer
     ) throws(SessionFailure) {
         while entries.count < min(count, names.count) {
-            let name = names[entries.count]
+            let name = settings.topic(names[entries.count])
             let limit: Int
             do throws(TopicMaker.Problem) { limit = try maker.ensure(name) } catch { throw error.failure }
             let topic = try StreamFailures.kafka { () throws(KafkaError) in
