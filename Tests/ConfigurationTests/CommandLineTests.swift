@@ -33,11 +33,11 @@ import Testing
         #expect(try parse("--version") == .version)
         #expect(
             try parse("replay --from-lsn 16/B374D848 --to-lsn 17/0 --topic-prefix again.")
-                == .replay(config: nil, .init(from: .lsn(0x16_B374_D848), toLSN: 0x17_0000_0000, topicPrefix: "again."))
+                == .replay(config: nil, .init(from: .lsn(0x16_B374_D848), to: .lsn(0x17_0000_0000), topicPrefix: "again.", dryRun: false))
         )
         #expect(
             try parse("replay --from-time 1970-01-02T00:00:00.5+01:00 --topic-prefix a")
-                == .replay(config: nil, .init(from: .time(82_800_500_000), toLSN: nil, topicPrefix: "a")))
+                == .replay(config: nil, .init(from: .time(82_800_500_000), to: nil, topicPrefix: "a", dryRun: false)))
     }
 
     @Test(arguments: [
