@@ -35,6 +35,7 @@ struct SourceLoop: ~Copyable {
             senderTimeout: senderTimeout, now: now, heldAt: settings.window == nil ? nil : slotAt)
         ending = settings.replay.map { ReplayEnd(at: $0.range.to) }
         shutdownProbe = ShutdownProbe(now: now)
+        services.state.holds(settings.window)
     }
 
     /// Streams until a stop is asked for or something fails. On a stop, what is whole is committed and confirmed.
