@@ -57,7 +57,8 @@ enum Application {
         let configuration = try load(config, .stream)
         let services = services(configuration)
         let signals = Signals.handle(
-            stop: services.stop, timeout: configuration.limits.stopTimeout.inNanoseconds, clock: services.clock, told: {})
+            stop: services.stop, timeout: configuration.limits.stopTimeout.inNanoseconds, clock: services.clock,
+            told: {})
         defer { withExtendedLifetime(signals) {} }
         try ReplayCommand(
             settings: try Settings.stream(configuration, sinksToo: false), services: services, output: output

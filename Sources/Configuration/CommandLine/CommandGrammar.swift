@@ -136,7 +136,8 @@ enum CommandGrammar {
         name: "replay", summary: "publish a stretch of the past again",
         details:
             "Streams again from an LSN or a time within postgres.replay_window, into topics of another prefix, while the live stream goes on: whole transactions whose commit LSN, as in the header sluice.pos, is at or after the start and before the end. Each record says that it is a replayed one. A replay that was interrupted goes on where it was when the same command is given again.",
-        usage: "sluice replay [-c FILE] (--from-lsn LSN | --from-time TIME) [--to-lsn LSN | --to-time TIME] --topic-prefix PREFIX [--dry-run]",
+        usage:
+            "sluice replay [-c FILE] (--from-lsn LSN | --from-time TIME) [--to-lsn LSN | --to-time TIME] --topic-prefix PREFIX [--dry-run]",
         options: [
             config,
             OptionSpecification(

@@ -39,7 +39,8 @@ struct ReplayPlanner {
     /// What to say where a replay, begun before, can no longer go on.
     func refuse(resumingAt lsn: LSN, window: LSN) -> AgentExit {
         refusal(
-            "the replay would go on at \(lsn), before the replay window", window, from: oldest(in: window).map { "commits after \(text($0.time))" })
+            "the replay would go on at \(lsn), before the replay window", window,
+            from: oldest(in: window).map { "commits after \(text($0.time))" })
     }
 
     private func plan(from: LSN, _ scan: inout ReplayScan) throws(Failure) -> ReplayRange {

@@ -28,16 +28,18 @@ struct ReplaySession: Sendable {
 
     /// Runs until the end of the range, or a stop: then returns.
     func run() throws(SessionFailure) {
-        let position = try StreamFailures.kafka { () throws(KafkaError) in
-            try ProgressStore(settings, events: services.kafkaEvents).readIfThere(timeout: .seconds(10)).found
-        }.position ?? initial
+        let position =
+            try StreamFailures.kafka { () throws(KafkaError) in
+                try ProgressStore(settings, events: services.kafkaEvents).readIfThere(timeout: .seconds(10)).found
+            }.position ?? initial
         services.state.update { $0.stored = position }
         guard position.lsn < end else { return }
         var window = LSN(0)
         let connection = try connect(at: position.lsn, window: &window)
         guard position.lsn >= window else { throw .exit(refusal(position.lsn, window)) }
         let session = StreamSession(settings: settings, services: services, memory: SessionMemory())
-        try session.stream(over: connection, senderTimeout: senderTimeout, slotAt: window) { link throws(SessionFailure) in
+        try session.stream(over: connection, senderTimeout: senderTimeout, slotAt: window) {
+            link throws(SessionFailure) in
             services.stop.register(link.queue.filled)
             defer { services.stop.unregister(link.queue.filled) }
             if let tally {

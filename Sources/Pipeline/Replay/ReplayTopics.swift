@@ -18,7 +18,8 @@ struct ReplayTopics {
         do throws(TopicError) {
             for table in tables {
                 topics["\(table.schema).\(table.name)"] = try topicName(
-                    template: settings.format.topicTemplate, name: settings.name, schema: table.schema, table: table.name)
+                    template: settings.format.topicTemplate, name: settings.name, schema: table.schema,
+                    table: table.name)
             }
             selection = try TopicSelection(
                 name: settings.name, template: settings.format.topicTemplate, tables: settings.tables)

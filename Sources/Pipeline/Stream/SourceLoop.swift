@@ -23,7 +23,8 @@ struct SourceLoop: ~Copyable {
     /// - Parameter slotAt: where the slot stands.
     init(
         settings: StreamSettings, services: StreamServices, link: StreamLink,
-        connection: consuming ReplicationConnection, senderTimeout: Int, slotAt: LSN, tables: consuming RelationDescriber
+        connection: consuming ReplicationConnection, senderTimeout: Int, slotAt: LSN,
+        tables: consuming RelationDescriber
     ) {
         self.settings = settings
         self.services = services
@@ -210,7 +211,8 @@ struct SourceLoop: ~Copyable {
 
     /// On an idle publication in a busy database the position moves too, first in Kafka, then in the slot (C4).
     private mutating func offerIdle(_ now: Int64) {
-        guard ending == nil, encoder?.isInTransaction == false, chunk.map({ $0.recordCount == 0 && $0.boundaries.isEmpty }) ?? true
+        guard ending == nil, encoder?.isInTransaction == false,
+            chunk.map({ $0.recordCount == 0 && $0.boundaries.isEmpty }) ?? true
         else { return }
         let quiet = link.durable >= feedback.lastHandedOn && !link.queue.hasReady
         if let idle = feedback.idleDue(now: now, quiet: quiet) { link.offerIdle(idle) }
@@ -240,7 +242,8 @@ struct SourceLoop: ~Copyable {
             return true
         }
         link.offerIdle(end)
-        link.queue.freed.wait(milliseconds: Int(max(0, min(feedback.nextDeadline &- now, .milliseconds(100))) / 1_000_000) + 1)
+        link.queue.freed.wait(
+            milliseconds: Int(max(0, min(feedback.nextDeadline &- now, .milliseconds(100))) / 1_000_000) + 1)
         return false
     }
 

@@ -129,6 +129,7 @@ struct StreamSession: Sendable {
         }
         // (5)
         memory.began()
+        services.state.update { $0.stored = stored }
         link.begin(after: stored)
         var publisher = Publisher(
             settings: settings, link: link, services: services, store: store, producer: producer, topics: topics,

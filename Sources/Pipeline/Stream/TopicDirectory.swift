@@ -31,7 +31,9 @@ struct TopicDirectory: ~Copyable {
             let live = names[entries.count]
             let name = settings.topic(live)
             let limit: Int
-            do throws(TopicMaker.Problem) { limit = try maker.ensure(name, like: settings.replay == nil ? nil : live) } catch { throw error.failure }
+            do throws(TopicMaker.Problem) {
+                limit = try maker.ensure(name, like: settings.replay == nil ? nil : live)
+            } catch { throw error.failure }
             let topic = try StreamFailures.kafka { () throws(KafkaError) in
                 try producer.topic(name, timeout: .seconds(30))
             }
