@@ -101,26 +101,8 @@ final class TopicMaker {
         switch try admin.createTopics([topic], timeout: Self.timeout)[topic.name] {
         case .created:
             log.info("created a topic", ["topic": .init(topic.name), "partitions": .init(topic.partitions)])
-            try awaitKnown(topic.name)
         case .failed(let error): throw error
         case .existed, nil: break
-        }
-    }
-
-    /// The controller has made it; a broker that is asked may hear of it only a moment later.
-    private func awaitKnown(_ name: String) throws(KafkaError) {
-        let pause = Wakeup()
-        for _ in 0..<200 {
-            do throws(KafkaError) {
-                if try admin.partitionCount(of: name, timeout: Self.timeout) != nil {
-                    _ = try admin.configuration(ofTopic: name, timeout: Self.timeout)
-                    return
-                }
-            } catch {
-                if error.reason == .authorization { return }
-                guard error.reason == .unknownTopic else { throw error }
-            }
-            pause.wait(milliseconds: 50)
         }
     }
 
