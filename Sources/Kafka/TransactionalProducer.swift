@@ -90,14 +90,14 @@ public final class TransactionalProducer {
     public func produce(
         to topic: Topic, partition: Int32? = nil, key: Span<UInt8>?, value: Span<UInt8>?,
         header first: RecordHeader? = nil, header second: RecordHeader? = nil, header third: RecordHeader? = nil,
-        retention: Retention = .copied
+        header fourth: RecordHeader? = nil, retention: Retention = .copied
     ) throws(KafkaError) -> Outcome {
         let key = bytes(of: key)
         let value = bytes(of: value)
         let error = sluice_kafka_produce(
             handle.pointer, topics[topic.index].handle, partition ?? sluice_kafka_any_partition,
             retention == .copied ? sluice_kafka_flag_copy : 0, key.start, key.count, value.start, value.count,
-            raw(first), raw(second), raw(third))
+            raw(first), raw(second), raw(third), raw(fourth))
         guard let error else { return .queued }
         if rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR__QUEUE_FULL {
             rd_kafka_error_destroy(error)

@@ -1,3 +1,4 @@
+import ChangeData
 import Configuration
 import Glibc
 import Pipeline
@@ -47,7 +48,30 @@ enum Application {
                 settings: Settings.stream(configuration, sinksToo: false), services: services(configuration),
                 objects: store.map { ObjectReader(store: $0.location) }, output: output
             ).run(tables: tables.map(\.description), json: json)
+        case .replay(let config, let options): try replay(config, options)
         default: throw AgentExit(.usage, "this command is not there yet")
+        }
+    }
+
+    private static func replay(_ config: String?, _ options: Command.ReplayOptions) throws(AgentExit) {
+        let configuration = try load(config, .stream)
+        let services = services(configuration)
+        let signals = Signals.handle(
+            stop: services.stop, timeout: configuration.limits.stopTimeout.inNanoseconds, clock: services.clock,
+            told: {})
+        defer { withExtendedLifetime(signals) {} }
+        try ReplayCommand(
+            settings: try Settings.stream(configuration, sinksToo: false), services: services, output: output
+        ).run(
+            ReplayRequest(
+                from: bound(options.from), to: options.to.map(bound), topicPrefix: options.topicPrefix),
+            dryRun: options.dryRun)
+    }
+
+    private static func bound(_ bound: Command.ReplayOptions.Bound) -> ReplayRequest.Bound {
+        switch bound {
+        case .lsn(let lsn): .lsn(LSN(lsn))
+        case .time(let time): .time(time)
         }
     }
 
@@ -71,9 +95,9 @@ enum Application {
             stop: StopSignal())
     }
 
-    static let output = Output { text in print(text, terminator: "") }
+    static let output = Output(isTerminal: isatty(1) == 1) { text in StandardOutput.write(text) }
 
-    private static func printOutput(_ text: String) { print(text) }
+    private static func printOutput(_ text: String) { StandardOutput.write(text + "\n") }
 
     private static func printError(_ text: String) { StandardError.write(text + "\n") }
 }

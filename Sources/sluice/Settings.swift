@@ -26,7 +26,10 @@ enum Settings {
             transactionTimeout: kafka.transaction.timeout.inNanoseconds,
             format: format(configuration, database: connection.database),
             memory: sinksToo ? configuration.limits.memory / 2 : configuration.limits.memory,
-            startTimeout: configuration.limits.startTimeout.inNanoseconds)
+            startTimeout: configuration.limits.startTimeout.inNanoseconds,
+            window: ReplayWindow(
+                age: configuration.postgres.replayWindow.age.inNanoseconds / 1000,
+                bytes: UInt64(clamping: configuration.postgres.replayWindow.bytes)))
     }
 
     static func kafka(_ configuration: Configuration) throws(AgentExit) -> KafkaSettings {

@@ -33,11 +33,13 @@ import Testing
         #expect(try parse("--version") == .version)
         #expect(
             try parse("replay --from-lsn 16/B374D848 --to-lsn 17/0 --topic-prefix again.")
-                == .replay(config: nil, .init(from: .lsn(0x16_B374_D848), toLSN: 0x17_0000_0000, topicPrefix: "again."))
+                == .replay(
+                    config: nil,
+                    .init(from: .lsn(0x16_B374_D848), to: .lsn(0x17_0000_0000), topicPrefix: "again.", dryRun: false))
         )
         #expect(
             try parse("replay --from-time 1970-01-02T00:00:00.5+01:00 --topic-prefix a")
-                == .replay(config: nil, .init(from: .time(82_800_500_000), toLSN: nil, topicPrefix: "a")))
+                == .replay(config: nil, .init(from: .time(82_800_500_000), to: nil, topicPrefix: "a", dryRun: false)))
     }
 
     @Test(arguments: [
@@ -73,6 +75,10 @@ import Testing
         (
             "replay --from-lsn 2/0 --to-lsn 1/0 --topic-prefix a",
             "sluice: replay: --to-lsn must lie behind --from-lsn\nTry 'sluice replay --help'."
+        ),
+        (
+            "replay --from-time 2026-01-02T00:00Z --to-time 2026-01-01T00:00Z --topic-prefix a",
+            "sluice: replay: --to-time must lie behind --from-time\nTry 'sluice replay --help'."
         ),
         (
             "replay --from-lsn 1/0 --from-time 2026-01-01T00:00Z --topic-prefix a",

@@ -14,8 +14,8 @@ typedef struct {
 static inline rd_kafka_error_t *sluice_kafka_produce(
     rd_kafka_t *rk, rd_kafka_topic_t *topic, int32_t partition, int flags, const void *key, size_t key_size,
     const void *value, size_t value_size, sluice_kafka_header first, sluice_kafka_header second,
-    sluice_kafka_header third) {
-    rd_kafka_vu_t list[8];
+    sluice_kafka_header third, sluice_kafka_header fourth) {
+    rd_kafka_vu_t list[9];
     size_t count = 5;
     list[0].vtype = RD_KAFKA_VTYPE_RKT;
     list[0].u.rkt = topic;
@@ -29,8 +29,8 @@ static inline rd_kafka_error_t *sluice_kafka_produce(
     list[4].vtype = RD_KAFKA_VTYPE_VALUE;
     list[4].u.mem.ptr = (void *)value;
     list[4].u.mem.size = value_size;
-    const sluice_kafka_header headers[3] = {first, second, third};
-    for (int i = 0; i < 3; i++) {
+    const sluice_kafka_header headers[4] = {first, second, third, fourth};
+    for (int i = 0; i < 4; i++) {
         if (!headers[i].name) continue;
         list[count].vtype = RD_KAFKA_VTYPE_HEADER;
         list[count].u.header.name = headers[i].name;

@@ -23,19 +23,21 @@ public enum Command: Sendable, Equatable {
 
     /// What `sluice replay` is to replay.
     public struct ReplayOptions: Sendable, Equatable {
-        /// Where it starts.
-        public enum Start: Sendable, Equatable {
-            /// `--from-lsn`: a position in the WAL.
+        /// Where it starts or ends.
+        public enum Bound: Sendable, Equatable {
+            /// `--from-lsn`, `--to-lsn`: a position in the WAL.
             case lsn(UInt64)
-            /// `--from-time`: microseconds since 1970, UTC.
+            /// `--from-time`, `--to-time`: microseconds since 1970, UTC.
             case time(Int64)
         }
         /// Where it starts.
-        public let from: Start
-        /// `--to-lsn`; nil: where the live stream stands.
-        public let toLSN: UInt64?
+        public let from: Bound
+        /// Where it ends, exclusive; nil: where the live stream stands.
+        public let to: Bound?
         /// `--topic-prefix`: put before the name of every topic.
         public let topicPrefix: String
+        /// `--dry-run`: only count.
+        public let dryRun: Bool
     }
 }
 

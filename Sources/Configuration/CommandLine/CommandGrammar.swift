@@ -135,40 +135,60 @@ enum CommandGrammar {
     private static let replay = CommandSpecification(
         name: "replay", summary: "publish a stretch of the past again",
         details:
-            "Streams again from an LSN or a time within postgres.replay_window, into topics of another prefix, while the live stream goes on. Each record says that it is a replayed one. A replay that was interrupted goes on where it was.",
-        usage: "sluice replay [-c FILE] (--from-lsn LSN | --from-time TIME) [--to-lsn LSN] --topic-prefix PREFIX",
+            "Streams again from an LSN or a time within postgres.replay_window, into topics of another prefix, while the live stream goes on: whole transactions whose commit LSN, as in the header sluice.pos, is at or after the start and before the end. Each record says that it is a replayed one. A replay that was interrupted goes on where it was when the same command is given again.",
+        usage:
+            "sluice replay [-c FILE] (--from-lsn LSN | --from-time TIME) [--to-lsn LSN | --to-time TIME] --topic-prefix PREFIX [--dry-run]",
         options: [
             config,
             OptionSpecification(
-                name: "from-lsn", short: nil, value: "LSN", help: "start after this position, such as 16/B374D848"),
+                name: "from-lsn", short: nil, value: "LSN", help: "start at this position, such as 16/B374D848"),
             OptionSpecification(
                 name: "from-time", short: nil, value: "TIME",
                 help: "start at the first commit at or after this time, such as 2026-11-25T19:40:00Z"),
             OptionSpecification(
                 name: "to-lsn", short: nil, value: "LSN",
-                help: "stop at this position (default: where the live stream stands)"),
+                help: "stop before this position (default: where the live stream stands)"),
+            OptionSpecification(
+                name: "to-time", short: nil, value: "TIME", help: "stop before the first commit at or after this time"),
             OptionSpecification(
                 name: "topic-prefix", short: nil, value: "PREFIX", help: "put before the name of every topic; required"),
+            OptionSpecification(
+                name: "dry-run", short: nil, value: nil, help: "count the rows, by table, and publish nothing"),
         ],
         build: { options throws(UsageError) in
-            let lsn = try options.parsed("from-lsn", allowed: "an LSN such as 16/B374D848", LSNText.parse)
-            let time = try options.parsed("from-time", allowed: TimeText.allowed, TimeText.parse)
-            let to = try options.parsed("to-lsn", allowed: "an LSN such as 16/B374D848", LSNText.parse)
+            let from = try bound("from", options)
+            let to = try bound("to", options)
             let prefix = try options.parsed("topic-prefix", allowed: "1 to 100 characters of A-Z a-z 0-9 . _ -") {
                 text in
                 (1...100).contains(text.utf8.count) && TopicTemplate.sanitized(text) == text ? text : nil
             }
-            let start: Command.ReplayOptions.Start
-            switch (lsn, time) {
-            case (let lsn?, nil): start = .lsn(lsn)
-            case (nil, let time?): start = .time(time)
-            case (nil, nil): throw options.error("needs --from-lsn or --from-time")
-            default: throw options.error("takes --from-lsn or --from-time, not both")
+            guard let from else { throw options.error("needs --from-lsn or --from-time") }
+            switch (from, to) {
+            case (.lsn(let from), .lsn(let to)) where to <= from:
+                throw options.error("--to-lsn must lie behind --from-lsn")
+            case (.time(let from), .time(let to)) where to <= from:
+                throw options.error("--to-time must lie behind --from-time")
+            default: break
             }
-            if let lsn, let to, to <= lsn { throw options.error("--to-lsn must lie behind --from-lsn") }
             guard let prefix else {
                 throw options.error("needs --topic-prefix, so that live topics are not written to")
             }
-            return .replay(config: options.value("config"), .init(from: start, toLSN: to, topicPrefix: prefix))
+            return .replay(
+                config: options.value("config"),
+                .init(from: from, to: to, topicPrefix: prefix, dryRun: options.has("dry-run")))
         })
+
+    /// `--from-lsn` or `--from-time`; `--to-lsn` or `--to-time`; nil where neither is given.
+    private static func bound(
+        _ name: String, _ options: ParsedOptions
+    ) throws(UsageError) -> Command.ReplayOptions.Bound? {
+        let lsn = try options.parsed("\(name)-lsn", allowed: "an LSN such as 16/B374D848", LSNText.parse)
+        let time = try options.parsed("\(name)-time", allowed: TimeText.allowed, TimeText.parse)
+        switch (lsn, time) {
+        case (let lsn?, nil): return .lsn(lsn)
+        case (nil, let time?): return .time(time)
+        case (nil, nil): return nil
+        default: throw options.error("takes --\(name)-lsn or --\(name)-time, not both")
+        }
+    }
 }

@@ -218,7 +218,7 @@ package struct InitCommand {
         try kafka { () throws(KafkaError) in
             let topic = try producer.topic(settings.progressTopic, timeout: .seconds(30))
             try producer.begin()
-            try ProgressStore.produce(position, for: settings.name, to: topic, by: producer)
+            try ProgressStore.produce(position, for: settings.progressKey, to: topic, by: producer)
             try producer.commit(timeout: .seconds(30))
         }
     }

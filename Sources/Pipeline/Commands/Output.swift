@@ -1,8 +1,16 @@
 /// Where a command's own lines go: standard output for people and scripts.
 package struct Output: Sendable {
     private let write: @Sendable (String) -> Void
+    /// Whether people watch: lines may be written over.
+    package let isTerminal: Bool
 
-    package init(_ write: @escaping @Sendable (String) -> Void) { self.write = write }
+    package init(isTerminal: Bool = false, _ write: @escaping @Sendable (String) -> Void) {
+        self.write = write
+        self.isTerminal = isTerminal
+    }
+
+    /// Writes over the line that was last passed here; for a terminal only.
+    package func overwrite(_ text: String) { write("\r\u{1B}[2K" + text) }
 
     package func line(_ text: String = "") { write(text + "\n") }
 

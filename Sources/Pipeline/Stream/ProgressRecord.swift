@@ -20,6 +20,16 @@ package enum ProgressRecord {
             }
             fields.append("\"gaps\":[" + gaps.joined(separator: ",") + "]")
         }
+        if !position.marks.isEmpty {
+            let marks = position.marks.map { mark in
+                "{" + text("lsn", mark.lsn.description) + "," + text("at", ISOTime.text(microseconds: mark.time)) + "}"
+            }
+            fields.append("\"window\":[" + marks.joined(separator: ",") + "]")
+        }
+        if let replay = position.replay {
+            fields.append(
+                "\"replay\":{" + text("from", replay.from.description) + "," + text("to", replay.to.description) + "}")
+        }
         return "{" + fields.joined(separator: ",") + "}"
     }
 
@@ -59,9 +69,23 @@ extension ProgressRecord {
             else { return nil }
             gaps.append(.init(kind: kind, from: from, to: to, epoch: epoch, acceptedAt: acceptedAt))
         }
+        var marks: [ReplayWindow.Mark] = []
+        for mark in root["window"]?.array ?? [] {
+            guard let lsn = mark["lsn"]?.string.flatMap({ LSN($0) }),
+                let time = mark["at"]?.string.flatMap({ ISOTime.microseconds($0) })
+            else { return nil }
+            marks.append(.init(lsn: lsn, time: time))
+        }
+        var replay: ReplayRange?
+        if let range = root["replay"] {
+            guard let from = range["from"]?.string.flatMap({ LSN($0) }),
+                let to = range["to"]?.string.flatMap({ LSN($0) })
+            else { return nil }
+            replay = ReplayRange(from: from, to: to)
+        }
         return StoredPosition(
             systemID: systemID, timeline: timeline, slot: slot, epoch: epoch, lsn: lsn, commitLSN: commitLSN,
             ordinal: ordinal, splitPart: root["split"]?.integer.map { Int($0) } ?? 0, commitTime: commitTime,
-            options: options, state: state, gaps: gaps)
+            options: options, state: state, gaps: gaps, marks: marks, replay: replay)
     }
 }

@@ -17,7 +17,7 @@ struct ProgressStore: ~Copyable {
 
     init(_ settings: StreamSettings, events: KafkaEvents) throws(KafkaError) {
         partition = TopicPartition(settings.progressTopic, 0)
-        key = Array(settings.name.utf8)
+        key = Array(settings.progressKey.utf8)
         reader = try CommittedReader(
             settings.kafka,
             ReaderOptions(queueBytes: 1 << 20, fetchBytes: 1 << 20, partitionFetchBytes: 256 << 10, batchRecords: 100),
@@ -26,11 +26,11 @@ struct ProgressStore: ~Copyable {
 
     /// Puts the position into the producer's open transaction.
     static func produce(
-        _ position: StoredPosition, for name: String, to topic: TransactionalProducer.Topic,
+        _ position: StoredPosition, for key: String, to topic: TransactionalProducer.Topic,
         by producer: TransactionalProducer
     ) throws(KafkaError) {
         let value = Array(ProgressRecord.encode(position).utf8)
-        let key = Array(name.utf8)
+        let key = Array(key.utf8)
         while try producer.produce(
             to: topic, partition: 0, key: key.span, value: value.span, retention: .copied) == .queueFull
         { producer.poll(.milliseconds(10)) }

@@ -28,6 +28,7 @@ struct Publisher: ~Copyable {
     var backoff = Backoff(first: .milliseconds(100), most: .seconds(5))
     private var lastCommit: Int64
     private var counts = OperationCounts()
+    private let replayID: [UInt8]?
 
     init(
         settings: StreamSettings, link: StreamLink, services: StreamServices, store: consuming ProgressStore,
@@ -43,6 +44,7 @@ struct Publisher: ~Copyable {
         pending = stored
         // What follows is of the server's timeline: the history has shown that it contains the position.
         pending.timeline = timeline
+        replayID = (settings.replay?.id).map { Array($0.utf8) }
         open = OpenBatch(queue: link.queue, retainLimit: settings.retainedBytes)
         lastCommit = services.clock.monotonic() &- .seconds(60)
     }
@@ -194,6 +196,14 @@ struct Publisher: ~Copyable {
         let position = RecordHeader("sluice.pos", bytes.extracting(record.position))
         let retention: TransactionalProducer.Retention = copying ? .copied : .borrowed
         let topic = topics[record.topic]
+        if let replayID {
+            let mark = SplitMark(part: part)
+            return try producer.produce(
+                to: topic, partition: record.partition, key: slice(bytes, record.key),
+                value: slice(bytes, record.value), header: position, header: link(of: record, bytes),
+                header: part > 0 ? RecordHeader("sluice.split", mark.text) : nil,
+                header: RecordHeader("sluice.replay", replayID.span), retention: retention)
+        }
         if part > 0 {
             let mark = SplitMark(part: part)
             return try producer.produce(
@@ -249,11 +259,13 @@ struct Publisher: ~Copyable {
     private mutating func commit(isPublishing: Bool) throws(SessionFailure) {
         let started = services.clock.monotonic()
         var isCommitted = false
+        pending.marks =
+            settings.window?.marks(pending.marks, passing: pending.lsn, now: services.clock.wall() / 1000) ?? []
         while !isCommitted {
             do throws(KafkaError) {
                 try begin()
                 if let producer {
-                    try ProgressStore.produce(pending, for: settings.name, to: topics.progress, by: producer)
+                    try ProgressStore.produce(pending, for: settings.progressKey, to: topics.progress, by: producer)
                     try producer.commit(timeout: Self.callTimeout)
                 }
                 isCommitted = true
@@ -271,6 +283,6 @@ struct Publisher: ~Copyable {
                 now: services.clock.wall()))
         counts.removeAll()
         open.committed(isPublishing: isPublishing)
-        link.committed(upTo: stored.lsn)
+        link.committed(upTo: stored.lsn, marks: stored.marks)
     }
 }

@@ -4,6 +4,10 @@ package import ChangeData
 ///
 /// The flush position is what Kafka has committed together with the rows (C4), never what was received. A report goes out
 /// on a timer whatever downstream does, at once when the server asks, and soon after the durable position moved.
+///
+/// With a replay window (C9) the flush position stays behind. It is then told once, when it moves, and 0/0 otherwise, which
+/// leaves the slot where it is: a server that shuts down waits until its walsender's receiver has flushed all that was sent,
+/// or, where the receiver tells no flush position, written it. Held back and told, it would never let the server go.
 package struct ReplicationFeedback: Equatable, Sendable {
     /// Nanoseconds between two reports.
     package let interval: Int64
@@ -16,17 +20,28 @@ package struct ReplicationFeedback: Equatable, Sendable {
     package private(set) var received = LSN(0)
     /// What Kafka holds, as last told; zero until the position is known.
     package private(set) var durable = LSN(0)
+    /// What was durable at the last report.
     private var confirmed = LSN(0)
+    private let isHeldBack: Bool
+    private var released: LSN
+    private var told: LSN
     private var lastReport: Int64
     private var lastIdle: Int64
     private var replyRequested = false
     /// The last position that was handed on: an idle one, or the end of a transaction.
     package private(set) var lastHandedOn = LSN(0)
 
-    /// - Parameter senderTimeout: the server's `wal_sender_timeout` in milliseconds; 0 where it is off.
+    /// - Parameters:
+    ///   - senderTimeout: the server's `wal_sender_timeout` in milliseconds; 0 where it is off.
+    ///   - heldAt: with a replay window, where the slot stands: nothing before it is ever told. Older servers would move the
+    ///     slot back.
     package init(
-        senderTimeout: Int, now: Int64, eagerness: Int64 = .milliseconds(200), idleInterval: Int64 = .seconds(10)
+        senderTimeout: Int, now: Int64, heldAt: LSN? = nil, eagerness: Int64 = .milliseconds(200),
+        idleInterval: Int64 = .seconds(10)
     ) {
+        isHeldBack = heldAt != nil
+        released = heldAt ?? LSN(0)
+        told = released
         interval = senderTimeout <= 0 ? .seconds(10) : min(.seconds(10), .milliseconds(max(senderTimeout / 3, 1)))
         self.eagerness = eagerness
         self.idleInterval = idleInterval
@@ -42,6 +57,21 @@ package struct ReplicationFeedback: Equatable, Sendable {
 
     /// Kafka has committed up to `lsn`.
     package mutating func durable(upTo lsn: LSN) { durable = max(durable, lsn) }
+
+    /// The replay window ends at `lsn`: the slot may be confirmed so far, and no further than what is durable.
+    package mutating func released(upTo lsn: LSN) { released = max(released, min(lsn, durable)) }
+
+    /// The flush position to tell the server; 0/0 leaves the slot where it is.
+    private var flush: LSN {
+        guard isHeldBack else { return durable }
+        return released > told ? released : LSN(0)
+    }
+
+    /// The last report of a stream that ends in order.
+    package mutating func finalReport() -> Report {
+        defer { told = max(told, released) }
+        return Report(written: durable, flushed: flush)
+    }
 
     /// The end of a transaction, or an idle position, was handed to Kafka.
     package mutating func handedOn(upTo lsn: LSN) { lastHandedOn = max(lastHandedOn, lsn) }
@@ -59,7 +89,8 @@ package struct ReplicationFeedback: Equatable, Sendable {
         lastReport = now
         confirmed = durable
         // Until the position is known nothing is confirmed: 0/0 leaves the slot where it is.
-        return Report(written: durable == LSN(0) ? LSN(0) : max(received, durable), flushed: durable)
+        defer { told = max(told, released) }
+        return Report(written: durable == LSN(0) ? LSN(0) : max(received, durable), flushed: flush)
     }
 
     /// The idle position to commit, if all that was received is durable, the server has moved on since, and the last such
@@ -73,7 +104,8 @@ package struct ReplicationFeedback: Equatable, Sendable {
         return received
     }
 
-    /// Whether the server still waits for a confirmation: then a shutdown would wait with it.
+    /// Whether the server still waits for a confirmation: then a shutdown would wait with it. What the replay window holds back
+    /// does not count: no confirmation of it was ever promised.
     package var confirmationLags: Bool { received > confirmed }
 
     /// Monotonic nanoseconds by which `reportDue` must be asked again.

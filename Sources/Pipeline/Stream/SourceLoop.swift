@@ -16,12 +16,15 @@ struct SourceLoop: ~Copyable {
     private var chunk: RecordChunk?
     private var tables: RelationDescriber
     private var shutdownProbe: ShutdownProbe
+    private var ending: ReplayEnd?
     /// How many topics and tables the publisher knows.
     private var shared = (0, 0)
 
+    /// - Parameter slotAt: where the slot stands.
     init(
         settings: StreamSettings, services: StreamServices, link: StreamLink,
-        connection: consuming ReplicationConnection, senderTimeout: Int, tables: consuming RelationDescriber
+        connection: consuming ReplicationConnection, senderTimeout: Int, slotAt: LSN,
+        tables: consuming RelationDescriber
     ) {
         self.settings = settings
         self.services = services
@@ -29,8 +32,11 @@ struct SourceLoop: ~Copyable {
         self.connection = connection
         self.tables = tables
         let now = services.clock.monotonic()
-        feedback = ReplicationFeedback(senderTimeout: senderTimeout, now: now)
+        feedback = ReplicationFeedback(
+            senderTimeout: senderTimeout, now: now, heldAt: settings.window == nil ? nil : slotAt)
+        ending = settings.replay.map { ReplayEnd(at: $0.range.to) }
         shutdownProbe = ShutdownProbe(now: now)
+        services.state.holds(settings.window)
     }
 
     /// Streams until a stop is asked for or something fails. On a stop, what is whole is committed and confirmed.
@@ -41,9 +47,12 @@ struct SourceLoop: ~Copyable {
             if let failure = link.failure { throw failure }
             if services.stop.isRequested { return try drain() }
             begin()
-            feedback.durable(upTo: link.durable)
             try report(now)
             try probe(now)
+            if ending?.isReached == true {
+                if try finish(now) { return }
+                continue
+            }
             offerIdle(now)
             try turn(milliseconds: Int(max(0, min(feedback.nextDeadline &- now, .milliseconds(500))) / 1_000_000) + 1)
         }
@@ -114,13 +123,15 @@ struct SourceLoop: ~Copyable {
         switch frame.header {
         case .keepalive(let walEnd, _, let replyRequested):
             feedback.received(upTo: walEnd, replyRequested: replyRequested)
-            if replyRequested {
-                feedback.durable(upTo: link.durable)
-                try report(services.clock.monotonic())
-            }
-            return true
+            if replyRequested { try report(services.clock.monotonic()) }
+            if encoder?.isInTransaction == false { ending?.sent(upTo: walEnd) }
+            return ending?.isReached != true
         case .walData(let lsn, _):
             guard let chunk else { return false }
+            if ending != nil, encoder?.isInTransaction == false, frame.payload.isMessage {
+                ending?.began(at: lsn)
+                if ending?.isReached == true { return false }
+            }
             let step: Step?
             do throws(ChangeDataError) {
                 step = try encoder?.consume(frame.payload, at: lsn, receivedAt: wall, into: chunk)
@@ -130,9 +141,12 @@ struct SourceLoop: ~Copyable {
                 feedback.received(upTo: transaction.endLSN)
                 if !isDiscarded { feedback.handedOn(upTo: transaction.endLSN) }
                 services.state.received(transaction)
+                ending?.sent(upTo: transaction.endLSN)
+            case .began(let head): ending?.began(at: head.commitLSN)
             case .describe(let relation): try describe(relation)
             default: break
             }
+            if ending?.isReached == true { return false }
             guard chunk.byteCount >= settings.chunkBytes else { return true }
             handOver(evenIfUnfinished: true)
             self.chunk = link.queue.take()
@@ -168,7 +182,18 @@ struct SourceLoop: ~Copyable {
 
     // MARK: Feedback
 
+    /// Learns what Kafka holds, and what of it the replay window lets go.
+    private mutating func learn() {
+        let (durable, marks) = link.committed
+        feedback.durable(upTo: durable)
+        guard let window = settings.window, durable != LSN(0) else { return }
+        if let lsn = window.release(durable: durable, marks: marks, now: services.clock.wall() / 1000) {
+            feedback.released(upTo: lsn)
+        }
+    }
+
     private mutating func report(_ now: Int64) throws(SessionFailure) {
+        learn()
         guard let report = feedback.reportDue(now: now) else { return }
         do throws(PostgresError) {
             // A reply is asked for, so that an idle stream learns how far the server is.
@@ -186,7 +211,8 @@ struct SourceLoop: ~Copyable {
 
     /// On an idle publication in a busy database the position moves too, first in Kafka, then in the slot (C4).
     private mutating func offerIdle(_ now: Int64) {
-        guard encoder?.isInTransaction == false, chunk.map({ $0.recordCount == 0 && $0.boundaries.isEmpty }) ?? true
+        guard ending == nil, encoder?.isInTransaction == false,
+            chunk.map({ $0.recordCount == 0 && $0.boundaries.isEmpty }) ?? true
         else { return }
         let quiet = link.durable >= feedback.lastHandedOn && !link.queue.hasReady
         if let idle = feedback.idleDue(now: now, quiet: quiet) { link.offerIdle(idle) }
@@ -206,6 +232,21 @@ struct SourceLoop: ~Copyable {
 
     // MARK: The end
 
+    /// The end of a replay's range is reached: what is before it is committed, then the end itself as the position. Answers
+    /// whether that is done.
+    private mutating func finish(_ now: Int64) throws(SessionFailure) -> Bool {
+        guard let end = ending?.end else { return true }
+        handOver(evenIfUnfinished: false)
+        if link.durable >= end {
+            try drain()
+            return true
+        }
+        link.offerIdle(end)
+        link.queue.freed.wait(
+            milliseconds: Int(max(0, min(feedback.nextDeadline &- now, .milliseconds(100))) / 1_000_000) + 1)
+        return false
+    }
+
     /// Hands over what is whole, waits for its commit, confirms it.
     private mutating func drain() throws(SessionFailure) {
         handOver(evenIfUnfinished: false)
@@ -213,14 +254,14 @@ struct SourceLoop: ~Copyable {
         while !link.isPublisherDone {
             let now = services.clock.monotonic()
             if let deadline = services.stop.deadline, now >= deadline &- .milliseconds(1500) { break }
-            feedback.durable(upTo: link.durable)
             try report(now)
             link.queue.freed.wait(milliseconds: 50)
         }
-        feedback.durable(upTo: link.durable)
+        learn()
+        let last = feedback.finalReport()
         do throws(PostgresError) {
             try connection.sendStatus(
-                written: feedback.durable, flushed: feedback.durable, applied: feedback.durable,
+                written: last.written, flushed: last.flushed, applied: last.flushed,
                 now: services.clock.wall() / 1000)
         } catch { throw failure(error) }
         services.log.info("drained", ["lsn": .init(feedback.durable)])
@@ -233,4 +274,9 @@ struct SourceLoop: ~Copyable {
     private func exit(for error: ChangeDataError) -> AgentExit {
         StreamFailures.exit(error)
     }
+}
+
+extension Span<UInt8> {
+    /// Whether this is a logical message: one outside a transaction has no Begin that says where it is.
+    fileprivate var isMessage: Bool { !isEmpty && self[0] == UInt8(ascii: "M") }
 }

@@ -52,11 +52,15 @@ package struct StoredPosition: Equatable, Sendable {
     package var options: String
     package var state: State
     package var gaps: [AcceptedGap]
+    /// What the replay window remembers; none without a window.
+    package var marks: [ReplayWindow.Mark]
+    /// Of a replay's own position: the range of the replay.
+    package var replay: ReplayRange?
 
     package init(
         systemID: String, timeline: UInt32, slot: String, epoch: UInt32, lsn: LSN, commitLSN: LSN = LSN(0),
         ordinal: UInt64 = 0, splitPart: Int = 0, commitTime: Int64 = 0, options: String, state: State,
-        gaps: [AcceptedGap] = []
+        gaps: [AcceptedGap] = [], marks: [ReplayWindow.Mark] = [], replay: ReplayRange? = nil
     ) {
         self.systemID = systemID
         self.timeline = timeline
@@ -70,5 +74,7 @@ package struct StoredPosition: Equatable, Sendable {
         self.options = options
         self.state = state
         self.gaps = gaps
+        self.marks = marks
+        self.replay = replay
     }
 }

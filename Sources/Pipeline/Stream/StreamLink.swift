@@ -12,6 +12,7 @@ final class StreamLink: Sendable {
     private struct State {
         var start: StoredPosition?
         var durable = LSN(0)
+        var marks: [ReplayWindow.Mark] = []
         var idle: LSN?
         var topics: [String] = []
         var tables: [String] = []
@@ -37,13 +38,17 @@ final class StreamLink: Sendable {
         state.withLock { state in
             state.start = position
             state.durable = position.lsn
+            state.marks = position.marks
         }
         queue.freed.signal()
     }
 
-    /// Kafka has committed up to `lsn`.
-    func committed(upTo lsn: LSN) {
-        state.withLock { $0.durable = lsn }
+    /// Kafka has committed up to `lsn`, and `marks` with it.
+    func committed(upTo lsn: LSN, marks: [ReplayWindow.Mark] = []) {
+        state.withLock { state in
+            state.durable = lsn
+            state.marks = marks
+        }
         queue.freed.signal()
     }
 
@@ -80,6 +85,9 @@ final class StreamLink: Sendable {
 
     /// What Kafka has committed; zero until it is known.
     var durable: LSN { state.withLock { $0.durable } }
+
+    /// The same, with what the replay window remembers.
+    var committed: (lsn: LSN, marks: [ReplayWindow.Mark]) { state.withLock { ($0.durable, $0.marks) } }
 
     /// The publisher's failure, if it has failed.
     var failure: SessionFailure? { state.withLock { $0.failure } }

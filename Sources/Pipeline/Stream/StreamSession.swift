@@ -35,6 +35,16 @@ struct StreamSession: Sendable {
         if let holder = facts.slot?.activePID { throw .slotInUse(holder: holder) }
         // (2)
         let connection = try connect(at: position.lsn)
+        try stream(
+            over: connection, senderTimeout: senderTimeout, slotAt: facts.slot?.confirmedFlush ?? LSN(0)
+        ) { link throws(SessionFailure) in try publish(link) }
+    }
+
+    /// Runs the source on this thread and `publish` on another, until a stop, the end of a replay's range, or a failure.
+    func stream(
+        over connection: consuming ReplicationConnection, senderTimeout: Int, slotAt: LSN,
+        publishing publish: @escaping @Sendable (StreamLink) throws(SessionFailure) -> Void
+    ) throws(SessionFailure) {
         let link = StreamLink(memory: settings.memory, chunkBytes: settings.chunkBytes)
         link.holdsSlot(walsender: connection.backendPID)
         memory.holdsSlot(walsender: connection.backendPID)
@@ -49,7 +59,7 @@ struct StreamSession: Sendable {
         let patterns = settings.tables.compactMap { TablePattern($0) }
         var source = SourceLoop(
             settings: settings, services: services, link: link, connection: connection, senderTimeout: senderTimeout,
-            tables: RelationDescriber(patterns: patterns))
+            slotAt: slotAt, tables: RelationDescriber(patterns: patterns))
         do throws(SessionFailure) {
             try source.run()
             source.close(politely: true)
@@ -119,6 +129,7 @@ struct StreamSession: Sendable {
         }
         // (5)
         memory.began()
+        services.state.update { $0.stored = stored }
         link.begin(after: stored)
         var publisher = Publisher(
             settings: settings, link: link, services: services, store: store, producer: producer, topics: topics,
@@ -127,7 +138,7 @@ struct StreamSession: Sendable {
     }
 
     /// Calls again as long as brokers are away: this waits as long as they do, and the connection lives meanwhile.
-    private func initTransactions(_ producer: TransactionalProducer, _ link: StreamLink) throws(KafkaError) {
+    func initTransactions(_ producer: TransactionalProducer, _ link: StreamLink) throws(KafkaError) {
         while true {
             do throws(KafkaError) {
                 return try producer.initTransactions(timeout: .seconds(5))
@@ -140,7 +151,7 @@ struct StreamSession: Sendable {
     }
 
     /// The position once no open transaction can move it any more: a commit of the agent before may still be under way.
-    private func settledPosition(
+    func settledPosition(
         _ store: borrowing ProgressStore, _ link: StreamLink
     ) throws(SessionFailure) -> ProgressStore.Found {
         let started = services.clock.monotonic()

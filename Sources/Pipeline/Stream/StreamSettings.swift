@@ -28,12 +28,16 @@ package struct StreamSettings: Sendable {
     package var largestRecord: Int
     /// How long a server may be unreachable at start, nanoseconds.
     package var startTimeout: Int64
+    /// How far the slot is held back; nil: not at all.
+    package var window: ReplayWindow?
+    /// Set for a replay, which is a stream of its own: what tells it from the live one.
+    package var replay: ReplayScope?
 
     package init(
         name: String, postgres: ConnectionSettings, tables: [String], slot: String, publication: String,
         kafka: KafkaSettings, partitions: Int32, replicationFactor: Int16, batch: BatchPolicy, split: SplitPolicy,
         transactionTimeout: Int64, format: EventFormat, memory: Int, startTimeout: Int64,
-        largestRecord: Int = 16 << 20
+        largestRecord: Int = 16 << 20, window: ReplayWindow? = nil
     ) {
         self.name = name
         self.postgres = postgres
@@ -50,12 +54,17 @@ package struct StreamSettings: Sendable {
         self.memory = memory
         self.startTimeout = startTimeout
         self.largestRecord = largestRecord
+        self.window = window
     }
 
     /// Kafka's name for the one producer of this agent (C10).
-    package var transactionalID: String { "sluice.\(name)" }
-    /// The topic that holds the position.
-    package var progressTopic: String { "sluice.\(name).progress" }
+    package var transactionalID: String { replay?.transactionalID ?? "sluice.\(name)" }
+    /// The topic that holds the position. Each has one writer and one key, so that its last record is the position.
+    package var progressTopic: String { replay?.transactionalID ?? "sluice.\(name).progress" }
+    /// The key of its records.
+    package var progressKey: String { replay?.id ?? name }
+    /// The topic that records go to which the format's template sends to `topic`.
+    package func topic(_ topic: String) -> String { (replay?.topicPrefix ?? "") + topic }
 
     /// Bytes of one chunk: small enough that a publisher does not wait long for the first one, large enough that handing
     /// it over costs nothing per row.

@@ -28,9 +28,12 @@ struct TopicDirectory: ~Copyable {
         upTo count: Int, names: [String], producer: TransactionalProducer
     ) throws(SessionFailure) {
         while entries.count < min(count, names.count) {
-            let name = names[entries.count]
+            let live = names[entries.count]
+            let name = settings.topic(live)
             let limit: Int
-            do throws(TopicMaker.Problem) { limit = try maker.ensure(name) } catch { throw error.failure }
+            do throws(TopicMaker.Problem) {
+                limit = try maker.ensure(name, like: settings.replay == nil ? nil : live)
+            } catch { throw error.failure }
             let topic = try StreamFailures.kafka { () throws(KafkaError) in
                 try producer.topic(name, timeout: .seconds(30))
             }

@@ -30,10 +30,12 @@ final class TopicMaker {
     }
 
     /// Makes the topic if it is missing; answers the bytes that it takes of one batch.
-    func ensure(_ name: String) throws(Problem) -> Int {
+    /// - Parameter original: a topic that one that is made resembles: as many partitions, so that each record finds its own
+    ///   again, and as large records.
+    func ensure(_ name: String, like original: String? = nil) throws(Problem) -> Int {
         do throws(KafkaError) {
             if try admin.partitionCount(of: name, timeout: Self.timeout) == nil {
-                try make(data(name))
+                try make(data(name, like: original))
                 try awaitTopic(name)
             }
         } catch { throw .kafka(error) }
@@ -50,6 +52,8 @@ final class TopicMaker {
                     return
                 }
             } catch {
+                // Describing needs a right that creating does not.
+                if error.reason == .authorization { return }
                 guard error.reason == .unknownTopic else { throw error }
             }
             wakeup.wait(milliseconds: 100)
@@ -77,13 +81,20 @@ final class TopicMaker {
 
     private var minimumISR: Int { max(1, Int(settings.replicationFactor) - 1) }
 
-    private func data(_ name: String) -> NewTopic {
-        NewTopic(
-            name, partitions: settings.partitions, replicationFactor: Int32(settings.replicationFactor),
-            configuration: [
-                "cleanup.policy": "delete", "retention.ms": "604800000", "message.timestamp.type": "CreateTime",
-                "min.insync.replicas": "\(minimumISR)",
-            ])
+    private func data(_ name: String, like original: String?) throws(KafkaError) -> NewTopic {
+        var partitions = settings.partitions
+        var configuration = [
+            "cleanup.policy": "delete", "retention.ms": "604800000", "message.timestamp.type": "CreateTime",
+            "min.insync.replicas": "\(minimumISR)",
+        ]
+        if let original, let count = try admin.partitionCount(of: original, timeout: Self.timeout) {
+            partitions = count
+            let limit = try? admin.configuration(ofTopic: original, timeout: Self.timeout)["max.message.bytes"]
+            if let limit, limit != "\(Self.defaultLimit)" { configuration["max.message.bytes"] = limit }
+        }
+        return NewTopic(
+            name, partitions: partitions, replicationFactor: Int32(settings.replicationFactor),
+            configuration: configuration)
     }
 
     private func make(_ topic: NewTopic) throws(KafkaError) {

@@ -36,6 +36,7 @@ extension AgentMeters {
             }
         }
         bindLag(state, clock: clock)
+        bindWindow(state, clock: clock)
         bindTotals(state)
     }
 
@@ -69,6 +70,21 @@ extension AgentMeters {
             "sluice_slot_safe_wal_bytes",
             "WAL that may be written before the slot is lost; absent where nothing bounds it."
         ) { state.snapshot.safeWAL.map(Double.init) }
+    }
+
+    private func bindWindow(_ state: AgentState, clock: Clock) {
+        registry.gauge(
+            "sluice_replay_window_bytes",
+            "WAL bytes from the oldest position that can be replayed to what Kafka holds; absent without a window."
+        ) {
+            let snapshot = state.snapshot
+            guard let window = snapshot.window, let stored = snapshot.stored else { return nil }
+            return Double(stored.lsn.rawValue - min(stored.lsn, window.lsn).rawValue)
+        }
+        registry.gauge(
+            "sluice_replay_window_seconds",
+            "How long ago the replay window begins; absent without a window, or while that is not known."
+        ) { state.snapshot.window?.time.map { max(0, Double(clock.wall() / 1000 - $0) / 1e6) } }
     }
 
     private func bindTotals(_ state: AgentState) {

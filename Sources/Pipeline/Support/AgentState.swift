@@ -25,6 +25,8 @@ package final class AgentState: Sendable {
         package var receivedLSN = LSN(0)
         package var confirmedLSN = LSN(0)
         package var restartLSN = LSN(0)
+        /// Whether a replay window holds the slot back.
+        package var hasWindow = false
         package var stored: StoredPosition?
         /// Commit time of the last transaction received, microseconds since 1970.
         package var receivedTime: Int64 = 0
@@ -87,6 +89,9 @@ package final class AgentState: Sendable {
         }
     }
 
+    /// Notes whether a replay window holds the slot back.
+    func holds(_ window: ReplayWindow?) { update { $0.hasWindow = window != nil } }
+
     /// A transaction has arrived.
     package func received(_ transaction: Transaction) {
         update { snapshot in
@@ -147,5 +152,14 @@ package final class AgentState: Sendable {
         var seconds: Double
         /// Nanoseconds since 1970.
         var now: Int64
+    }
+}
+
+extension AgentState.Snapshot {
+    /// Where the replay window begins, and the time after which everything that was committed is in it, in microseconds since
+    /// 1970; nil without a window.
+    package var window: (lsn: LSN, time: Int64?)? {
+        guard hasWindow, confirmedLSN > LSN(0) else { return nil }
+        return (confirmedLSN, stored?.marks.first { $0.lsn >= confirmedLSN }?.time)
     }
 }

@@ -119,6 +119,8 @@ package struct AgentStatus: Sendable {
         source.restartLagBytes = lag(snapshot.restartLSN.rawValue)
         source.retainedWALBytes = snapshot.retainedWAL.map { Int64(clamping: $0) }
         source.safeWALBytes = snapshot.safeWAL
+        source.replayLSN = snapshot.window?.lsn.description
+        source.replayTime = snapshot.window?.time.map { ISOTime.text(microseconds: $0) }
         source.slot = slot
         source.epoch = (snapshot.stored?.epoch).map { Int64($0) }
         return source

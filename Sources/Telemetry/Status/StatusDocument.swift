@@ -56,6 +56,10 @@ public struct StatusDocument: Sendable, Equatable {
         public var confirmedLSN: String?
         /// Where the slot keeps WAL from.
         public var restartLSN: String?
+        /// Where the replay window begins: the oldest position that a replay can start from; nil without a window.
+        public var replayLSN: String?
+        /// That everything committed after this is in the window; nil where it is not known yet.
+        public var replayTime: String?
         /// Bytes from the server's end to each step.
         public var receivedLagBytes: Int64?
         /// See ``receivedLagBytes``.

@@ -79,7 +79,8 @@ extension StatusDocument.Source: StatusSection {
             .field("received_lag_bytes", \.receivedLagBytes), .field("stored_lag_bytes", \.storedLagBytes),
             .field("confirmed_lag_bytes", \.confirmedLagBytes), .field("restart_lag_bytes", \.restartLagBytes),
             .field("lag_seconds", \.lagSeconds), .field("retained_wal_bytes", \.retainedWALBytes),
-            .field("safe_wal_bytes", \.safeWALBytes),
+            .field("safe_wal_bytes", \.safeWALBytes), .field("replay_lsn", \.replayLSN),
+            .field("replay_time", \.replayTime),
         ]
     }
 }

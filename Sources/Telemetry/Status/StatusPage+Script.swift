@@ -30,6 +30,7 @@ extension StatusPage {
           const f = facts([["Lag", s.lag_seconds == null ? null : span(s.lag_seconds)],
             ["WAL kept for the slot", s.retained_wal_bytes == null ? null : bytes(s.retained_wal_bytes)],
             ["WAL left before the slot is lost", s.safe_wal_bytes == null ? "no limit" : bytes(s.safe_wal_bytes)],
+            ["Can be replayed from", s.replay_lsn == null ? null : s.replay_time ? s.replay_lsn + ", commits after " + s.replay_time : s.replay_lsn],
             ["Epoch", s.epoch == null ? null : num(s.epoch)]]);
           f.classList.add("after");
           return section("Write-ahead log" + (s.slot ? ", slot " + s.slot : ""), t, f);

@@ -68,6 +68,10 @@ public struct StatusReport {
         if let retained = source.retainedWALBytes { facts.append("WAL kept \(Self.bytes(retained))") }
         if let safe = source.safeWALBytes { facts.append("safe for another \(Self.bytes(safe))") }
         if !facts.isEmpty { lines.append("  " + facts.joined(separator: ", ")) }
+        if let replay = source.replayLSN {
+            let time = source.replayTime.map { " (commits after \(Self.clean($0)))" } ?? ""
+            lines.append("  can be replayed from \(Self.clean(replay))\(time)")
+        }
     }
 
     private mutating func write(_ kafka: StatusDocument.Kafka) {
