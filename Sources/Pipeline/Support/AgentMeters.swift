@@ -59,9 +59,8 @@ extension AgentMeters {
             "How long ago the last transaction was committed that a step has not yet passed; 0 when there is none.",
             ["step": "kafka"]
         ) {
-            let snapshot = state.snapshot
-            guard let stored = snapshot.stored, snapshot.receivedTime > stored.commitTime else { return 0 }
-            return max(0, Double(clock.wall() / 1000 - stored.commitTime) / 1e6)
+            guard let pending = state.snapshot.pendingTime else { return 0 }
+            return max(0, Double(clock.wall() / 1000 - pending) / 1e6)
         }
         registry.gauge("sluice_slot_retained_wal_bytes", "WAL that the server keeps for the slot.") {
             state.snapshot.retainedWAL.map(Double.init)

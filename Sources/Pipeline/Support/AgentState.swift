@@ -30,6 +30,8 @@ package final class AgentState: Sendable {
         package var stored: StoredPosition?
         /// Commit time of the last transaction received, microseconds since 1970.
         package var receivedTime: Int64 = 0
+        /// Commit time of the oldest transaction that was received and is not in Kafka yet, as far as is known.
+        package var pendingTime: Int64?
         package var retainedWAL: UInt64?
         package var safeWAL: Int64?
 
@@ -97,6 +99,9 @@ package final class AgentState: Sendable {
         update { snapshot in
             snapshot.receivedLSN = max(snapshot.receivedLSN, transaction.endLSN)
             snapshot.receivedTime = transaction.commitTime
+            if snapshot.pendingTime == nil, transaction.endLSN > snapshot.stored?.lsn ?? LSN(0) {
+                snapshot.pendingTime = transaction.commitTime
+            }
         }
     }
 
@@ -110,6 +115,7 @@ package final class AgentState: Sendable {
         var seen: [String] = []
         content.withLock { snapshot in
             snapshot.stored = commit.position
+            snapshot.pendingTime = commit.position.lsn >= snapshot.receivedLSN ? nil : snapshot.receivedTime
             snapshot.kafkaTransactions += 1
             snapshot.transactions += UInt64(commit.counts.commitTimes.count)
             snapshot.rows += UInt64(commit.rows)
