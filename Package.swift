@@ -46,10 +46,13 @@ let package = Package(
         module("ObjectStorage", ["CCurl", "CCrypto", "CLZ4", "CIsal"]),
         module("Configuration", ["CYAML"]),
         module("Telemetry", ["CMicroHTTPD"]),
-        module("Pipeline", ["CLinux", "ChangeData", "Postgres", "Kafka", "ObjectStorage", "Telemetry"], settings: strict),
+        module(
+            "Pipeline", ["CLinux", "ChangeData", "Postgres", "Kafka", "ObjectStorage", "Telemetry"], settings: strict),
         .executableTarget(
             name: "sluice",
-            dependencies: ["Pipeline", "Configuration", "ChangeData", "Kafka", "ObjectStorage", "Postgres", "Telemetry"],
+            dependencies: [
+                "Pipeline", "Configuration", "ChangeData", "Kafka", "ObjectStorage", "Postgres", "Telemetry",
+            ],
             swiftSettings: base),
 
         tests("ChangeDataTests", ["ChangeData"], exclude: ["Fixtures"]),
