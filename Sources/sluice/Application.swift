@@ -49,7 +49,6 @@ enum Application {
                 objects: store.map { ObjectReader(store: $0.location) }, output: output
             ).run(tables: tables.map(\.description), json: json)
         case .replay(let config, let options): try replay(config, options)
-        default: throw AgentExit(.usage, "this command is not there yet")
         }
     }
 

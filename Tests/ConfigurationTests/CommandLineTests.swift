@@ -28,7 +28,6 @@ import Testing
         #expect(
             try parse("verify -t a.b --table c.*")
                 == .verify(config: nil, tables: ["a.b", "c.*"].compactMap { TablePattern($0) }, json: false))
-        #expect(try parse("hours") == .hours(config: nil, json: false))
         #expect(try parse("drop --dry-run") == .drop(config: nil, dryRun: true))
         #expect(try parse("--version") == .version)
         #expect(
@@ -43,10 +42,10 @@ import Testing
     }
 
     @Test(arguments: [
-        ("", "sluice: no command; one of init, check, run, status, verify, replay, hours, drop\nTry 'sluice --help'."),
+        ("", "sluice: no command; one of init, check, run, status, verify, replay, drop\nTry 'sluice --help'."),
         (
             "rum",
-            "sluice: unknown command rum; one of init, check, run, status, verify, replay, hours, drop (did you mean run?)\nTry 'sluice --help'."
+            "sluice: unknown command rum; one of init, check, run, status, verify, replay, drop (did you mean run?)\nTry 'sluice --help'."
         ),
         ("-c x run", "sluice: unknown option -c; options follow the command\nTry 'sluice --help'."),
         ("run --jsn", "sluice: run: unknown option --jsn\nTry 'sluice run --help'."),
@@ -87,7 +86,7 @@ import Testing
         ("verify --table x", "sluice: verify: --table: \"x\" is not schema.table\nTry 'sluice verify --help'."),
         (
             "help nothing",
-            "sluice: unknown command nothing; one of init, check, run, status, verify, replay, hours, drop\nTry 'sluice --help'."
+            "sluice: unknown command nothing; one of init, check, run, status, verify, replay, drop\nTry 'sluice --help'."
         ),
     ])
     func wrongUsage(line: String, expected: String) {

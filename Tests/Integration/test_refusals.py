@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import random
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka.admin import NewPartitions
 from conftest import SiteMaker
 
+from harness.agent import binary
 from harness.processes import free_port
 from harness.site import Site
 from harness.stores import Rclone
@@ -201,3 +206,37 @@ def test_a_table_without_a_key_is_refused_with_the_cure(make: SiteMaker) -> None
     done = site.agent.command("init")
     assert done.code != 0 and "public.keyless" in done.text and "ALTER TABLE" in done.text.upper()
     site.sql("insert into public.keyless values ('a')", "update public.keyless set v = 'b'")  # the application is not broken
+
+
+def test_another_number_of_partitions_is_refused_until_accepted(make: SiteMaker) -> None:
+    site = make().init().run()
+    site.sql("insert into public.documents values (1, 'a', 'b', now())")
+    site.auditor.wait_kafka(30)
+    assert site.agent.stop() == 0
+    topic = site.agent.topic(("public", "documents"))
+    admin = site.stack.kafka.admin()  # held until the answer is here
+    admin.create_partitions([NewPartitions(topic, 7)])[topic].result(20)
+    site.sql("insert into public.documents values (2, 'a', 'b', now())")
+    refused = site.agent.command("run", "--only", "stream", timeout=60)
+    assert refused.code == 78 and topic in refused.err and "sluice init" in refused.err, refused.text
+    accepted = site.agent.must("init")
+    assert "7 partitions" in accepted.out, accepted.text
+    site.run()
+    site.auditor.wait_kafka(30)
+
+
+def test_init_killed_at_any_moment_is_begun_again(make: SiteMaker) -> None:
+    """Each kill leaves a state that the next init, or the one after, brings to its end; no slot is left behind."""
+    site = make()
+    moments = random.Random(time.time_ns())
+    for _ in range(8):
+        with subprocess.Popen([str(binary()), "init", "-c", str(site.agent.config)], env={**os.environ, **site.agent.env},
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as victim:
+            time.sleep(moments.uniform(0.02, 0.6))
+            victim.kill()
+    site.agent.must("init")
+    site.run()
+    site.sql("insert into public.documents values (1, 'a', 'b', now())")
+    site.auditor.wait_kafka(30)
+    slots = site.connection.execute("select slot_name from pg_replication_slots where plugin = 'pgoutput' and database = current_database()").fetchall()
+    assert slots == [(site.agent.slot,)]

@@ -81,3 +81,31 @@ import Testing
         #expect(fence(at: .seconds(1300)) == .renewIfSlotIsOurs)
     }
 }
+
+@Suite struct PartitionPinsTests {
+    @Test func theFirstCountIsTheUsualOneAndAChangeIsSeen() {
+        var pins = PartitionPins()
+        #expect(pins.judge("a", count: 3, isEmpty: true) == .fits)
+        #expect(pins.judge("a", count: 3, isEmpty: false) == .fits)
+        #expect(pins.judge("a", count: 4, isEmpty: false) == .changed(from: 3))
+    }
+
+    @Test func aNewTopicMayHaveAnotherCount() {
+        var pins = PartitionPins()
+        _ = pins.judge("a", count: 1, isEmpty: true)
+        #expect(pins.judge("b", count: 6, isEmpty: true) == .fits)
+        #expect(pins.judge("b", count: 6, isEmpty: false) == .fits)
+        #expect(pins.judge("b", count: 7, isEmpty: true) == .changed(from: 6))
+    }
+
+    @Test func whatAHumanAcceptsFitsAndIsRemembered() {
+        var pins = PartitionPins()
+        _ = pins.judge("a", count: 1, isEmpty: true)
+        pins.accept("a", count: 2)
+        #expect(pins.judge("a", count: 2, isEmpty: false) == .fits)
+        var position = StoredPosition(
+            systemID: "1", timeline: 1, slot: "s", epoch: 1, lsn: LSN(1), options: "", state: .streaming)
+        position.partitions = pins
+        #expect(ProgressRecord.decode(Array(ProgressRecord.encode(position).utf8)) == position)
+    }
+}

@@ -12,8 +12,6 @@ public enum Command: Sendable, Equatable {
     case verify(config: String?, tables: [TablePattern], json: Bool)
     /// `sluice replay`
     case replay(config: String?, ReplayOptions)
-    /// `sluice hours`
-    case hours(config: String?, json: Bool)
     /// `sluice drop`
     case drop(config: String?, dryRun: Bool)
     /// `--help`: print the text to standard output, exit 0.

@@ -115,11 +115,6 @@ enum CommandGrammar {
             }),
         replay,
         CommandSpecification(
-            name: "hours", summary: "list which hours are complete",
-            details: "Lists the hours of the store and whether each is sealed: complete, and never to change again.",
-            usage: "sluice hours [-c FILE] [--json]", options: [config, json],
-            build: { .hours(config: $0.value("config"), json: $0.has("json")) }),
-        CommandSpecification(
             name: "drop", summary: "remove slot and publication",
             details:
                 "Removes the slot and the publication, never topics or objects. Changes made afterwards are lost to sluice.",

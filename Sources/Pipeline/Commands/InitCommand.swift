@@ -125,12 +125,48 @@ package struct InitCommand {
         do throws(StartRefusal) {
             try StartDecision.judge(stored, facts)
         } catch { throw error.exit }
+        try acceptPartitions(stored, source)
         output.line(
             "slot \(settings.slot): is there, position \(stored.lsn), epoch \(stored.epoch); nothing was changed")
     }
 
+    /// Topics whose number of partitions has changed since: by running init a human has taken note.
+    private func acceptPartitions(_ stored: StoredPosition, _ source: Source) throws(AgentExit) {
+        var position = stored
+        position.partitions = try pins(source)
+        guard position.partitions != stored.partitions, source.slot?.activePID == nil else { return }
+        for topic in Preflight.topicNames(settings, source.tables) {
+            let now = position.partitions.others[topic] ?? position.partitions.usual
+            let before = stored.partitions.others[topic] ?? stored.partitions.usual
+            if let now, let before, now != before {
+                output.line("topic \(topic): \(now) partitions, it had \(before); order per key holds from here on")
+            }
+        }
+        try store(position, by: try makeProducer())
+    }
+
+    private func pins(_ source: Source) throws(AgentExit) -> PartitionPins {
+        try kafka { () throws(KafkaError) in
+            let maker = try TopicMaker(settings, events: services.kafkaEvents, log: services.log)
+            var pins = PartitionPins()
+            for topic in Preflight.topicNames(settings, source.tables) {
+                if let count = try maker.partitions(of: topic) { pins.accept(topic, count: count) }
+            }
+            return pins
+        }
+    }
+
+    private func makeProducer() throws(AgentExit) -> TransactionalProducer {
+        try kafka { () throws(KafkaError) in
+            let producer = try services.makeProducer(settings)
+            try producer.initTransactions(timeout: .seconds(30))
+            return producer
+        }
+    }
+
     private func makeSlot(after existing: StoredPosition?, _ source: Source, acceptGap: Bool) throws(AgentExit) {
-        if let holder = source.slot?.activePID {
+        // A slot that was never streamed from can only be held by the walsender of an init that was cut off: it is waited for.
+        if let holder = source.slot?.activePID, existing?.state != .creating {
             throw AgentExit(
                 .unavailable, "slot \(settings.slot) is in use by walsender \(holder)",
                 hints: ["stop the agent that streams from it, then run init again"])
@@ -150,16 +186,20 @@ package struct InitCommand {
                     hints: ["sluice init --accept-gap (goes on where the slot is)", "sluice drop, then sluice init"])
             }
         }
-        let producer = try kafka { () throws(KafkaError) in
-            let producer = try services.makeProducer(settings)
-            try producer.initTransactions(timeout: .seconds(30))
-            return producer
-        }
+        let producer = try makeProducer()
         var position = StoredPosition(
             systemID: source.server.systemID, timeline: source.server.timeline, slot: settings.slot,
             epoch: (existing?.epoch ?? 0) + (gap != nil || existing == nil ? 1 : 0), lsn: existing?.lsn ?? LSN(0),
             commitTime: existing?.commitTime ?? 0, options: settings.fingerprint, state: .creating,
             gaps: existing?.gaps ?? [])
+        position.partitions = try pins(source)
+        // On record before anything is made: an init that is cut off here does not forget what was accepted.
+        if let gap {
+            position.gaps.append(
+                .init(
+                    kind: gap.kind.rawValue, from: gap.stored ?? LSN(0), to: LSN(0), epoch: position.epoch,
+                    acceptedAt: services.clock.wall() / 1000))
+        }
         let usable = gap.map { Self.canGoOn(with: source.slot, after: $0, settings.postgres.database) } ?? false
         if usable, let confirmed = source.slot?.confirmedFlushLSN {
             position.lsn = confirmed
@@ -168,11 +208,10 @@ package struct InitCommand {
             position.lsn = try createSlot(source)
         }
         position.state = .streaming
+        if let last = position.gaps.last, last.to == LSN(0) {
+            position.gaps[position.gaps.count - 1].to = position.lsn
+        }
         if let gap {
-            position.gaps.append(
-                .init(
-                    kind: gap.kind.rawValue, from: gap.stored ?? LSN(0), to: position.lsn, epoch: position.epoch,
-                    acceptedAt: services.clock.wall() / 1000))
             for line in gap.exit.details { output.line("gap accepted: \(line)") }
         }
         try store(position, by: producer)

@@ -167,7 +167,8 @@ final class SinkSession {
             SinkStatus.Partition(
                 partition: writer.partition, nextOffset: writer.position,
                 endOffset: consumer.knownEnd(of: writer.partition), openBytes: writer.open?.facts.bytes ?? 0,
-                hour: writer.open?.hour.number, oldest: writer.oldest, watermark: writer.watermark)
+                hour: writer.open?.hour.number, oldest: writer.oldest, watermark: writer.watermark,
+                writtenLSN: writer.last?.object.lastPosition.position.commitLSN)
         }.sorted { $0.partition < $1.partition }
         let (dropped, isPaused) = (context.dropped, isPressed)
         context.dropped = 0

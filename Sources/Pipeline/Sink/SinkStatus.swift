@@ -1,3 +1,4 @@
+package import ChangeData
 package import Kafka
 
 /// What the sink shows of itself.
@@ -15,6 +16,10 @@ package struct SinkStatus: Sendable {
         /// Commit time of the oldest record that is not yet in an object, and of the latest that was seen: microseconds since 1970.
         package var oldest: Int64?
         package var watermark: Int64?
+        /// Commit LSN of the last record that is in an object; nil before the first.
+        package var writtenLSN: LSN?
+        /// Whether records wait that are in no object.
+        package var isBehind: Bool { oldest != nil }
     }
 
     package struct Topic: Sendable, Equatable {

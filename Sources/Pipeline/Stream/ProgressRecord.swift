@@ -12,6 +12,13 @@ package enum ProgressRecord {
             text("state", position.state.rawValue),
         ]
         if position.splitPart > 0 { fields.append("\"split\":\(position.splitPart)") }
+        if let usual = position.partitions.usual {
+            var pins = ["\"*\":\(usual)"]
+            for (topic, count) in position.partitions.others.sorted(by: { $0.key < $1.key }) {
+                pins.append(quoted(topic) + ":\(count)")
+            }
+            fields.append("\"partitions\":{" + pins.joined(separator: ",") + "}")
+        }
         if !position.gaps.isEmpty {
             let gaps = position.gaps.map { gap in
                 "{" + text("kind", gap.kind) + "," + text("from", gap.from.description) + ","
@@ -83,9 +90,14 @@ extension ProgressRecord {
             else { return nil }
             replay = ReplayRange(from: from, to: to)
         }
-        return StoredPosition(
+        var position = StoredPosition(
             systemID: systemID, timeline: timeline, slot: slot, epoch: epoch, lsn: lsn, commitLSN: commitLSN,
             ordinal: ordinal, splitPart: root["split"]?.integer.map { Int($0) } ?? 0, commitTime: commitTime,
             options: options, state: state, gaps: gaps, marks: marks, replay: replay)
+        for (topic, count) in root["partitions"]?.object ?? [] {
+            guard let count = count.integer.flatMap({ Int32(exactly: $0) }) else { return nil }
+            if topic == "*" { position.partitions.usual = count } else { position.partitions.others[topic] = count }
+        }
+        return position
     }
 }

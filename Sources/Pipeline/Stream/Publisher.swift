@@ -28,6 +28,8 @@ struct Publisher: ~Copyable {
     var backoff = Backoff(first: .milliseconds(100), most: .seconds(5))
     private var lastCommit: Int64
     private var counts = OperationCounts()
+    /// The position of the last record that was produced.
+    private var produced: RecordPosition?
     private let replayID: [UInt8]?
 
     init(
@@ -77,7 +79,7 @@ struct Publisher: ~Copyable {
         }
         try produce(chunk, next..<chunk.recordCount)
         if !open.isAtBoundary, settings.split.mustSplit(open.batch, now: services.clock.monotonic()) {
-            try split(after: chunk)
+            try split(isPublishing: true)
         }
         open.close()
     }
@@ -101,9 +103,9 @@ struct Publisher: ~Copyable {
                 }
             }
         } else if settings.split.mustSplit(open.batch, now: now) {
-            // The rest of a transaction does not come: the connection to PostgreSQL is slow or gone. Sooner or later the
-            // coordinator would end the transaction.
-            throw .retry(component: .kafka, reason: "a transaction stayed open for longer than kafka.split.age")
+            // The rest of the transaction does not come yet: before the coordinator ends the Kafka transaction, what is
+            // there is committed as a part.
+            try split(isPublishing: false)
         }
         producer?.poll()
         // Rounded up: a wait that ends before its time would only be a spin.
@@ -137,6 +139,9 @@ struct Publisher: ~Copyable {
             bytes += (record.key?.count ?? 0) + (record.value?.count ?? 0)
             counts.count(record)
         }
+        if let last = chunk.records[records].last {
+            produced = RecordPosition(parsing: self.bytes(chunk, last.position).span)
+        }
         open.produced(records, bytes: bytes, now: services.clock.monotonic())
     }
 
@@ -146,7 +151,8 @@ struct Publisher: ~Copyable {
         var needed = 0
         for record in chunk.records[records] { needed = max(needed, record.topic + 1) }
         if needed > topics.count, let producer {
-            try topics.prepare(upTo: needed, names: link.names.topics, producer: producer)
+            try topics.prepare(
+                upTo: needed, names: link.names.topics, producer: producer, pins: &pending.partitions)
         }
         guard let large = topics.firstTooLarge(chunk, records) else { return }
         let record = chunk.records[large.index]
@@ -242,16 +248,16 @@ struct Publisher: ~Copyable {
     }
 
     /// Commits the open transaction in the middle of a PostgreSQL transaction that is past the bounds of `split`.
-    private mutating func split(after chunk: RecordChunk) throws(SessionFailure) {
-        guard let last = chunk.records.last, let at = RecordPosition(parsing: bytes(chunk, last.position).span)
-        else { return }
+    /// Only between two changes: a chunk never ends inside one.
+    private mutating func split(isPublishing: Bool) throws(SessionFailure) {
+        guard let at = produced else { return }
         let before = pending
         // `lsn` stays: replication restarts before the transaction and reads it again.
         pending.commitLSN = at.position.commitLSN
         pending.ordinal = at.position.ordinal
         pending.commitTime = at.commitTime
         pending.splitPart = max(before.splitPart, 1) + 1
-        try commit(isPublishing: true)
+        try commit(isPublishing: isPublishing)
         services.log.info(
             "split a transaction", ["commit_lsn": .init(pending.commitLSN), "changes": .init(pending.ordinal)])
     }

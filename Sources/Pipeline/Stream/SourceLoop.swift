@@ -17,6 +17,8 @@ struct SourceLoop: ~Copyable {
     private var tables: RelationDescriber
     private var shutdownProbe: ShutdownProbe
     private var ending: ReplayEnd?
+    /// When the server was last heard of, microseconds since 1970.
+    private var heardAt: Int64 = 0
     /// How many topics and tables the publisher knows.
     private var shared = (0, 0)
 
@@ -95,6 +97,7 @@ struct SourceLoop: ~Copyable {
     /// Takes what has arrived, until the connection is dry, no chunk is free, or a report is due.
     private mutating func read() throws(SessionFailure) {
         var wall = services.clock.wall()
+        heardAt = wall / 1000
         let deadline = min(feedback.nextDeadline, services.clock.monotonic() &+ .milliseconds(200))
         var count = 0
         while true {
@@ -205,6 +208,7 @@ struct SourceLoop: ~Copyable {
             snapshot.confirmedLSN = max(snapshot.confirmedLSN, report.flushed)
             snapshot.serverLSN = max(snapshot.serverLSN, feedback.received)
             snapshot.receivedLSN = feedback.received
+            snapshot.receivedAt = heardAt
             snapshot.bufferedBytes = link.queue.bytesOut
         }
     }

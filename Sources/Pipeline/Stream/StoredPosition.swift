@@ -52,6 +52,8 @@ package struct StoredPosition: Equatable, Sendable {
     package var options: String
     package var state: State
     package var gaps: [AcceptedGap]
+    /// How many partitions the data topics have.
+    package var partitions = PartitionPins()
     /// What the replay window remembers; none without a window.
     package var marks: [ReplayWindow.Mark]
     /// Of a replay's own position: the range of the replay.

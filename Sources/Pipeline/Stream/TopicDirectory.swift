@@ -25,7 +25,7 @@ struct TopicDirectory: ~Copyable {
 
     /// Opens the topics that records name for the first time.
     mutating func prepare(
-        upTo count: Int, names: [String], producer: TransactionalProducer
+        upTo count: Int, names: [String], producer: TransactionalProducer, pins: inout PartitionPins
     ) throws(SessionFailure) {
         while entries.count < min(count, names.count) {
             let live = names[entries.count]
@@ -37,8 +37,27 @@ struct TopicDirectory: ~Copyable {
             let topic = try StreamFailures.kafka { () throws(KafkaError) in
                 try producer.topic(name, timeout: .seconds(30))
             }
+            try pin(topic, &pins)
             entries.append(Entry(topic: topic, limit: limit))
         }
+    }
+
+    private func pin(_ topic: TransactionalProducer.Topic, _ pins: inout PartitionPins) throws(SessionFailure) {
+        let isEmpty = try StreamFailures.kafka { () throws(KafkaError) in
+            try maker.isEmpty(topic.name, partitions: topic.partitions)
+        }
+        guard case .changed(let before) = pins.judge(topic.name, count: topic.partitions, isEmpty: isEmpty) else {
+            return
+        }
+        throw .exit(
+            AgentExit(
+                .configuration,
+                "topic \(topic.name) has \(topic.partitions) partitions, it had \(before): its keys would go to other partitions",
+                details: ["order per key does not hold over the change; readers must expect that"],
+                hints: [
+                    "sluice init (accepts the new number; stop the agent first)",
+                    "choose another topic with kafka.topic",
+                ]))
     }
 
     /// How many topics are open.

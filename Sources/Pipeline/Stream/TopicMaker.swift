@@ -74,6 +74,15 @@ final class TopicMaker {
         try awaitTopic(name)
     }
 
+    /// Whether nothing was ever written to a topic.
+    func isEmpty(_ name: String, partitions: Int32) throws(KafkaError) -> Bool {
+        for partition in 0..<partitions {
+            let bounds = try admin.bounds(of: TopicPartition(name, partition), timeout: Self.timeout)
+            if bounds.high > 0 { return false }
+        }
+        return true
+    }
+
     /// Whether a topic is there; never makes it.
     func partitions(of name: String) throws(KafkaError) -> Int32? {
         try admin.partitionCount(of: name, timeout: Self.timeout)

@@ -1,3 +1,4 @@
+import ChangeData
 package import Telemetry
 
 /// The agent's metrics, bound to its state: histograms are observed as things happen, all else is read at the scrape.
@@ -54,6 +55,22 @@ extension AgentMeters {
         bytes("kafka") { $0.stored?.lsn.rawValue ?? 0 }
         bytes("confirmed") { $0.confirmedLSN.rawValue }
         bytes("restart") { $0.restartLSN.rawValue }
+        // A partition in which nothing waits is as far as Kafka is.
+        bytes("s3") { snapshot in
+            let stored = snapshot.stored?.lsn ?? LSN(0)
+            return snapshot.sink.partitions.reduce(stored) { reached, partition in
+                partition.isBehind ? min(reached, partition.writtenLSN ?? LSN(1)) : reached
+            }.rawValue
+        }
+        registry.gauge(
+            "sluice_lag_seconds",
+            "How long ago the last transaction was committed that a step has not yet passed; 0 when there is none.",
+            ["step": "received"]
+        ) {
+            let snapshot = state.snapshot
+            guard snapshot.serverLSN > snapshot.receivedLSN, snapshot.receivedAt > 0 else { return 0 }
+            return max(0, Double(clock.wall() / 1000 - snapshot.receivedAt) / 1e6)
+        }
         registry.gauge(
             "sluice_lag_seconds",
             "How long ago the last transaction was committed that a step has not yet passed; 0 when there is none.",

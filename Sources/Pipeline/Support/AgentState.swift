@@ -30,6 +30,8 @@ package final class AgentState: Sendable {
         package var stored: StoredPosition?
         /// Commit time of the last transaction received, microseconds since 1970.
         package var receivedTime: Int64 = 0
+        /// When the server was last heard of, microseconds since 1970.
+        package var receivedAt: Int64 = 0
         /// Commit time of the oldest transaction that was received and is not in Kafka yet, as far as is known.
         package var pendingTime: Int64?
         package var retainedWAL: UInt64?

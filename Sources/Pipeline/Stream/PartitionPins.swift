@@ -1,0 +1,36 @@
+/// How many partitions each data topic had when it was first written to. Another count sends a key to another partition, and its
+/// order is lost (trap 52): so a change is refused, not followed.
+package struct PartitionPins: Equatable, Sendable {
+    /// The count of most topics; nil before the first.
+    package var usual: Int32?
+    /// The topics that have another.
+    package var others: [String: Int32] = [:]
+
+    package init() {}
+
+    package enum Judgement: Equatable, Sendable {
+        /// As it was, or new.
+        case fits
+        /// It was another number.
+        case changed(from: Int32)
+    }
+
+    /// Looks at a topic that is about to be written to, and remembers a new one.
+    /// - Parameter isEmpty: whether nothing was ever written to it.
+    package mutating func judge(_ topic: String, count: Int32, isEmpty: Bool) -> Judgement {
+        guard let pinned = others[topic] ?? usual else {
+            usual = count
+            return .fits
+        }
+        if pinned == count { return .fits }
+        guard isEmpty, others[topic] == nil else { return .changed(from: pinned) }
+        others[topic] = count
+        return .fits
+    }
+
+    /// A human has taken note of the change.
+    package mutating func accept(_ topic: String, count: Int32) {
+        if usual == nil { usual = count }
+        others[topic] = usual == count ? nil : count
+    }
+}
