@@ -98,7 +98,7 @@ struct ReplaySession: Sendable {
         services.state.update { $0.stored = stored }
         link.begin(after: stored)
         var publisher = Publisher(
-            settings: settings, link: link, services: services, store: store, producer: producer, topics: topics,
+            settings: settings, link: link, services: services, store: store, producer: consume producer, topics: topics,
             stored: stored, timeline: stored.timeline)
         try publisher.run()
     }

@@ -53,6 +53,8 @@ struct Publisher: ~Copyable {
 
     /// Runs until the queue is closed, and then commits what is whole and drops the rest.
     mutating func run() throws(SessionFailure) {
+        // The one reference to the producer: it goes before the chunks do, which it may still be pointing into.
+        defer { producer = nil }
         while true {
             switch link.queue.pop() {
             case .chunk(let chunk): try publish(chunk)
