@@ -98,7 +98,8 @@ struct ReplaySession: Sendable {
         services.state.update { $0.stored = stored }
         link.begin(after: stored)
         var publisher = Publisher(
-            settings: settings, link: link, services: services, store: store, producer: consume producer, topics: topics,
+            settings: settings, link: link, services: services, store: store, producer: consume producer,
+            topics: topics,
             stored: stored, timeline: stored.timeline)
         try publisher.run()
     }

@@ -132,7 +132,8 @@ struct StreamSession: Sendable {
         services.state.update { $0.stored = stored }
         link.begin(after: stored)
         var publisher = Publisher(
-            settings: settings, link: link, services: services, store: store, producer: consume producer, topics: topics,
+            settings: settings, link: link, services: services, store: store, producer: consume producer,
+            topics: topics,
             stored: stored, timeline: facts.timeline)
         try publisher.run()
     }
