@@ -84,7 +84,8 @@ struct ReplicationTests {
         let identity = try replication.identifySystem()
         let facts = try sql.serverFacts()
         #expect(identity.systemID == facts.systemID && identity.timeline == facts.timeline)
-        #expect(identity.database == "postgres" && identity.walPosition > LSN(0))
+        #expect(try identity.database == TestServer.settings().database)
+        #expect(identity.walPosition > LSN(0))
         #expect(try replication.timelineHistory(1) == [])
         let unknown = failure { () throws(PostgresError) in _ = try replication.timelineHistory(99) }
         #expect(unknown != nil)

@@ -42,7 +42,7 @@ struct ReplayCounter {
         services.state.committed(
             AgentState.Commit(
                 position: position, rows: chunk.recordCount, bytes: chunk.byteCount, counts: counts,
-                tables: link.names.tables, seconds: 0, now: services.clock.wall()))
+                tables: link.names.tables, topics: link.names.topics, seconds: 0, now: services.clock.wall()))
         let bytes = chunk.capacity
         chunk.removeAll()
         link.queue.recycle(chunk, bytes: bytes)

@@ -4,6 +4,8 @@ import ChangeData
 struct OperationCounts {
     /// Six kinds a table, by the table's index.
     private(set) var byTable: [Int] = []
+    /// The topic of each table, by the indices of both; -1 where it is not known.
+    private(set) var topics: [Int] = []
     var messages = 0
     /// Commit times of the transactions, microseconds since 1970.
     private(set) var commitTimes: [Int64] = []
@@ -16,6 +18,8 @@ struct OperationCounts {
         let index = table * 6 + Int(record.operation.rawValue)
         while byTable.count <= index { byTable.append(contentsOf: repeatElement(0, count: 6)) }
         byTable[index] += 1
+        while topics.count <= table { topics.append(-1) }
+        topics[table] = record.topic
     }
 
     mutating func passed(_ transaction: Transaction) { commitTimes.append(transaction.commitTime) }

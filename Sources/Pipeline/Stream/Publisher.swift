@@ -287,7 +287,8 @@ struct Publisher: ~Copyable {
         services.state.committed(
             AgentState.Commit(
                 position: stored, rows: open.batch.rows, bytes: open.batch.bytes, counts: counts,
-                tables: link.names.tables, seconds: Double(services.clock.monotonic() &- started) / 1e9,
+                tables: link.names.tables, topics: link.names.topics,
+                seconds: Double(services.clock.monotonic() &- started) / 1e9,
                 now: services.clock.wall()))
         counts.removeAll()
         open.committed(isPublishing: isPublishing)

@@ -127,7 +127,12 @@ package final class AgentState: Sendable {
                 for operation in 0..<6 {
                     let count = commit.counts.byTable[index * 6 + operation]
                     guard count > 0 else { continue }
-                    if snapshot.tables[name] == nil { seen.append(name) }
+                    if snapshot.tables[name] == nil {
+                        seen.append(name)
+                        let topic = commit.counts.topics[index]
+                        snapshot.tables[name] = Table(
+                            topic: commit.topics.indices.contains(topic) ? commit.topics[topic] : "")
+                    }
                     snapshot.tables[name, default: Table()].operations[operation] += UInt64(count)
                 }
             }
@@ -154,8 +159,9 @@ package final class AgentState: Sendable {
         var rows: Int
         var bytes: Int
         var counts: OperationCounts
-        /// The tables' names by index.
+        /// The tables' names by index, and the topics'.
         var tables: [String]
+        var topics: [String]
         /// How long the commit took.
         var seconds: Double
         /// Nanoseconds since 1970.
