@@ -88,10 +88,23 @@ final class SinkBench {
         }
         producer = try TransactionalProducer(kafka, ProducerOptions(transactionalID: name))
         try producer.initTransactions(timeout: Self.patience)
-        produced = try producer.topic(topic, timeout: Self.patience)
+        produced = try Self.topic(topic, of: producer)
     }
 
     deinit { Self.remove(root) }
+
+    /// A topic that was just made is not known to every broker's cache at once.
+    private static func topic(_ name: String, of producer: TransactionalProducer) throws -> TransactionalProducer.Topic {
+        for _ in 0..<50 {
+            do throws(KafkaError) {
+                return try producer.topic(name, timeout: patience)
+            } catch {
+                guard error.reason == .unknownTopic else { throw error }
+                usleep(100_000)
+            }
+        }
+        return try producer.topic(name, timeout: patience)
+    }
 
     private static func remove(_ path: String) {
         if let directory = opendir(path) {

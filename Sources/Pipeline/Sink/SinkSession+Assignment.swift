@@ -109,7 +109,7 @@ extension SinkSession {
             let partition = TopicPartition(topic, asked.partition)
             guard let writer = writers[partition], writer.generation == asked.generation else { continue }
             let bounds = try bounds(of: partition)
-            var known = ResumeDecision.Facts(low: bounds.low, high: bounds.high)
+            var known = ResumeDecision.Facts(low: bounds.low, high: max(bounds.high, bounds.lastStable))
             known.committed = facts[partition]?.offset
             known.note = facts[partition]?.note
             known.samePin = known.note?.pin == pin.id
