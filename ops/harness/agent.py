@@ -104,7 +104,8 @@ class Agent:
         return self.folder / f"{self.label}.log"
 
     def topic(self, table: Table) -> str:
-        return re.sub(r"[^A-Za-z0-9._-]", "_", f"{self.name}.{table[0]}.{table[1]}")
+        template = str(self.settings.get("kafka", {}).get("topic", "{name}.{schema}.{table}"))
+        return re.sub(r"[^A-Za-z0-9._-]", "_", template.format(name=self.name, schema=table[0], table=table[1]))
 
     def write(self) -> None:
         self.config.write_text(yaml(self.settings))
