@@ -67,6 +67,9 @@ package struct StartRefusal: Error, Equatable, Sendable {
         guard let stored, let available else { return nil }
         if kind == .otherCluster { return "lost: not to be told, positions of two clusters do not compare" }
         if let lostBytes { return "lost: up to \(lostBytes) bytes of WAL" }
+        if kind == .publicationMissing || kind == .tableUnpublished {
+            return "lost: what the tables are given until they are published again"
+        }
         guard available < stored else { return "lost: nothing" }
         return "Kafka is ahead of the server by \(stored.rawValue - available.rawValue) bytes of WAL"
     }
