@@ -98,7 +98,7 @@ import Testing
             slot: .init(
                 plugin: "pgoutput", database: "gold", confirmedFlush: LSN(1000), restart: LSN(900),
                 walStatus: "reserved", invalidation: nil, activePID: nil),
-            options: "a")
+            options: "a", publication: "sluice_t")
     }
 
     private func refusal(_ stored: StoredPosition?, _ facts: StartFacts) -> StartRefusal? {
@@ -118,6 +118,14 @@ import Testing
 
     @Test func aSlotBehindTheStoredPositionStarts() {
         #expect(refusal(stored, changed { $0.slot?.confirmedFlush = LSN(10) }) == nil)
+    }
+
+    @Test func aPublicationThatLostATableIsRefused() {
+        #expect(refusal(stored, changed { $0.publication = nil })?.kind == .publicationMissing)
+        let lost = refusal(stored, changed { $0.unpublished = ["public.t"] })
+        #expect(lost?.kind == .tableUnpublished)
+        #expect(lost?.message.contains("public.t") == true)
+        #expect(lost?.lostBytes == 4000)
     }
 
     @Test func eachLossIsRefusedWithItsKind() {

@@ -21,19 +21,41 @@ package struct InitCommand {
     ///   - dryRun: prints what would be done, and does nothing.
     ///   - acceptGap: takes a new position after a loss, and keeps the loss on record.
     package func run(dryRun: Bool, acceptGap: Bool) throws(AgentExit) {
-        let source = try inspect()
+        let source = try inspect(acceptGap: acceptGap)
         output.findings((source.findings).filter { $0.severity > .fine })
         guard !source.findings.hasProblem else {
             throw source.findings.exit(.configuration, "init changes nothing before these are settled")
         }
         if dryRun { return plan(source) }
-        try make(source)
         let existing = try position()
-        if let existing, existing.state == .streaming, !acceptGap {
-            try reportComplete(existing, source)
-        } else {
-            try makeSlot(after: existing, source, acceptGap: acceptGap)
+        if acceptGap, let holder = source.slot?.activePID { throw inUse(holder) }
+        // Judged before anything is made: a publication that is made again would hide that it was gone.
+        let isJudged = existing?.state == .streaming || (existing == nil && source.slot != nil)
+        let gap = isJudged ? try judge(existing) : nil
+        if let gap, !acceptGap { throw gap.exit }
+        try make(source)
+        if let existing, isJudged, gap == nil {
+            try acceptPartitions(existing, source)
+            return output.line(
+                "slot \(settings.slot): is there, position \(existing.lsn), epoch \(existing.epoch); there is no gap, nothing was changed"
+            )
         }
+        try makeSlot(after: existing, gap, source)
+    }
+
+    /// Why the stream cannot go on; nil if it can.
+    private func judge(_ existing: StoredPosition?) throws(AgentExit) -> StartRefusal? {
+        let (facts, _) = try gather()
+        do throws(StartRefusal) {
+            try StartDecision.judge(existing, facts)
+            return nil
+        } catch { return error }
+    }
+
+    private func inUse(_ holder: Int32) -> AgentExit {
+        AgentExit(
+            .unavailable, "slot \(settings.slot) is in use by walsender \(holder)",
+            hints: ["stop the agent that streams from it, then run init again"])
     }
 
     // MARK: Looking
@@ -42,11 +64,13 @@ package struct InitCommand {
         var server: ServerFacts
         var tables: [TableFacts]
         var publication: Publication?
+        /// Tables that the publication, which exists, does not have.
+        var unpublished: [TableFacts]
         var slot: ReplicationSlot?
         var findings: [Finding]
     }
 
-    private func inspect() throws(AgentExit) -> Source {
+    private func inspect(acceptGap: Bool) throws(AgentExit) -> Source {
         try postgres { (connection) throws(PostgresError) in
             let server = try connection.serverFacts()
             let patterns = settings.tables.compactMap { TablePattern($0) }
@@ -56,10 +80,13 @@ package struct InitCommand {
             var findings =
                 Preflight.server(server, hasSlot: slot != nil) + Preflight.tables(tables, patterns: patterns)
             findings += Preflight.topics(settings, tables)
-            if publication != nil {
+            let unpublished = publication.map { publication in tables.filter { !publication.publishes($0) } } ?? []
+            if publication != nil, !acceptGap || unpublished.isEmpty {
                 findings += Preflight.publication(publication, named: settings.publication, wanted: tables)
             }
-            return Source(server: server, tables: tables, publication: publication, slot: slot, findings: findings)
+            return Source(
+                server: server, tables: tables, publication: publication, unpublished: unpublished, slot: slot,
+                findings: findings)
         }
     }
 
@@ -103,6 +130,12 @@ package struct InitCommand {
             }
         }
         try kafka { () throws(KafkaError) in try maker.ensureProgress() }
+        for table in source.unpublished {
+            let sql =
+                "ALTER PUBLICATION \(Quoting.identifier(settings.publication)) ADD TABLE \(Quoting.qualified(table.schema, table.name))"
+            try postgres { (connection) throws(PostgresError) in try connection.execute(sql) }
+            output.line("publication \(settings.publication): publishes \(table.schema).\(table.name) again")
+        }
         guard source.publication == nil else { return }
         try postgres { (connection) throws(PostgresError) in try connection.execute(createPublication(source.tables)) }
         output.line("publication \(settings.publication): made for \(source.tables.count) tables")
@@ -110,7 +143,7 @@ package struct InitCommand {
 
     private func position() throws(AgentExit) -> StoredPosition? {
         let found = try kafka { () throws(KafkaError) in
-            try ProgressStore(settings, events: services.kafkaEvents).read(timeout: .seconds(20)).found
+            try ProgressStore(settings, events: services.kafkaEvents).readIfThere(timeout: .seconds(20)).found
         }
         switch found {
         case .nothing: return nil
@@ -118,16 +151,6 @@ package struct InitCommand {
         case .unreadable(let why):
             throw AgentExit(.gap, "the position in topic \(settings.progressTopic) cannot be read: \(why)")
         }
-    }
-
-    private func reportComplete(_ stored: StoredPosition, _ source: Source) throws(AgentExit) {
-        let (facts, _) = try gather()
-        do throws(StartRefusal) {
-            try StartDecision.judge(stored, facts)
-        } catch { throw error.exit }
-        try acceptPartitions(stored, source)
-        output.line(
-            "slot \(settings.slot): is there, position \(stored.lsn), epoch \(stored.epoch); nothing was changed")
     }
 
     /// Topics whose number of partitions has changed since: by running init a human has taken note.
@@ -164,65 +187,76 @@ package struct InitCommand {
         }
     }
 
-    private func makeSlot(after existing: StoredPosition?, _ source: Source, acceptGap: Bool) throws(AgentExit) {
+    private func makeSlot(
+        after existing: StoredPosition?, _ gap: StartRefusal?, _ source: Source
+    ) throws(AgentExit) {
         // A slot that was never streamed from can only be held by the walsender of an init that was cut off: it is waited for.
-        if let holder = source.slot?.activePID, existing?.state != .creating {
-            throw AgentExit(
-                .unavailable, "slot \(settings.slot) is in use by walsender \(holder)",
-                hints: ["stop the agent that streams from it, then run init again"])
-        }
-        var gap: StartRefusal?
-        if existing?.state == .streaming || (existing == nil && source.slot != nil) {
-            let (facts, _) = try gather()
-            do throws(StartRefusal) {
-                try StartDecision.judge(existing, facts)
-                output.line("there is no gap: the slot holds everything after the stored position; nothing was changed")
-                return
-            } catch { gap = error }
-            guard acceptGap else {
-                throw AgentExit(
-                    .gap, "slot \(settings.slot) exists, and no position is stored for it",
-                    details: ["topic \(settings.progressTopic) was deleted or truncated, or the slot is not ours"],
-                    hints: ["sluice init --accept-gap (goes on where the slot is)", "sluice drop, then sluice init"])
-            }
-        }
+        if let holder = source.slot?.activePID, existing?.state != .creating { throw inUse(holder) }
+        let epoch: UInt32
+        if let existing { epoch = existing.epoch + (gap == nil ? 0 : 1) } else { epoch = try firstEpoch(source) }
         let producer = try makeProducer()
         var position = StoredPosition(
-            systemID: source.server.systemID, timeline: source.server.timeline, slot: settings.slot,
-            epoch: (existing?.epoch ?? 0) + (gap != nil || existing == nil ? 1 : 0), lsn: existing?.lsn ?? LSN(0),
-            commitTime: existing?.commitTime ?? 0, options: settings.fingerprint, state: .creating,
-            gaps: existing?.gaps ?? [])
+            systemID: source.server.systemID, timeline: source.server.timeline, slot: settings.slot, epoch: epoch,
+            lsn: existing?.lsn ?? LSN(0), commitTime: existing?.commitTime ?? 0, options: settings.fingerprint,
+            state: .creating, gaps: existing?.gaps ?? [])
         position.partitions = try pins(source)
-        // On record before anything is made: an init that is cut off here does not forget what was accepted.
         if let gap {
+            // Its end is not known yet; on record already, should this be cut off before it is.
             position.gaps.append(
                 .init(
-                    kind: gap.kind.rawValue, from: gap.stored ?? LSN(0), to: LSN(0), epoch: position.epoch,
+                    kind: gap.kind.rawValue, from: gap.stored ?? LSN(0), to: LSN(0), epoch: epoch,
                     acceptedAt: services.clock.wall() / 1000))
         }
-        let usable = gap.map { Self.canGoOn(with: source.slot, after: $0, settings.postgres.database) } ?? false
-        if usable, let confirmed = source.slot?.confirmedFlushLSN {
-            position.lsn = confirmed
+        if let gap, let start = start(with: source, after: gap) {
+            position.lsn = start
         } else {
             try store(position, by: producer)
             position.lsn = try createSlot(source)
         }
         position.state = .streaming
-        if let last = position.gaps.last, last.to == LSN(0) {
-            position.gaps[position.gaps.count - 1].to = position.lsn
-        }
-        if let gap {
-            for line in gap.exit.details { output.line("gap accepted: \(line)") }
+        if let last = position.gaps.indices.last, position.gaps[last].to == LSN(0) {
+            // Where only a table was lost the stream goes on where it was; the loss ends where the table is published again.
+            position.gaps[last].to =
+                gap?.kind == .tableUnpublished ? gap?.available ?? position.lsn : position.lsn
         }
         try store(position, by: producer)
+        if let gap {
+            output.line("gap accepted: \(gap.message)")
+            for line in gap.exit.details { output.line("gap accepted: \(line)") }
+        }
         output.line("slot \(settings.slot): streams from \(position.lsn), epoch \(position.epoch)")
         try reportExisting(source)
     }
 
-    /// Whether the slot can be streamed from although the stored position does not fit it.
-    private static func canGoOn(with slot: ReplicationSlot?, after gap: StartRefusal, _ database: String) -> Bool {
-        guard let slot, !slot.isInvalidated, slot.plugin == "pgoutput", slot.database == database else { return false }
-        return gap.kind != .slotMissing && gap.kind != .slotForeign
+    /// Where the slot that is there can go on after a gap; nil where it must be made again.
+    private func start(with source: Source, after gap: StartRefusal) -> LSN? {
+        guard let slot = source.slot, !slot.isInvalidated, slot.plugin == "pgoutput",
+            slot.database == settings.postgres.database, let confirmed = slot.confirmedFlushLSN
+        else { return nil }
+        switch gap.kind {
+        case .slotMissing, .slotForeign, .slotInvalidated, .publicationMissing: return nil
+        // What lies between the slot and the stored position is in Kafka already.
+        case .optionsChanged, .tableUnpublished: return max(confirmed, gap.stored ?? confirmed)
+        // Both histories are the same up to the end of the older one.
+        case .timelineDiverged where gap.lostBytes == nil: return max(confirmed, gap.available ?? confirmed)
+        case .timelineDiverged, .noPosition, .otherCluster, .serverBehind, .slotAhead: return confirmed
+        }
+    }
+
+    /// The epoch of a stream whose position is nowhere: 1, unless its topics show that there was one before. That one's epoch
+    /// is not known, so the new one is a number that none before can have reached: the seconds since 1970.
+    private func firstEpoch(_ source: Source) throws(AgentExit) -> UInt32 {
+        let isUsed = try kafka { () throws(KafkaError) in
+            let admin = try KafkaAdmin(settings.kafka, events: services.kafkaEvents)
+            for topic in Preflight.topicNames(settings, source.tables) {
+                for partition in 0..<(try admin.partitionCount(of: topic, timeout: .seconds(20)) ?? 0)
+                where try admin.bounds(of: TopicPartition(topic, partition), timeout: .seconds(20)).high > 0 {
+                    return true
+                }
+            }
+            return false
+        }
+        return isUsed ? UInt32(clamping: services.clock.wall() / 1_000_000_000) : 1
     }
 
     private func createSlot(_ source: Source) throws(AgentExit) -> LSN {

@@ -47,6 +47,7 @@ struct SourceLoop: ~Copyable {
             let now = services.clock.monotonic()
             services.state.turned("stream", now: now)
             if let failure = link.failure { throw failure }
+            if let exit = services.alarm.raised { throw .exit(exit) }
             if services.stop.isRequested { return try drain() }
             begin()
             try report(now)
@@ -272,7 +273,13 @@ struct SourceLoop: ~Copyable {
     }
 
     private func failure(_ error: PostgresError) -> SessionFailure {
-        StreamFailures.session(error, settings)
+        guard error.kind == .undefined else { return StreamFailures.session(error, settings) }
+        // PostgreSQL before 18: decoding cannot get past a change that was made while there was no publication.
+        let snapshot = services.state.snapshot
+        return .exit(
+            StartDecision.unpublished(
+                [], nil, stored: snapshot.stored, available: snapshot.serverLSN, now: services.clock.wall() / 1000
+            ).exit)
     }
 
     private func exit(for error: ChangeDataError) -> AgentExit {

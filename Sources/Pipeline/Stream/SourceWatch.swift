@@ -21,18 +21,22 @@ package struct SourceWatch {
         let wakeup = Wakeup()
         services.stop.register(wakeup)
         defer { services.stop.unregister(wakeup) }
+        var seen: Set<String> = []
         var told: Set<String> = []
         while !services.stop.isRequested {
             do throws(PostgresError) {
-                let missing = try look()
-                for table in missing where services.state.snapshot.phase == .streaming && told.insert(table).inserted {
-                    services.log.error(
-                        "a table is no longer published: its changes are lost from now on",
-                        ["table": .init(table), "publication": .init(settings.publication)])
-                    services.state.failed("postgres", kind: "unpublished_table")
+                let look = try look()
+                if services.state.snapshot.phase == .streaming {
+                    let lost = look.unpublished.filter { $0.isNamed || seen.contains($0.name) }.map(\.name)
+                    if !lost.isEmpty { raise(lost, hasPublication: look.hasPublication) }
+                    for table in look.unpublished where !seen.contains(table.name) && told.insert(table.name).inserted {
+                        services.log.warning(
+                            "a table matches postgres.tables but is not published: its changes are not streamed",
+                            ["table": .init(table.name), "publication": .init(settings.publication)])
+                    }
                 }
-                told.formIntersection(missing)
-                services.state.update { $0.unpublished = missing }
+                seen.formUnion(look.published)
+                services.state.update { $0.unpublished = look.unpublished.map(\.name) }
             } catch {
                 services.log.debug("cannot look at the slot", ["error": .init(error)])
             }
@@ -40,8 +44,25 @@ package struct SourceWatch {
         }
     }
 
-    /// Answers the tables that the configuration wants and the publication does not have.
-    private func look() throws(PostgresError) -> [String] {
+    /// Ends the stream: it would lose rows in silence (C8). What led here is judged at the next start again.
+    private func raise(_ lost: [String], hasPublication: Bool) {
+        services.state.failed("postgres", kind: "unpublished_table")
+        let snapshot = services.state.snapshot
+        services.alarm.raise(
+            StartDecision.unpublished(
+                lost, hasPublication ? settings.publication : nil, stored: snapshot.stored,
+                available: snapshot.serverLSN, now: services.clock.wall() / 1000
+            ).exit)
+    }
+
+    private struct Look {
+        var unpublished: [(name: String, isNamed: Bool)]
+        var published: [String]
+        var hasPublication: Bool
+    }
+
+    /// Looks at the slot, and at which tables the configuration wants and the publication has.
+    private func look() throws(PostgresError) -> Look {
         var connection = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(5))
         let slot = try connection.replicationSlot(named: settings.slot)
         let position = try connection.serverPosition()
@@ -55,8 +76,16 @@ package struct SourceWatch {
         let patterns = settings.tables.compactMap { TablePattern($0) }
         let wanted = try connection.tables(matching: patterns)
         let publication = try connection.publication(named: settings.publication)
-        return wanted.filter { table in
-            publication?.tables.contains { $0.oid == table.oid || table.partitionLeaves.contains($0.oid) } != true
-        }.map { "\($0.schema).\($0.name)" }
+        var look = Look(unpublished: [], published: [], hasPublication: publication != nil)
+        for table in wanted {
+            let name = "\(table.schema).\(table.name)"
+            if publication?.publishes(table) == true {
+                look.published.append(name)
+            } else {
+                let isNamed = patterns.contains { !$0.isGlob && $0.matches(schema: table.schema, table: table.name) }
+                look.unpublished.append((name, isNamed))
+            }
+        }
+        return look
     }
 }

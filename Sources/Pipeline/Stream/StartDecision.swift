@@ -40,10 +40,16 @@ package struct StartFacts: Equatable, Sendable {
     /// Nil where there is no slot of that name.
     package var slot: Slot?
     package var options: String
+    /// The publication's name; nil where there is no such publication.
+    package var publication: String?
+    /// Tables that the configuration names one by one, that exist, and that the publication does not have.
+    package var unpublished: [String]
+    /// The server's clock, microseconds since 1970.
+    package var clock: Int64
 
     package init(
         slotName: String, database: String, systemID: String, timeline: UInt32, history: [UInt32: LSN], walEnd: LSN,
-        slot: Slot?, options: String
+        slot: Slot?, options: String, publication: String?, unpublished: [String] = [], clock: Int64 = 0
     ) {
         self.slotName = slotName
         self.database = database
@@ -53,54 +59,9 @@ package struct StartFacts: Equatable, Sendable {
         self.walEnd = walEnd
         self.slot = slot
         self.options = options
-    }
-}
-
-/// Why a stream may not start: changes are lost, or may be (C8).
-package struct StartRefusal: Error, Equatable, Sendable {
-    package enum Kind: String, Sendable {
-        case noPosition = "no-position"
-        case otherCluster = "other-cluster"
-        case timelineDiverged = "timeline-diverged"
-        case serverBehind = "server-behind"
-        case slotMissing = "slot-missing"
-        case slotForeign = "slot-foreign"
-        case slotInvalidated = "slot-invalidated"
-        case slotAhead = "slot-ahead"
-        case optionsChanged = "options-changed"
-    }
-
-    package var kind: Kind
-    package var message: String
-    /// Where Kafka's copy ends.
-    package var stored: LSN?
-    /// Where the server can go on.
-    package var available: LSN?
-    package var hints: [String]
-
-    package init(
-        _ kind: Kind, _ message: String, stored: LSN? = nil, available: LSN? = nil, hints: [String] = []
-    ) {
-        self.kind = kind
-        self.message = message
-        self.stored = stored
-        self.available = available
-        self.hints = hints
-    }
-
-    /// Bytes of WAL between what Kafka has and what the server can still give; nil where they cannot be compared.
-    package var lostBytes: UInt64? {
-        guard let stored, let available, available > stored else { return nil }
-        return available.rawValue - stored.rawValue
-    }
-
-    /// Exit 3, with both LSNs, the loss and the ways out.
-    package var exit: AgentExit {
-        var details = ["kind: \(kind.rawValue)"]
-        if let stored { details.append("stored position: \(stored)") }
-        if let available { details.append("available from: \(available)") }
-        if let lostBytes { details.append("lost: \(lostBytes) bytes of WAL") }
-        return AgentExit(.gap, message, details: details, hints: hints)
+        self.publication = publication
+        self.unpublished = unpublished
+        self.clock = clock
     }
 }
 
@@ -112,13 +73,36 @@ package enum StartDecision {
     /// Answers the position at which the stream may start, else throws why it may not.
     @discardableResult
     package static func judge(_ stored: StoredPosition?, _ facts: StartFacts) throws(StartRefusal) -> StoredPosition {
-        guard let stored, stored.state == .streaming else {
-            throw StartRefusal(
-                .noPosition, "the progress topic holds no complete position for slot \(facts.slotName)",
-                hints: ["sluice init"])
+        guard let stored, stored.state == .streaming else { throw withoutPosition(stored, facts) }
+        do throws(StartRefusal) {
+            try judgeServer(stored, facts)
+            try judgeSlot(stored, facts)
+            try judgePublication(stored, facts)
+        } catch {
+            var refusal = error
+            refusal.since = (stored.commitTime, facts.clock)
+            throw refusal
         }
-        try judgeServer(stored, facts)
-        try judgeSlot(stored, facts)
+        return stored
+    }
+
+    private static func withoutPosition(_ stored: StoredPosition?, _ facts: StartFacts) -> StartRefusal {
+        let what = "the progress topic holds no complete position for slot \(facts.slotName)"
+        guard stored == nil, let slot = facts.slot else {
+            return StartRefusal(.noPosition, what, hints: ["sluice init"])
+        }
+        return StartRefusal(
+            .noPosition,
+            what + ", but the slot exists: the topic was deleted or truncated, or the slot is not ours",
+            available: slot.confirmedFlush,
+            hints: [
+                "sluice init --accept-gap (goes on where the slot is; rows that Kafka has already may come again)",
+                "sluice drop, then sluice init",
+            ])
+    }
+
+    /// Rows of a table that is not published never come, and the server says nothing of it.
+    private static func judgePublication(_ stored: StoredPosition, _ facts: StartFacts) throws(StartRefusal) {
         if stored.ordinal > 0, stored.options != facts.options {
             throw StartRefusal(
                 .optionsChanged,
@@ -127,7 +111,36 @@ package enum StartDecision {
                 options have changed since: its changes cannot be counted again
                 """, stored: stored.lsn, hints: ["restore the publication as it was", "sluice init --accept-gap"])
         }
-        return stored
+        guard facts.publication == nil || !facts.unpublished.isEmpty else { return }
+        throw unpublished(
+            facts.unpublished, facts.publication, stored: stored, available: facts.walEnd, now: facts.clock)
+    }
+
+    /// Tables are no longer published.
+    /// - Parameter publication: its name; nil where it is gone with all its tables.
+    package static func unpublished(
+        _ tables: [String], _ publication: String?, stored: StoredPosition?, available: LSN, now: Int64
+    ) -> StartRefusal {
+        var refusal: StartRefusal
+        if let publication {
+            let tables = tables.joined(separator: ", ")
+            refusal = StartRefusal(
+                .tableUnpublished,
+                "publication \(publication) does not publish \(tables): changes of it since then are lost",
+                hints: [
+                    "sluice init --accept-gap (publishes it again, and keeps the loss on record)",
+                    "ALTER PUBLICATION \(publication) ADD TABLE \(tables); -- the same, without a record",
+                    "take it out of postgres.tables",
+                ])
+        } else {
+            refusal = StartRefusal(
+                .publicationMissing, "the publication does not exist: it was dropped",
+                hints: ["sluice init --accept-gap (makes it and the slot again; changes until then are lost)"])
+        }
+        refusal.stored = stored?.lsn
+        refusal.available = available
+        if let stored { refusal.since = (stored.commitTime, now) }
+        return refusal
     }
 
     private static func judgeServer(_ stored: StoredPosition, _ facts: StartFacts) throws(StartRefusal) {
@@ -135,7 +148,7 @@ package enum StartDecision {
             throw StartRefusal(
                 .otherCluster,
                 "the server is another cluster: system identifier \(facts.systemID), Kafka's copy is of \(stored.systemID)",
-                stored: stored.lsn,
+                stored: stored.lsn, available: facts.slot?.confirmedFlush ?? facts.walEnd,
                 hints: ["point postgres.url at the cluster that was streamed", "sluice init --accept-gap"])
         }
         if stored.timeline != facts.timeline {
@@ -143,7 +156,7 @@ package enum StartDecision {
                 throw StartRefusal(
                     .timelineDiverged,
                     "timeline \(facts.timeline) of the server does not descend from timeline \(stored.timeline) of the stored position",
-                    stored: stored.lsn, hints: ["sluice init --accept-gap"])
+                    stored: stored.lsn, available: facts.walEnd, hints: ["sluice init --accept-gap"])
             }
             guard end >= stored.lsn else {
                 throw StartRefusal(
@@ -185,7 +198,7 @@ package enum StartDecision {
                 .slotInvalidated,
                 "slot \(facts.slotName) was invalidated\(why): the server has removed WAL that it needed",
                 stored: stored.lsn, available: facts.walEnd,
-                hints: ["raise max_slot_wal_keep_size", "sluice init --accept-gap"])
+                hints: ["sluice init --accept-gap", cure(slot.invalidation)])
         }
         guard slot.confirmedFlush <= stored.lsn else {
             throw StartRefusal(
@@ -194,6 +207,16 @@ package enum StartDecision {
                 slot \(facts.slotName) is at \(slot.confirmedFlush), past the stored position \(stored.lsn): it was \
                 re-created or advanced
                 """, stored: stored.lsn, available: slot.confirmedFlush, hints: ["sluice init --accept-gap"])
+        }
+    }
+
+    /// What keeps it from happening again.
+    private static func cure(_ invalidation: String?) -> String {
+        switch invalidation {
+        case "idle_timeout": "raise idle_replication_slot_timeout, or keep the agent running"
+        case "wal_level_insufficient": "set wal_level = logical"
+        case "rows_removed", "conflict": "set hot_standby_feedback = on"
+        default: "raise max_slot_wal_keep_size"
         }
     }
 }

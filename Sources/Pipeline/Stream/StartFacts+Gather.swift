@@ -23,10 +23,25 @@ extension StartFacts {
                 walStatus: slot.walStatus ?? "reserved", invalidation: slot.invalidationReason,
                 activePID: slot.activePID)
         }
+        let patterns = settings.tables.compactMap { TablePattern($0) }
+        let publication = try connection.publication(named: settings.publication)
+        // A glob may match tables that were made after `init`, which nobody has promised anything for.
+        let unpublished = try connection.tables(matching: patterns.filter { !$0.isGlob }).filter { table in
+            publication?.publishes(table) != true
+        }
         let facts = StartFacts(
             slotName: settings.slot, database: settings.postgres.database, systemID: server.systemID,
-            timeline: server.timeline, history: history, walEnd: position.wal, slot: slot, options: settings.fingerprint
-        )
+            timeline: server.timeline, history: history, walEnd: position.wal, slot: slot,
+            options: settings.fingerprint,
+            publication: publication?.name, unpublished: unpublished.map { "\($0.schema).\($0.name)" },
+            clock: position.clock)
         return (facts, server.walSenderTimeoutMilliseconds)
+    }
+}
+
+extension Publication {
+    /// Whether rows of a table come, under its own name or its partitions'.
+    func publishes(_ table: TableFacts) -> Bool {
+        tables.contains { $0.oid == table.oid || table.partitionLeaves.contains($0.oid) }
     }
 }

@@ -29,9 +29,11 @@ enum StreamFailures {
             .retry(component: .postgres, reason: error.description)
         case .undefined:
             .exit(
-                AgentExit(
-                    .gap, "the publication \(settings.publication) was dropped, or did not exist yet at this position",
-                    details: [error.description], hints: ["sluice init", "sluice init --accept-gap"]))
+                StartRefusal(
+                    .publicationMissing,
+                    "the publication \(settings.publication) was dropped, or did not exist yet at this position: \(error)",
+                    hints: ["sluice init --accept-gap"]
+                ).exit)
         case .permission, .configuration, .duplicate, .fatal:
             .retry(component: .postgres, reason: error.description)
         }

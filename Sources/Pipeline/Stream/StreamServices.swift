@@ -9,6 +9,8 @@ package struct StreamServices: Sendable {
     package let log: Logger
     package let state: AgentState
     package let stop: StopSignal
+    /// What must end the stream although its own connections are well.
+    package let alarm = Alarm()
 
     package init(clock: Clock, log: Logger, state: AgentState, stop: StopSignal) {
         self.clock = clock

@@ -107,6 +107,7 @@ struct StreamSession: Sendable {
     private func publish(_ link: StreamLink) throws(SessionFailure) {
         services.stop.register(link.queue.filled)
         defer { services.stop.unregister(link.queue.filled) }
+        let settings = try withTopicLimits()
         let store = try StreamFailures.kafka { () throws(KafkaError) in
             try ProgressStore(settings, events: services.kafkaEvents)
         }
@@ -136,6 +137,21 @@ struct StreamSession: Sendable {
             topics: topics,
             stored: stored, timeline: facts.timeline)
         try publisher.run()
+    }
+
+    /// The settings, with room in the producer for the largest record that the topics take.
+    private func withTopicLimits() throws(SessionFailure) -> StreamSettings {
+        let tables = try StreamFailures.postgres(settings) { () throws(PostgresError) in
+            var connection = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(10))
+            return try connection.tables(matching: settings.tables.compactMap { TablePattern($0) })
+        }
+        let limit = try StreamFailures.kafka { () throws(KafkaError) in
+            try TopicMaker(settings, events: services.kafkaEvents, log: services.log)
+                .largestLimit(of: Preflight.topicNames(settings, tables))
+        }
+        var known = settings
+        known.largestRecord = max(settings.largestRecord, limit)
+        return known
     }
 
     /// Calls again as long as brokers are away: this waits as long as they do, and the connection lives meanwhile.

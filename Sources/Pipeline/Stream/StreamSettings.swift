@@ -72,8 +72,8 @@ package struct StreamSettings: Sendable {
     /// Bytes of an open Kafka transaction that are kept for sending again; a larger one is read again from PostgreSQL.
     package var retainedBytes: Int { memory / 8 * 5 }
 
-    /// Bytes of records that may wait in the Kafka client: at least two of the largest that are let through.
-    package var producerQueueBytes: Int { max(memory / 2, 2 * largestRecord) }
+    /// Bytes of records that may wait in the Kafka client: at least one of the largest that are let through.
+    package var producerQueueBytes: Int { max(memory / 2, largestRecord + (1 << 20)) }
     /// Bytes of one Kafka batch: below every broker's default of `max.message.bytes`.
     package var producerBatchBytes: Int { min(512 << 10, largestRecord) }
 

@@ -42,6 +42,18 @@ final class TopicMaker {
         return try judge(name)
     }
 
+    /// The largest batch that any of these topics takes, bytes: of those that exist and may be described.
+    func largestLimit(of names: [String]) throws(KafkaError) -> Int {
+        var largest = Self.defaultLimit
+        for name in names where try admin.partitionCount(of: name, timeout: Self.timeout) != nil {
+            do throws(KafkaError) {
+                let limit = try admin.configuration(ofTopic: name, timeout: Self.timeout)["max.message.bytes"]
+                largest = max(largest, limit.flatMap { Int($0) } ?? 0)
+            } catch  where error.reason == .authorization { continue }
+        }
+        return largest
+    }
+
     /// A topic that was just made is known to one broker after the other.
     private func awaitTopic(_ name: String) throws(KafkaError) {
         let wakeup = Wakeup()

@@ -6,7 +6,7 @@ public struct ServerFacts: Sendable, Equatable {
     public let version: Int
     /// The cluster's identifier, in decimal.
     public let systemID: String
-    /// The timeline of the last checkpoint.
+    /// The timeline that it writes; of a standby that of the last checkpoint.
     public let timeline: UInt32
     /// Whether it is a standby.
     public let isInRecovery: Bool
@@ -54,7 +54,11 @@ extension PostgresConnection {
     public mutating func serverFacts() throws(PostgresError) -> ServerFacts {
         let rows = try query(
             """
-            SELECT s.system_identifier::text AS system, k.timeline_id, pg_catalog.pg_is_in_recovery() AS recovery,
+            SELECT s.system_identifier::text AS system, pg_catalog.pg_is_in_recovery() AS recovery,
+                   -- Right after a promotion the last checkpoint is still of the timeline before.
+                   CASE WHEN pg_catalog.pg_is_in_recovery() THEN k.timeline_id ELSE ('x' || pg_catalog.substr(
+                        pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8))::bit(32)::integer
+                    END AS timeline_id,
                    pg_catalog.current_setting('wal_level') AS wal_level,
                    pg_catalog.current_setting('max_replication_slots') AS max_slots,
                    (SELECT pg_catalog.count(*) FROM pg_catalog.pg_replication_slots) AS slots,

@@ -51,6 +51,12 @@ class Progress:
     state: str
     raw: str
 
+    @property
+    def split_at(self) -> int | None:
+        """The commit LSN of a transaction that is partly in Kafka; none where all are whole."""
+        value = json.loads(self.raw)
+        return parse_lsn(value["commit_lsn"]) if value.get("ordinal", 0) > 0 else None
+
 
 Partition = tuple[str, int]
 

@@ -1,0 +1,524 @@
+"""Gaps (C8): each is refused with its kind, both LSNs and the loss; and what the refusal names leads out of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+import pytest
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from conftest import SiteMaker
+
+from harness.agent import merge
+from harness.oracle.topics import read_progress, read_topics
+from harness.postgres import SUPERUSER, Postgres, debian_bin, wheel_bin
+from harness.processes import wait_until
+from harness.site import Site, Stack, make_site
+from harness.workload import GOLD_TABLES, create_tables
+
+DOCUMENTS = [("public", "documents"), ("public", "positions")]
+ServerMaker = Callable[..., tuple[Site, Postgres]]
+
+
+def insert(site: Site, *ids: int) -> None:
+    for number in ids:
+        site.sql(f"insert into public.documents values ({number}, 'row {number}', null, null)")
+
+
+def progress(site: Site) -> dict[str, Any]:
+    found = read_progress(site.stack.kafka.brokers, site.agent.name)
+    return json.loads(found[-1].raw) if found else {}
+
+
+def rows(site: Site) -> dict[int, int]:
+    """The documents that Kafka shows, each with the epoch of its last record."""
+    found = {}
+    for records in read_topics(site.stack.kafka.brokers, [site.agent.topic(("public", "documents"))]).values():
+        for record in records:
+            if record.key and record.position:
+                found[int(json.loads(record.key)["id"])] = record.position.epoch
+    return found
+
+
+def wait_row(site: Site, number: int) -> int:
+    """Until the document is in Kafka; its epoch."""
+    def there() -> int:
+        site.agent.running().require_running()
+        return rows(site).get(number, 0)
+    return int(str(wait_until(f"document {number} is in Kafka (log: {site.agent.log})", there, 60, pause=0.3)))
+
+
+def stopped(site: Site) -> Site:
+    """Rows 1 and 2 are in Kafka, and the agent has stopped."""
+    site.agent.must("init")
+    site.run("--only", "stream")
+    insert(site, 1, 2)
+    wait_row(site, 2)
+    assert site.agent.stop() == 0
+    return site
+
+
+def refused(site: Site, kind: str, *texts: str, running: bool = False) -> str:
+    if not running:
+        site.agent.start("--only", "stream")
+    code = site.agent.running().wait(60)
+    log = site.agent.log.read_text()
+    assert code == 3, f"exit {code}\n{log[-3000:]}"
+    last = log[max(0, log.rindex("kind: ") - 600):]
+    for text in (f"kind: {kind}", "--accept-gap", *texts):
+        assert text in last, last
+    if kind != "no-position":
+        assert "stored position: " in last and "available from: " in last, last
+        assert "the last transaction in Kafka was committed at " in last, last
+    # No command but the one that says so goes over a gap.
+    plain = site.agent.command("init")
+    assert plain.code != 0, plain.text
+    return last
+
+
+def led_out(site: Site, kind: str, *, missing: int | None, epoch: int = 2) -> None:
+    done = site.agent.must("init", "--accept-gap")
+    assert "gap accepted" in done.out and f"kind: {kind}" in done.out, done.text
+    stored = progress(site)
+    gap = stored["gaps"][-1]
+    assert stored["epoch"] == gap["epoch"] and gap["kind"] == kind and gap["to"] != "0/0", stored
+    if epoch:
+        assert stored["epoch"] == epoch, stored
+    again = site.agent.must("init", "--accept-gap")
+    assert "there is no gap" in again.out and progress(site) == stored, again.text
+    site.run("--only", "stream")
+    insert(site, 900)
+    assert wait_row(site, 900) == stored["epoch"]
+    shown = site.agent.status()["gaps"]
+    assert shown and shown[-1]["kind"] == kind and shown[-1]["to_lsn"] == gap["to"], shown
+    assert json.loads(site.agent.http("/status")[1])["gaps"] == shown
+    verified = site.agent.command("verify")
+    if missing is None:
+        assert verified.code == 0, verified.text
+    else:
+        assert verified.code == 1 and str(missing) in verified.out, verified.text
+        assert missing not in rows(site)
+    assert site.agent.stop() == 0
+
+
+@pytest.fixture
+def little(make: SiteMaker) -> Site:
+    """A site of two tables."""
+    return make(tables=DOCUMENTS)
+
+
+@pytest.fixture
+def server(stack: Stack) -> Iterator[ServerMaker]:
+    """`server(settings...)`: a cluster of its own, and a site on it. `server.more(...)`, a further cluster."""
+    servers: list[Postgres] = []
+    sites: list[Site] = []
+    old = stack.name.startswith("pg15")
+
+    def maker(*settings: str) -> tuple[Site, Postgres]:
+        number = len(list(stack.lab.root.glob("own-*")))
+        made = Postgres(stack.lab.folder(f"own-{number}") / "postgres", debian_bin() if old else wheel_bin(), f"own-{number}").create()
+        servers.append(made)
+        configure(made, *settings)
+        made.start()
+        sites.append(make_site(replace(stack, postgres=made), tables=DOCUMENTS))
+        return sites[-1], made
+    maker.servers = servers  # type: ignore[attr-defined]
+    yield maker
+    for site in sites:
+        for agent in site.agents:
+            if agent.process is not None and agent.process.running:
+                agent.kill()
+        with suppress(psycopg.Error):
+            site.connection.close()
+    for made in servers:
+        if made.running:
+            made.kill()
+
+
+def configure(server: Postgres, *settings: str) -> None:
+    with (server.data / "postgresql.conf").open("a") as file:
+        file.write("".join(f"{setting}\n" for setting in settings))
+
+
+def move_to(site: Site, server: Postgres) -> None:
+    """The site's database is on another server from now on."""
+    with suppress(psycopg.Error):
+        site.connection.close()
+    site.stack = replace(site.stack, postgres=server)
+    site.agent.settings = merge(site.agent.settings, {"postgres": {"url": server.agent_url(site.database, password=False)}})
+    site.agent.write()
+    site.connection = server.connect(site.database)
+
+
+# The slot
+
+def test_slot_dropped(little: Site) -> None:
+    site = stopped(little)
+    insert(site, 3)
+    site.sql(f"select pg_drop_replication_slot('{site.agent.slot}')")
+    assert "bytes of WAL" in refused(site, "slot-missing", site.agent.slot)
+    led_out(site, "slot-missing", missing=3)
+
+
+def test_slot_made_again(little: Site) -> None:
+    site = stopped(little)
+    insert(site, 3)
+    site.sql(f"select pg_drop_replication_slot('{site.agent.slot}')", f"select pg_create_logical_replication_slot('{site.agent.slot}', 'pgoutput')")
+    refused(site, "slot-ahead", "lost: up to ")
+    insert(site, 4)  # the slot has this one
+    led_out(site, "slot-ahead", missing=3)
+    assert 4 in rows(site)
+
+
+def test_slot_advanced_by_hand(little: Site) -> None:
+    site = stopped(little)
+    insert(site, 3)
+    row = site.connection.execute("select end_lsn::text from pg_replication_slot_advance(%s, pg_current_wal_lsn())", (site.agent.slot,)).fetchone()
+    assert row is not None
+    stored = progress(site)["lsn"]
+    refused(site, "slot-ahead", f"stored position: {stored}", f"available from: {row[0]}")
+    led_out(site, "slot-ahead", missing=3)
+    insert(site, 5)
+    # A second gap stands beside the first.
+    site.sql(f"select pg_drop_replication_slot('{site.agent.slot}')")
+    refused(site, "slot-missing")
+    led_out_again = site.agent.must("init", "--accept-gap")
+    assert "gap accepted" in led_out_again.out
+    assert [gap["kind"] for gap in progress(site)["gaps"]] == ["slot-ahead", "slot-missing"] and progress(site)["epoch"] == 3
+
+
+def test_slot_invalidated_by_its_size(server: ServerMaker) -> None:
+    site, postgres = server("max_slot_wal_keep_size = 1MB", "max_wal_size = 32MB", "min_wal_size = 32MB")
+    stopped(site)
+    insert(site, 3)
+
+    def lost() -> bool:
+        site.sql("insert into public.unpublished select n, repeat('x', 900) from generate_series(1, 20000) n on conflict (id) do update set v = excluded.v",
+                 "select pg_switch_wal()", "checkpoint")
+        row = site.connection.execute("select wal_status from pg_replication_slots where slot_name = %s", (site.agent.slot,)).fetchone()
+        return row is not None and row[0] == "lost"
+    wait_until("the slot is lost", lost, 60)
+    refused(site, "slot-invalidated", "max_slot_wal_keep_size")
+    led_out(site, "slot-invalidated", missing=3)
+
+
+def test_slot_invalidated_because_nobody_used_it(server: ServerMaker, stack: Stack) -> None:
+    if stack.name.startswith("pg15"):
+        return  # PostgreSQL 18 has the setting, 15 has not
+    site, postgres = server("idle_replication_slot_timeout = 1s")
+    stopped(site)
+    insert(site, 3)
+
+    def lost() -> bool:
+        site.sql("checkpoint")
+        row = site.connection.execute("select invalidation_reason from pg_replication_slots where slot_name = %s", (site.agent.slot,)).fetchone()
+        return row is not None and row[0] == "idle_timeout"
+    wait_until("the slot has been idle for too long", lost, 120, pause=2)
+    refused(site, "slot-invalidated", "idle_timeout", "idle_replication_slot_timeout")
+    led_out(site, "slot-invalidated", missing=3)
+
+
+# The server
+
+def test_another_cluster_behind_the_address(server: ServerMaker) -> None:
+    site, first = server()
+    stopped(site)
+    first.stop()
+    other, second = server()
+    second.stop()
+    second.port = first.port
+    configure(second, f"port = {first.port}")
+    second.start()
+    second.create_database(site.database)
+    move_to(site, second)
+    create_tables(site.connection, "sluice")
+    insert(site, 3)
+    refused(site, "other-cluster", "do not compare")
+    led_out(site, "other-cluster", missing=3)
+
+
+def test_a_backup_restored_to_an_older_point(server: ServerMaker) -> None:
+    site, postgres = server()
+    site.agent.must("init")
+    site.run("--only", "stream")
+    insert(site, 1)
+    wait_row(site, 1)
+    assert site.agent.stop() == 0
+    postgres.stop()
+    backup = postgres.root / "backup"
+    shutil.copytree(postgres.data, backup)
+    postgres.start()
+    site.reconnect()
+    site.run("--only", "stream")
+    site.sql("insert into public.unpublished select n, repeat('x', 900) from generate_series(1, 5000) n")
+    insert(site, 2, 3)
+    wait_row(site, 3)
+    assert site.agent.stop() == 0
+    postgres.stop()
+    shutil.rmtree(postgres.data)
+    backup.rename(postgres.data)
+    if postgres.user is not None:
+        for path in [postgres.data, *postgres.data.rglob("*")]:
+            shutil.chown(path, postgres.user, postgres.user)
+    postgres.start()
+    site.reconnect()
+    insert(site, 4)
+    refused(site, "server-behind", "Kafka is ahead of the server by ")
+    site.agent.must("init", "--accept-gap")
+    assert progress(site)["gaps"][-1]["kind"] == "server-behind" and progress(site)["epoch"] == 2
+    site.run("--only", "stream")
+    assert wait_row(site, 4) == 2, "what the restored server was given since then comes"
+    verified = site.agent.command("verify")
+    assert verified.code == 1 and "2" in verified.out and "3" in verified.out, verified.text  # rows that the server no longer has
+
+
+# A promotion
+
+def standby_of(primary: Postgres, server: Any, *settings: str, slot: str = "standby") -> Postgres:
+    """A physical standby that follows through a slot."""
+    number = len(list(primary.root.parent.parent.glob("own-*")))
+    root = primary.root.parent.parent / f"own-{number}" / "postgres"
+    root.parent.mkdir()
+    made = Postgres(root, primary.bin, f"own-{number}")
+    made.root.mkdir(exist_ok=True)
+    made.log.touch()
+    if made.user is not None:
+        for path in (made.root, made.log):
+            shutil.chown(path, made.user, made.user)
+    server.servers.append(made)
+    made._run("pg_basebackup", "-h", str(primary.root), "-p", str(primary.port), "-U", SUPERUSER, "-D", str(made.data), "-X", "stream",
+              "-C", "-S", slot, "-c", "fast")
+    (made.data / "standby.signal").touch()
+    if made.user is not None:
+        shutil.chown(made.data / "standby.signal", made.user, made.user)
+    configure(made, f"port = {made.port}", f"unix_socket_directories = '{made.root}'", "hot_standby = on", "hot_standby_feedback = on",
+              f"primary_conninfo = 'host={primary.root} port={primary.port} user={SUPERUSER} dbname=postgres'",
+              f"primary_slot_name = '{slot}'", *settings)
+    return made.start()
+
+
+def promote(standby: Postgres) -> None:
+    with standby.connect("postgres") as admin:
+        admin.execute("select pg_promote()")
+        wait_until("the standby is a primary", lambda: admin.execute("select not pg_is_in_recovery()").fetchone() == (True,), 30)
+
+
+def caught_up(primary: Postgres, standby: Postgres) -> None:
+    with primary.connect("postgres") as one, standby.connect("postgres") as two:
+        end = one.execute("select pg_current_wal_lsn()::text").fetchone()
+        assert end is not None
+        wait_until("the standby has caught up",
+                   lambda: two.execute("select pg_last_wal_replay_lsn() >= %s::pg_lsn", end).fetchone() == (True,), 30)
+
+
+def test_promotion_with_a_failover_slot_goes_on_without_loss(server: ServerMaker, stack: Stack) -> None:
+    if stack.name.startswith("pg15"):
+        return  # PostgreSQL 17 brought failover slots: see the test below for 15
+    site, primary = server()
+    site.agent.must("init")
+    standby = standby_of(primary, server, "sync_replication_slots = on")
+    with primary.connect("postgres") as admin:
+        admin.execute("alter system set synchronized_standby_slots = 'standby'")
+        admin.execute("select pg_reload_conf()")
+    site.run("--only", "stream")
+    insert(site, 1, 2)
+    wait_row(site, 2)
+    with standby.connect("postgres") as two:
+        def synced() -> bool:
+            site.sql("update public.unpublished set v = 'x' where id = 0", "select pg_log_standby_snapshot()")
+            return two.execute("select 1 from pg_replication_slots where slot_name = %s and synced and not temporary and invalidation_reason is null",
+                               (site.agent.slot,)).fetchone() is not None
+        wait_until("the slot is on the standby", synced, 60, pause=0.5)
+    insert(site, 3)
+    wait_row(site, 3)
+    primary.kill()
+    promote(standby)
+    site.agent.kill()
+    move_to(site, standby)
+    insert(site, 4)
+    site.run("--only", "stream")
+    assert wait_row(site, 4) == 1, "the epoch stays: the history contains the position"
+    assert site.agent.must("verify").code == 0
+    assert progress(site)["timeline"] == 2 and "gaps" not in progress(site)
+
+
+def test_promotion_without_the_slot_is_a_gap(server: ServerMaker) -> None:
+    site, primary = server()
+    stopped(site)
+    standby = standby_of(primary, server)
+    caught_up(primary, standby)
+    primary.kill()
+    promote(standby)
+    move_to(site, standby)
+    insert(site, 3)
+    refused(site, "slot-missing")
+    site.sql(f"select pg_create_logical_replication_slot('{site.agent.slot}', 'pgoutput')")
+    refused(site, "slot-ahead", "lost: up to ")
+    led_out(site, "slot-ahead", missing=3)
+    assert progress(site)["timeline"] == 2
+
+
+def test_promotion_of_a_standby_that_was_behind(server: ServerMaker) -> None:
+    site, primary = server()
+    site.agent.must("init")
+    site.run("--only", "stream")
+    insert(site, 1)
+    wait_row(site, 1)
+    standby = standby_of(primary, server)
+    caught_up(primary, standby)
+    standby.stop()
+    insert(site, 2)
+    wait_row(site, 2)
+    assert site.agent.stop() == 0
+    primary.kill()
+    standby.start()
+    promote(standby)
+    move_to(site, standby)
+    site.sql("insert into public.unpublished select n, repeat('x', 900) from generate_series(1, 5000) n")
+    insert(site, 3)
+    refused(site, "timeline-diverged", "Kafka has rows that this server never had")
+    led_out(site, "timeline-diverged", missing=3)
+
+
+# The progress topic
+
+@pytest.mark.parametrize("how", ["deleted", "empty"])
+def test_progress_topic_gone(little: Site, how: str) -> None:
+    site = stopped(little)
+    topic = site.agent.progress_topic
+    site.stack.kafka.delete_topics([topic])
+    if how == "empty":
+        wait_until("the topic is gone", lambda: topic not in site.stack.kafka.topics(), 30)
+        site.stack.kafka.create_topic(topic, 1, cleanup_policy="compact")
+    insert(site, 3)
+    refused(site, "no-position")
+    done = site.agent.must("init", "--accept-gap")
+    assert "kind: no-position" in done.out
+    assert progress(site)["epoch"] > 1, "what Kafka holds is of an epoch that nobody remembers: a new one must be above it"
+    site.run("--only", "stream")
+    assert wait_row(site, 3) == progress(site)["epoch"]
+    assert site.agent.must("verify").code == 0, "the slot held everything"
+
+
+# The publication
+
+def test_publication_dropped_while_running(little: Site) -> None:
+    site = little
+    site.agent.must("init")
+    site.run("--only", "stream")
+    insert(site, 1)
+    wait_row(site, 1)
+    site.sql(f"drop publication {site.agent.slot}")
+    insert(site, 3)
+    refused(site, "publication-missing", running=True)
+    refused(site, "publication-missing")
+    assert site.connection.execute("select 1 from pg_publication").fetchone() is None, "init alone makes nothing that would hide the loss"
+    led_out(site, "publication-missing", missing=3)
+
+
+def test_table_unpublished_while_running(little: Site) -> None:
+    site = little
+    site.agent.must("init")
+    site.run("--only", "stream")
+    insert(site, 1)
+    wait_row(site, 1)
+    site.sql(f"alter publication {site.agent.slot} drop table public.documents")
+    insert(site, 3)
+    refused(site, "table-unpublished", "public.documents", running=True)
+    refused(site, "table-unpublished", "ALTER PUBLICATION")
+    site.sql("insert into public.positions values (1, 'kept', '2026-01-01', 1, true, null)")
+    led_out(site, "table-unpublished", missing=3)
+    others = read_topics(site.stack.kafka.brokers, [site.agent.topic(("public", "positions"))])
+    assert sum(len(found) for found in others.values()) == 1, "what other tables were given meanwhile is not lost"
+
+
+def test_a_table_made_again_is_no_longer_published(make: SiteMaker) -> None:
+    """Also where only a glob names it: the agent has seen it published."""
+    site = make({"postgres": {"tables": ["public.doc*"]}}, tables=DOCUMENTS[:1])
+    site.agent.must("init")
+    site.run("--only", "stream")
+    insert(site, 1)
+    wait_row(site, 1)
+    time.sleep(6)  # the publication is looked at every 5 s
+    site.sql("drop table public.documents", "create table public.documents (id bigint primary key, title text, body text, at timestamptz)",
+             "alter table public.documents owner to sluice")
+    insert(site, 3)
+    code = site.agent.running().wait(30)
+    log = site.agent.log.read_text()
+    assert code == 3 and "kind: table-unpublished" in log, log[-2000:]
+
+
+# Topics under the sink
+
+def objects(site: Site) -> int:
+    return len(site.lake.listing([site.agent.topic(table) for table in [*DOCUMENTS, *GOLD_TABLES]]))
+
+
+def sunk(site: Site) -> Site:
+    """Rows 1 to 30 are in objects, and the agent has stopped."""
+    site.agent.must("init")
+    site.run()
+    insert(site, *range(1, 31))
+    wait_row(site, 30)
+    records = read_topics(site.stack.kafka.brokers, [site.agent.topic(DOCUMENTS[0])])
+    last = {partition: found[-1].offset for partition, found in records.items() if found}
+    wait_until("all is in objects", lambda: all(site.lake.ends([site.agent.topic(DOCUMENTS[0])]).get(p, -1) >= o for p, o in last.items()), 60, pause=0.5)
+    assert site.agent.stop() == 0
+    return site
+
+
+def test_data_topic_made_again_under_the_sink(little: Site) -> None:
+    site = sunk(little)
+    topic = site.agent.topic(DOCUMENTS[0])
+    site.stack.kafka.delete_topics([topic])
+    wait_until("the topic is gone", lambda: topic not in site.stack.kafka.topics(), 30)
+    site.stack.kafka.create_topic(topic, 3)
+    site.agent.start()
+    wait_until("the sink has stopped, the stream has not",
+               lambda: site.agent.http("/readyz")[0] == 503 and "sink" in site.agent.http("/readyz")[1], 60, pause=0.3)
+    site.agent.running().require_running()
+    insert(site, 31)
+    wait_row(site, 31)
+    assert site.agent.stop() in (0, 3)
+    site.agent.start("--only", "sink")
+    assert site.agent.running().wait(60) == 3
+    log = site.agent.log.read_text()
+    assert f"the log of {topic}" in log and "begin a new prefix in s3.url" in log, log[-2000:]
+    before = objects(site)
+    # The way out.
+    fresh = site.twin("fresh", {"s3": {"url": site.agent.settings["s3"]["url"] + "/second"}})
+    fresh.start("--only", "sink").wait_ready()
+    wait_until("the new prefix has the row", lambda: objects(site) > before, 60, pause=0.5)
+    assert fresh.stop() == 0
+
+
+def test_log_start_beyond_the_sink(little: Site) -> None:
+    site = sunk(little)
+    topic = site.agent.topic(DOCUMENTS[0])
+    site.run("--only", "stream")
+    insert(site, *range(31, 61))
+    wait_row(site, 60)
+    assert site.agent.stop() == 0
+    admin = site.stack.kafka.admin()
+    starts = {p.partition: done.result(20).low_watermark
+              for p, done in admin.delete_records([TopicPartition(topic, n, -1) for n in range(3)]).items()}
+    site.agent.start("--only", "sink")
+    assert site.agent.running().wait(60) == 3
+    log = site.agent.log.read_text()
+    assert "are not in s3://" in log and "--reset-offsets --to-offset" in log and "no longer in Kafka" in log, log[-2000:]
+    group = f"sluice.{site.agent.name}"
+    for done in admin.alter_consumer_group_offsets(
+            [ConsumerGroupTopicPartitions(group, [TopicPartition(topic, n, start) for n, start in starts.items()])]).values():
+        done.result(20)
+    before = objects(site)
+    site.agent.start()
+    site.agent.wait_ready()
+    insert(site, *range(61, 91))
+    wait_until("the sink goes on after the gap", lambda: objects(site) > before, 60, pause=0.5)
+    assert site.agent.stop() == 0

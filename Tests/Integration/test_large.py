@@ -1,0 +1,193 @@
+"""Large transactions and large rows (C2, C7): split and killed, rolled back in parts, too large, and in bounded memory."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from pathlib import Path
+
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from conftest import SiteMaker
+
+from harness.agent import Agent
+from harness.oracle.topics import read_progress, read_topics
+from harness.processes import wait_until
+from harness.site import Site
+
+KILLS = 10
+MIB = 1 << 20
+
+
+def peak_memory(agent: Agent) -> int:
+    """VmHWM: the most that was ever resident, in bytes."""
+    for line in Path(f"/proc/{agent.running().pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise LookupError("no VmHWM")
+
+
+def position(site: Site) -> dict[str, object]:
+    return json.loads(read_progress(site.stack.kafka.brokers, site.agent.name)[-1].raw)
+
+
+def test_killed_ten_times_in_the_middle_of_a_split_transaction(make: SiteMaker) -> None:
+    site = make({"kafka": {"transaction": {"rows": 1000}, "split": {"rows": 5000}}}).init()
+    with site.connection.transaction():
+        site.sql("insert into public.documents values (1, 'first', null, null)",
+                 "insert into public.positions select 7, 'bond ' || n, '2026-01-01', n, true, null from generate_series(1, 150000) n",
+                 "insert into public.documents values (2, 'last', null, null)")
+    site.sql("insert into public.documents values (3, 'after', null, null)")
+    moments = random.Random(seed := random.SystemRandom().randrange(1 << 30))
+    print(f"moments: seed {seed}")
+    inside = 0
+    before = -1
+    for _ in range(KILLS):
+        site.agent.start("--only", "stream")
+
+        def further() -> bool:
+            site.agent.running().require_running()
+            found = position(site)
+            return int(str(found["ordinal"])) > before or "documents" in found
+        wait_until("a part of the transaction is in Kafka", further, 60, pause=0.05)
+        time.sleep(moments.uniform(0, 0.3))
+        site.agent.kill()
+        ordinal = int(str(position(site)["ordinal"]))
+        inside += ordinal > 0
+        before = ordinal
+        if ordinal == 0:
+            break
+    print(f"{inside} kills in the middle of the transaction, the last at change {before}")
+    assert inside >= KILLS, "the transaction was over too early"
+    site.run("--only", "stream")
+    verdict = site.auditor.verdict(objects=False)
+    print(verdict.line())
+    assert verdict.clean and verdict.changes == 150_003, verdict.report()
+    records = [record for found in read_topics(site.stack.kafka.brokers, site.auditor.topics).values() for record in found]
+    assert len({record.split for record in records}) > 10, "parts are marked"
+    assert site.agent.stop() == 0
+
+
+def test_savepoints_rolled_back_and_10000_subtransactions(make: SiteMaker) -> None:
+    site = make().init().run("--only", "stream")
+    site.sql("""
+        do $$ begin
+          for i in 1..10000 loop
+            begin
+              insert into public.documents values (i, 'sub', null, null);
+              if i % 3 = 0 then raise exception 'rolled back'; end if;
+            exception when raise_exception then null;
+            end;
+          end loop;
+        end $$""")
+    with site.connection.transaction():
+        site.sql("insert into public.documents values (20001, 'kept', null, null)", "savepoint a",
+                 "insert into public.documents select n, 'dropped', null, null from generate_series(30000, 39999) n", "savepoint b",
+                 "update public.documents set title = 'dropped' where id < 100", "rollback to savepoint a",
+                 "insert into public.documents values (20002, 'kept too', null, null)", "release savepoint a")
+    verdict = site.auditor.verdict(objects=False)
+    print(verdict.line())
+    assert verdict.clean and verdict.changes == 6667 + 2, verdict.report()
+    assert site.agent.stop() == 0
+
+
+def test_large_transactions_that_interleave(make: SiteMaker) -> None:
+    site = make().init().run("--only", "stream")
+
+    def write(account: int) -> None:
+        with site.stack.postgres.connect(site.database) as own, own.transaction():
+            for part in range(10):
+                own.execute("insert into public.positions select %s, 'bond ' || n, '2026-01-01', n, true, null from generate_series(%s, %s) n",
+                            (account, part * 2000, part * 2000 + 1999))
+                time.sleep(0.02)
+    writers = [threading.Thread(target=write, args=(account,)) for account in range(6)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    verdict = site.auditor.verdict(objects=False)
+    print(verdict.line())
+    assert verdict.clean and verdict.changes == 120_000, verdict.report()
+    assert site.agent.stop() == 0
+
+
+def set_limit(site: Site, size: int) -> None:
+    topic = site.agent.topic(("public", "documents"))
+    admin = site.stack.kafka.admin()
+    entry = ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    for done in admin.incremental_alter_configs([resource]).values():
+        done.result(20)
+
+
+def text_of(size: int) -> str:
+    """SQL for a text that does not compress away."""
+    return f"(select string_agg(md5(n::text), '') from generate_series(1, {size // 32}) n)"
+
+
+def test_a_row_of_8_mb_where_the_topic_takes_it(make: SiteMaker) -> None:
+    site = make().init()
+    set_limit(site, 40 * MIB)
+    site.run()
+    # Larger than what the agent takes by default, too.
+    site.sql(f"insert into public.documents values (1, 'small', 'x', now()), (2, 'large', {text_of(8 * MIB)}, now())",
+             f"insert into public.documents values (3, 'larger', {text_of(30 * MIB)}, now())",
+             "update public.documents set title = 'large still' where id = 2", "delete from public.documents where id = 2")
+    verdict = site.auditor.verdict()
+    print(verdict.line(), f"peak memory {peak_memory(site.agent) >> 20} MiB")
+    assert verdict.clean and verdict.changes == 5, verdict.report()
+    assert site.agent.stop() == 0
+
+
+def test_a_row_of_100_mb_is_5_named_and_in_bounded_memory(make: SiteMaker) -> None:
+    site = make().init().run("--only", "stream")
+    site.sql("insert into public.documents values (1, 'small', 'x', now())")
+    site.auditor.wait_kafka()
+    peak = [0]
+
+    def watch() -> None:
+        while site.agent.running().running:
+            try:
+                peak[0] = max(peak[0], peak_memory(site.agent))
+            except (OSError, LookupError, RuntimeError):
+                return
+            time.sleep(0.02)
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    with site.connection.transaction():
+        site.sql("insert into public.documents values (2, 'of the same transaction', 'x', now())",
+                 f"insert into public.documents values (3, 'huge', {text_of(100 * MIB)}, now())")
+    code = site.agent.running().wait(120)
+    watcher.join()
+    log = site.agent.log.read_text()
+    print(f"peak memory {peak[0] >> 20} MiB")
+    assert code == 5, f"exit {code}\n{log[-2000:]}"
+    last = log[-2000:]
+    assert "public.documents" in last and '{"id":3}' in last and "max.message.bytes" in last and "position: " in last, last
+    assert peak[0] < 64 * MIB + 4 * 100 * MIB
+    shown = [record for found in read_topics(site.stack.kafka.brokers, site.auditor.topics).values() for record in found]
+    assert len(shown) == 1, "nothing of its transaction is visible"
+
+
+def test_memory_does_not_depend_on_the_size_of_a_transaction(make: SiteMaker) -> None:
+    rows = 2_000_000
+    site = make()
+    site.agent.must("init")
+    site.run("--only", "stream")
+    began = time.monotonic()
+    site.sql(f"insert into public.positions select 7, 'bond ' || n, '2026-01-01', n, true, null from generate_series(1, {rows}) n")
+    written = time.monotonic()
+    row = site.connection.execute("select pg_current_wal_lsn() - '0/0'::pg_lsn").fetchone()
+    assert row is not None
+
+    def done() -> bool:
+        site.agent.running().require_running()
+        return sum(value for name, value in site.agent.metrics().items() if name.startswith("sluice_rows_total")) >= rows
+    wait_until("all rows are in Kafka", done, 240, pause=0.5)
+    peak = peak_memory(site.agent)
+    print(f"{rows:,} rows in one transaction: written in {written - began:.1f} s, in Kafka {time.monotonic() - written:.1f} s later,"
+          f" peak memory {peak / MIB:.1f} MiB")
+    assert position(site)["ordinal"] == 0
+    assert peak < 64 * MIB
+    assert site.agent.stop() == 0
