@@ -148,7 +148,7 @@ public struct Configuration: Sendable, Equatable {
 
     /// `s3.rotate`
     public struct Rotate: Sendable, Equatable {
-        /// `bytes`, before compression. Default 128MiB; at most 5GiB, what one PUT takes.
+        /// `bytes` as stored, after compression. Default 128MiB; at most 5GiB, what one PUT takes.
         public var bytes: Int
         /// `age`. Default 10m.
         public var age: Duration

@@ -11,6 +11,22 @@ struct Halves {
         let exit = Mutex<AgentExit?>(nil)
     }
 
+    /// Beside a stream, a sink whose servers are away at start goes on trying: nobody would start it again.
+    private static func attempts(
+        of body: () -> AgentExit?, isAlone: Bool, _ services: StreamServices
+    ) -> AgentExit? {
+        let wakeup = Wakeup()
+        services.stop.register(wakeup)
+        defer { services.stop.unregister(wakeup) }
+        while true {
+            guard let exit = body() else { return nil }
+            guard !isAlone, exit.code == .unavailable, !services.stop.isRequested else { return exit }
+            services.state.update { $0.sinkError = exit.message }
+            services.log.error("the sink cannot start, and tries again", ["error": .init(exit), "pause_s": 30])
+            wakeup.wait(milliseconds: 30_000)
+        }
+    }
+
     /// Runs them until a stop. An end of the stream ends the process; a fatal error of the sink stops the sink only, and is
     /// the process's exit where there is no stream.
     func run(_ services: StreamServices) -> AgentExit? {
@@ -18,7 +34,7 @@ struct Halves {
         let watcher = watch.map { WorkerThread(name: "watch", $0) }
         let sinkThread = sink.map { body in
             WorkerThread(name: "sink") { [isAlone = stream == nil] in
-                guard let exit = body() else { return }
+                guard let exit = Self.attempts(of: body, isAlone: isAlone, services) else { return }
                 services.state.update { $0.sinkError = exit.message }
                 services.log.error("the sink has stopped", ["error": .init(exit)])
                 if isAlone {

@@ -1,3 +1,4 @@
+import Glibc
 import Testing
 
 @testable import Kafka
@@ -29,7 +30,12 @@ extension BrokerTests {
             #expect(last.record?.value == Array("a".utf8))
 
             try producer.commit(timeout: patience)
-            let closed = try reader.lastRecord(of: partition, timeout: patience)
+            // The coordinator writes the markers after it has answered.
+            var closed = try reader.lastRecord(of: partition, timeout: patience)
+            for _ in 0..<200 where closed.bounds.lastStable < 4 || closed.bounds.high < 4 {
+                usleep(20_000)
+                closed = try reader.lastRecord(of: partition, timeout: patience)
+            }
             #expect(closed.bounds == PartitionBounds(low: 0, lastStable: 4, high: 4))
             #expect(closed.record?.value == Array("open".utf8))
             #expect(closed.record?.offset == 2)

@@ -137,7 +137,7 @@ extension Schema {
         section("s3.rotate", "When an object is closed before its hour is over."),
         key(
             "s3.rotate.bytes", "a size, at most 5GiB", default: "128MiB",
-            "Bytes before compression. One PUT takes 5GiB at most."),
+            "Bytes as stored, after compression. One PUT takes 5GiB at most."),
         key("s3.rotate.age", "a duration, 1s or more", default: "10m", "Time since its first record arrived."),
     ]
 
