@@ -422,6 +422,17 @@ def test_publication_dropped_while_running(little: Site) -> None:
     led_out(site, "publication-missing", missing=3)
 
 
+def test_publication_made_again_while_nobody_looked(little: Site) -> None:
+    site = stopped(little)
+    row = site.connection.execute("select pg_get_userbyid(pubowner) from pg_publication").fetchone()
+    assert row == ("sluice",)
+    site.sql(f"drop publication {site.agent.slot}")
+    insert(site, 3)
+    site.sql(f"create publication {site.agent.slot} for table public.documents, public.positions with (publish_via_partition_root = true)")
+    refused(site, "publication-missing", "was dropped and made again")
+    led_out(site, "publication-missing", missing=3)
+
+
 def test_table_unpublished_while_running(little: Site) -> None:
     site = little
     site.agent.must("init")

@@ -42,14 +42,13 @@ def test_killed_ten_times_in_the_middle_of_a_split_transaction(make: SiteMaker) 
     moments = random.Random(seed := random.SystemRandom().randrange(1 << 30))
     print(f"moments: seed {seed}")
     inside = 0
-    before = -1
+    before = 0
     for _ in range(KILLS):
         site.agent.start("--only", "stream")
 
         def further() -> bool:
             site.agent.running().require_running()
-            found = position(site)
-            return int(str(found["ordinal"])) > before or "documents" in found
+            return int(str(position(site)["ordinal"])) > before
         wait_until("a part of the transaction is in Kafka", further, 60, pause=0.05)
         time.sleep(moments.uniform(0, 0.3))
         site.agent.kill()
@@ -98,8 +97,8 @@ def test_large_transactions_that_interleave(make: SiteMaker) -> None:
     def write(account: int) -> None:
         with site.stack.postgres.connect(site.database) as own, own.transaction():
             for part in range(10):
-                own.execute("insert into public.positions select %s, 'bond ' || n, '2026-01-01', n, true, null from generate_series(%s, %s) n",
-                            (account, part * 2000, part * 2000 + 1999))
+                own.execute(f"insert into public.positions select {account}, 'bond ' || n, '2026-01-01', n, true, null"  # type: ignore[arg-type]
+                            f" from generate_series({part * 2000}, {part * 2000 + 1999}) n")
                 time.sleep(0.02)
     writers = [threading.Thread(target=write, args=(account,)) for account in range(6)]
     for writer in writers:

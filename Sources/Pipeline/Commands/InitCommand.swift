@@ -200,6 +200,9 @@ package struct InitCommand {
             lsn: existing?.lsn ?? LSN(0), commitTime: existing?.commitTime ?? 0, options: settings.fingerprint,
             state: .creating, gaps: existing?.gaps ?? [])
         position.partitions = try pins(source)
+        position.publication = try postgres { (connection) throws(PostgresError) in
+            try connection.publication(named: settings.publication)?.oid
+        }
         if let gap {
             // Its end is not known yet; on record already, should this be cut off before it is.
             position.gaps.append(
