@@ -27,11 +27,15 @@ package struct InitCommand {
             throw source.findings.exit(.configuration, "init changes nothing before these are settled")
         }
         if dryRun { return plan(source) }
-        let existing = try position()
         if acceptGap, let holder = source.slot?.activePID { throw inUse(holder) }
+        // The slot before the position: an agent that runs moves both meanwhile.
+        let slot = try gather().facts.slot
+        // Before a loss is accepted, what an agent that was killed had under way comes to its end.
+        let producer = acceptGap ? try makeProducer() : nil
+        let existing = try position(isFenced: producer != nil)
         // Judged before anything is made: a publication that is made again would hide that it was gone.
         let isJudged = existing?.state == .streaming || (existing == nil && source.slot != nil)
-        let gap = isJudged ? try judge(existing) : nil
+        let gap = isJudged ? try judge(existing, slot) : nil
         if let gap, !acceptGap { throw gap.exit }
         try make(source)
         if let existing, isJudged, gap == nil {
@@ -40,12 +44,13 @@ package struct InitCommand {
                 "slot \(settings.slot): is there, position \(existing.lsn), epoch \(existing.epoch); there is no gap, nothing was changed"
             )
         }
-        try makeSlot(after: existing, gap, source)
+        try makeSlot(after: existing, gap, source, producer)
     }
 
     /// Why the stream cannot go on; nil if it can.
-    private func judge(_ existing: StoredPosition?) throws(AgentExit) -> StartRefusal? {
-        let (facts, _) = try gather()
+    private func judge(_ existing: StoredPosition?, _ slot: StartFacts.Slot?) throws(AgentExit) -> StartRefusal? {
+        var facts = try gather().facts
+        facts.slot = slot
         do throws(StartRefusal) {
             try StartDecision.judge(existing, facts)
             return nil
@@ -141,9 +146,17 @@ package struct InitCommand {
         output.line("publication \(settings.publication): made for \(source.tables.count) tables")
     }
 
-    private func position() throws(AgentExit) -> StoredPosition? {
+    /// - Parameter isFenced: nobody else can commit any more: what is decided is waited for until it can be read.
+    private func position(isFenced: Bool) throws(AgentExit) -> StoredPosition? {
         let found = try kafka { () throws(KafkaError) in
-            try ProgressStore(settings, events: services.kafkaEvents).readIfThere(timeout: .seconds(20)).found
+            let store = try ProgressStore(settings, events: services.kafkaEvents)
+            let wakeup = Wakeup()
+            var (found, isOpen) = try store.readIfThere(timeout: .seconds(20))
+            for _ in 0..<100 where isFenced && isOpen {
+                wakeup.wait(milliseconds: 100)
+                (found, isOpen) = try store.readIfThere(timeout: .seconds(20))
+            }
+            return found
         }
         switch found {
         case .nothing: return nil
@@ -188,13 +201,14 @@ package struct InitCommand {
     }
 
     private func makeSlot(
-        after existing: StoredPosition?, _ gap: StartRefusal?, _ source: Source
+        after existing: StoredPosition?, _ gap: StartRefusal?, _ source: Source, _ fenced: TransactionalProducer?
     ) throws(AgentExit) {
         // A slot that was never streamed from can only be held by the walsender of an init that was cut off: it is waited for.
         if let holder = source.slot?.activePID, existing?.state != .creating { throw inUse(holder) }
         let epoch: UInt32
         if let existing { epoch = existing.epoch + (gap == nil ? 0 : 1) } else { epoch = try firstEpoch(source) }
-        let producer = try makeProducer()
+        let producer: TransactionalProducer
+        if let fenced { producer = fenced } else { producer = try makeProducer() }
         var position = StoredPosition(
             systemID: source.server.systemID, timeline: source.server.timeline, slot: settings.slot, epoch: epoch,
             lsn: existing?.lsn ?? LSN(0), commitTime: existing?.commitTime ?? 0, options: settings.fingerprint,
