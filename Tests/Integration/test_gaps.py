@@ -422,6 +422,17 @@ def test_publication_dropped_while_running(little: Site) -> None:
     led_out(site, "publication-missing", missing=3)
 
 
+def test_publication_made_again_while_nobody_looked(little: Site) -> None:
+    site = stopped(little)
+    row = site.connection.execute("select pg_get_userbyid(pubowner) from pg_publication").fetchone()
+    assert row == ("sluice",)
+    site.sql(f"drop publication {site.agent.slot}")
+    insert(site, 3)
+    site.sql(f"create publication {site.agent.slot} for table public.documents, public.positions with (publish_via_partition_root = true)")
+    refused(site, "publication-missing", "was dropped and made again")
+    led_out(site, "publication-missing", missing=3)
+
+
 def test_table_unpublished_while_running(little: Site) -> None:
     site = little
     site.agent.must("init")
@@ -490,11 +501,11 @@ def test_data_topic_made_again_under_the_sink(little: Site) -> None:
     assert site.agent.running().wait(60) == 3
     log = site.agent.log.read_text()
     assert f"the log of {topic}" in log and "begin a new prefix in s3.url" in log, log[-2000:]
-    before = objects(site)
     # The way out.
+    site.lake.prefix += "/second"
     fresh = site.twin("fresh", {"s3": {"url": site.agent.settings["s3"]["url"] + "/second"}})
     fresh.start("--only", "sink").wait_ready()
-    wait_until("the new prefix has the row", lambda: objects(site) > before, 60, pause=0.5)
+    wait_until("the new prefix has the row", lambda: objects(site) > 0, 60, pause=0.5)
     assert fresh.stop() == 0
 
 

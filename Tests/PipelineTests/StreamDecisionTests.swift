@@ -122,6 +122,10 @@ import Testing
 
     @Test func aPublicationThatLostATableIsRefused() {
         #expect(refusal(stored, changed { $0.publication = nil })?.kind == .publicationMissing)
+        var known = stored
+        known.publication = 16_400
+        #expect(refusal(known, changed { $0.publicationOID = 16_400 }) == nil)
+        #expect(refusal(known, changed { $0.publicationOID = 16_401 })?.kind == .publicationMissing)
         let lost = refusal(stored, changed { $0.unpublished = ["public.t"] })
         #expect(lost?.kind == .tableUnpublished)
         #expect(lost?.message.contains("public.t") == true)

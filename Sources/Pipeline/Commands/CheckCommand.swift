@@ -104,11 +104,14 @@ package struct CheckCommand {
 
     /// The stored position against the server.
     private func position(_ admin: KafkaAdmin) throws(KafkaError) -> [Finding] {
+        // The slot before the position, the end of the WAL after it: an agent that runs moves both meanwhile.
+        let early = try? StartFacts.gather(settings)
         let found = try ProgressStore(settings, events: services.kafkaEvents).readIfThere(timeout: .seconds(15)).found
         var stored: StoredPosition?
         if case .position(let position) = found { stored = position }
         do throws(PostgresError) {
-            let (facts, _) = try StartFacts.gather(settings)
+            var (facts, _) = try StartFacts.gather(settings)
+            if let early { facts.slot = early.facts.slot }
             do throws(StartRefusal) {
                 let position = try StartDecision.judge(stored, facts)
                 let holder = facts.slot?.activePID.map { ", held by walsender \($0)" } ?? ""

@@ -7,9 +7,9 @@ import Postgres
 /// Topics; publication, committed; a progress record `creating`; the slot; the record with its consistent point. A slot that a
 /// `creating` record names was never streamed from: it is dropped and made again. Over a complete record no position changes.
 package struct InitCommand {
-    private let settings: StreamSettings
-    private let services: StreamServices
-    private let output: Output
+    let settings: StreamSettings
+    let services: StreamServices
+    let output: Output
 
     package init(settings: StreamSettings, services: StreamServices, output: Output) {
         self.settings = settings
@@ -27,11 +27,15 @@ package struct InitCommand {
             throw source.findings.exit(.configuration, "init changes nothing before these are settled")
         }
         if dryRun { return plan(source) }
-        let existing = try position()
         if acceptGap, let holder = source.slot?.activePID { throw inUse(holder) }
+        // The slot before the position: an agent that runs moves both meanwhile.
+        let slot = try gather().facts.slot
+        // Before a loss is accepted, what an agent that was killed had under way comes to its end.
+        let producer = acceptGap ? try makeProducer() : nil
+        let existing = try position(isFenced: producer != nil)
         // Judged before anything is made: a publication that is made again would hide that it was gone.
         let isJudged = existing?.state == .streaming || (existing == nil && source.slot != nil)
-        let gap = isJudged ? try judge(existing) : nil
+        let gap = isJudged ? try judge(existing, slot) : nil
         if let gap, !acceptGap { throw gap.exit }
         try make(source)
         if let existing, isJudged, gap == nil {
@@ -40,19 +44,20 @@ package struct InitCommand {
                 "slot \(settings.slot): is there, position \(existing.lsn), epoch \(existing.epoch); there is no gap, nothing was changed"
             )
         }
-        try makeSlot(after: existing, gap, source)
+        try makeSlot(after: existing, gap, source, producer)
     }
 
     /// Why the stream cannot go on; nil if it can.
-    private func judge(_ existing: StoredPosition?) throws(AgentExit) -> StartRefusal? {
-        let (facts, _) = try gather()
+    private func judge(_ existing: StoredPosition?, _ slot: StartFacts.Slot?) throws(AgentExit) -> StartRefusal? {
+        var facts = try gather().facts
+        facts.slot = slot
         do throws(StartRefusal) {
             try StartDecision.judge(existing, facts)
             return nil
         } catch { return error }
     }
 
-    private func inUse(_ holder: Int32) -> AgentExit {
+    func inUse(_ holder: Int32) -> AgentExit {
         AgentExit(
             .unavailable, "slot \(settings.slot) is in use by walsender \(holder)",
             hints: ["stop the agent that streams from it, then run init again"])
@@ -60,7 +65,7 @@ package struct InitCommand {
 
     // MARK: Looking
 
-    private struct Source {
+    struct Source {
         var server: ServerFacts
         var tables: [TableFacts]
         var publication: Publication?
@@ -141,9 +146,17 @@ package struct InitCommand {
         output.line("publication \(settings.publication): made for \(source.tables.count) tables")
     }
 
-    private func position() throws(AgentExit) -> StoredPosition? {
+    /// - Parameter isFenced: nobody else can commit any more: what is decided is waited for until it can be read.
+    private func position(isFenced: Bool) throws(AgentExit) -> StoredPosition? {
         let found = try kafka { () throws(KafkaError) in
-            try ProgressStore(settings, events: services.kafkaEvents).readIfThere(timeout: .seconds(20)).found
+            let store = try ProgressStore(settings, events: services.kafkaEvents)
+            let wakeup = Wakeup()
+            var (found, isOpen) = try store.readIfThere(timeout: .seconds(20))
+            for _ in 0..<100 where isFenced && isOpen {
+                wakeup.wait(milliseconds: 100)
+                (found, isOpen) = try store.readIfThere(timeout: .seconds(20))
+            }
+            return found
         }
         switch found {
         case .nothing: return nil
@@ -168,7 +181,7 @@ package struct InitCommand {
         try store(position, by: try makeProducer())
     }
 
-    private func pins(_ source: Source) throws(AgentExit) -> PartitionPins {
+    func pins(_ source: Source) throws(AgentExit) -> PartitionPins {
         try kafka { () throws(KafkaError) in
             let maker = try TopicMaker(settings, events: services.kafkaEvents, log: services.log)
             var pins = PartitionPins()
@@ -179,7 +192,7 @@ package struct InitCommand {
         }
     }
 
-    private func makeProducer() throws(AgentExit) -> TransactionalProducer {
+    func makeProducer() throws(AgentExit) -> TransactionalProducer {
         try kafka { () throws(KafkaError) in
             let producer = try services.makeProducer(settings)
             try producer.initTransactions(timeout: .seconds(30))
@@ -187,107 +200,7 @@ package struct InitCommand {
         }
     }
 
-    private func makeSlot(
-        after existing: StoredPosition?, _ gap: StartRefusal?, _ source: Source
-    ) throws(AgentExit) {
-        // A slot that was never streamed from can only be held by the walsender of an init that was cut off: it is waited for.
-        if let holder = source.slot?.activePID, existing?.state != .creating { throw inUse(holder) }
-        let epoch: UInt32
-        if let existing { epoch = existing.epoch + (gap == nil ? 0 : 1) } else { epoch = try firstEpoch(source) }
-        let producer = try makeProducer()
-        var position = StoredPosition(
-            systemID: source.server.systemID, timeline: source.server.timeline, slot: settings.slot, epoch: epoch,
-            lsn: existing?.lsn ?? LSN(0), commitTime: existing?.commitTime ?? 0, options: settings.fingerprint,
-            state: .creating, gaps: existing?.gaps ?? [])
-        position.partitions = try pins(source)
-        if let gap {
-            // Its end is not known yet; on record already, should this be cut off before it is.
-            position.gaps.append(
-                .init(
-                    kind: gap.kind.rawValue, from: gap.stored ?? LSN(0), to: LSN(0), epoch: epoch,
-                    acceptedAt: services.clock.wall() / 1000))
-        }
-        if let gap, let start = start(with: source, after: gap) {
-            position.lsn = start
-        } else {
-            try store(position, by: producer)
-            position.lsn = try createSlot(source)
-        }
-        position.state = .streaming
-        if let last = position.gaps.indices.last, position.gaps[last].to == LSN(0) {
-            // Where only a table was lost the stream goes on where it was; the loss ends where the table is published again.
-            position.gaps[last].to =
-                gap?.kind == .tableUnpublished ? gap?.available ?? position.lsn : position.lsn
-        }
-        try store(position, by: producer)
-        if let gap {
-            output.line("gap accepted: \(gap.message)")
-            for line in gap.exit.details { output.line("gap accepted: \(line)") }
-        }
-        output.line("slot \(settings.slot): streams from \(position.lsn), epoch \(position.epoch)")
-        try reportExisting(source)
-    }
-
-    /// Where the slot that is there can go on after a gap; nil where it must be made again.
-    private func start(with source: Source, after gap: StartRefusal) -> LSN? {
-        guard let slot = source.slot, !slot.isInvalidated, slot.plugin == "pgoutput",
-            slot.database == settings.postgres.database, let confirmed = slot.confirmedFlushLSN
-        else { return nil }
-        switch gap.kind {
-        case .slotMissing, .slotForeign, .slotInvalidated, .publicationMissing: return nil
-        // What lies between the slot and the stored position is in Kafka already.
-        case .optionsChanged, .tableUnpublished: return max(confirmed, gap.stored ?? confirmed)
-        // Both histories are the same up to the end of the older one.
-        case .timelineDiverged where gap.lostBytes == nil: return max(confirmed, gap.available ?? confirmed)
-        case .timelineDiverged, .noPosition, .otherCluster, .serverBehind, .slotAhead: return confirmed
-        }
-    }
-
-    /// The epoch of a stream whose position is nowhere: 1, unless its topics show that there was one before. That one's epoch
-    /// is not known, so the new one is a number that none before can have reached: the seconds since 1970.
-    private func firstEpoch(_ source: Source) throws(AgentExit) -> UInt32 {
-        let isUsed = try kafka { () throws(KafkaError) in
-            let admin = try KafkaAdmin(settings.kafka, events: services.kafkaEvents)
-            for topic in Preflight.topicNames(settings, source.tables) {
-                for partition in 0..<(try admin.partitionCount(of: topic, timeout: .seconds(20)) ?? 0)
-                where try admin.bounds(of: TopicPartition(topic, partition), timeout: .seconds(20)).high > 0 {
-                    return true
-                }
-            }
-            return false
-        }
-        return isUsed ? UInt32(clamping: services.clock.wall() / 1_000_000_000) : 1
-    }
-
-    private func createSlot(_ source: Source) throws(AgentExit) -> LSN {
-        try postgres { (_) throws(PostgresError) in
-            var connection = try ReplicationConnection(connecting: settings.postgres, timeout: .seconds(10))
-            if source.slot != nil { try connection.dropSlot(settings.slot, waitForRelease: true) }
-            var waited = 0
-            return try connection.createLogicalSlot(
-                settings.slot, failover: connection.serverVersion >= 170_000, timeout: .seconds(24 * 3600),
-                whileWaiting: {
-                    waited += 1
-                    if waited % 5 == 1 { tellBlockers(seconds: waited) }
-                    return !services.stop.isRequested
-                })
-        }
-    }
-
-    /// A slot waits for every transaction that is running; for hours, if one runs for hours (trap 37).
-    private func tellBlockers(seconds: Int) {
-        guard var connection = try? PostgresConnection(connecting: settings.postgres, timeout: .seconds(2)),
-            let running = try? connection.runningTransactions()
-        else { return }
-        output.line("waiting for \(running.count) running transactions to end (\(seconds) s):")
-        for transaction in running {
-            output.line(
-                "  pid \(transaction.pid.map { "\($0)" } ?? "-"), for \(transaction.ageSeconds) s: \(transaction.description)"
-            )
-        }
-    }
-
-    private func store(_ position: StoredPosition, by producer: TransactionalProducer) throws(AgentExit) {
+    func store(_ position: StoredPosition, by producer: TransactionalProducer) throws(AgentExit) {
         try kafka { () throws(KafkaError) in
             let topic = try producer.topic(settings.progressTopic, timeout: .seconds(30))
             try producer.begin()
@@ -297,7 +210,7 @@ package struct InitCommand {
     }
 
     /// Rows from before the slot are not in the stream.
-    private func reportExisting(_ source: Source) throws(AgentExit) {
+    func reportExisting(_ source: Source) throws(AgentExit) {
         for table in source.tables where table.canSelect {
             let count = try postgres { (connection) throws(PostgresError) in
                 try connection.exactRowCount(schema: table.schema, table: table.name)
@@ -312,11 +225,11 @@ package struct InitCommand {
 
     // MARK: Errors
 
-    private func gather() throws(AgentExit) -> (facts: StartFacts, senderTimeout: Int) {
+    func gather() throws(AgentExit) -> (facts: StartFacts, senderTimeout: Int) {
         try postgres { (_) throws(PostgresError) in try StartFacts.gather(settings) }
     }
 
-    private func postgres<T>(
+    func postgres<T>(
         _ body: (inout PostgresConnection) throws(PostgresError) -> T
     ) throws(AgentExit) -> T {
         do throws(PostgresError) {
@@ -325,7 +238,7 @@ package struct InitCommand {
         } catch { throw CommandErrors.exit(error) }
     }
 
-    private func kafka<T>(_ body: () throws(KafkaError) -> T) throws(AgentExit) -> T {
+    func kafka<T>(_ body: () throws(KafkaError) -> T) throws(AgentExit) -> T {
         do throws(KafkaError) { return try body() } catch { throw unavailable(error) }
     }
 

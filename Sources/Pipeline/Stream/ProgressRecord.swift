@@ -11,6 +11,7 @@ package enum ProgressRecord {
             text("commit_ts", ISOTime.text(microseconds: position.commitTime)), text("options", position.options),
             text("state", position.state.rawValue),
         ]
+        if let publication = position.publication { fields.append("\"publication\":\(publication)") }
         if position.splitPart > 0 { fields.append("\"split\":\(position.splitPart)") }
         if let usual = position.partitions.usual {
             var pins = ["\"*\":\(usual)"]
@@ -98,6 +99,7 @@ extension ProgressRecord {
             guard let count = count.integer.flatMap({ Int32(exactly: $0) }) else { return nil }
             if topic == "*" { position.partitions.usual = count } else { position.partitions.others[topic] = count }
         }
+        position.publication = root["publication"]?.integer.flatMap { UInt32(exactly: $0) }
         return position
     }
 }

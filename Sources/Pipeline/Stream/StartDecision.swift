@@ -42,6 +42,8 @@ package struct StartFacts: Equatable, Sendable {
     package var options: String
     /// The publication's name; nil where there is no such publication.
     package var publication: String?
+    /// Its OID; 0 where it is not known.
+    package var publicationOID: UInt32 = 0
     /// Tables that the configuration names one by one, that exist, and that the publication does not have.
     package var unpublished: [String]
     /// The server's clock, microseconds since 1970.
@@ -110,6 +112,13 @@ package enum StartDecision {
                 the transaction at \(stored.commitLSN) is half in Kafka (\(stored.ordinal) changes), and publication or \
                 options have changed since: its changes cannot be counted again
                 """, stored: stored.lsn, hints: ["restore the publication as it was", "sluice init --accept-gap"])
+        }
+        if let publication = facts.publication, let oid = stored.publication, oid != facts.publicationOID {
+            // What was committed while there was none cannot be decoded, or is passed over (18 and later).
+            var refusal = unpublished([], nil, stored: stored, available: facts.walEnd, now: facts.clock)
+            refusal.message =
+                "publication \(publication) was dropped and made again: changes made while there was none are lost"
+            throw refusal
         }
         guard facts.publication == nil || !facts.unpublished.isEmpty else { return }
         throw unpublished(

@@ -29,12 +29,13 @@ extension StartFacts {
         let unpublished = try connection.tables(matching: patterns.filter { !$0.isGlob }).filter { table in
             publication?.publishes(table) != true
         }
-        let facts = StartFacts(
+        var facts = StartFacts(
             slotName: settings.slot, database: settings.postgres.database, systemID: server.systemID,
             timeline: server.timeline, history: history, walEnd: position.wal, slot: slot,
             options: settings.fingerprint,
             publication: publication?.name, unpublished: unpublished.map { "\($0.schema).\($0.name)" },
             clock: position.clock)
+        facts.publicationOID = publication?.oid ?? 0
         return (facts, server.walSenderTimeoutMilliseconds)
     }
 }

@@ -56,6 +56,8 @@ package struct StoredPosition: Equatable, Sendable {
     package var partitions = PartitionPins()
     /// What the replay window remembers; none without a window.
     package var marks: [ReplayWindow.Mark]
+    /// The OID of the publication that `init` found or made; nil where an older sluice wrote the record.
+    package var publication: UInt32?
     /// Of a replay's own position: the range of the replay.
     package var replay: ReplayRange?
 

@@ -25,14 +25,9 @@ struct StreamSession: Sendable {
     /// Runs until a stop (then returns) or a failure.
     func run() throws(SessionFailure) {
         // (1)
-        let first = try StreamFailures.kafka { () throws(KafkaError) in
-            try ProgressStore(settings, events: services.kafkaEvents).readIfThere(timeout: .seconds(10)).found
-        }
-        let (facts, senderTimeout) = try StreamFailures.postgres(settings) { () throws(PostgresError) in
-            try StartFacts.gather(settings)
-        }
-        let position = try judge(first, facts)
+        let (facts, senderTimeout) = try gather()
         if let holder = facts.slot?.activePID { throw .slotInUse(holder: holder) }
+        let position = try firstPosition(facts)
         // (2)
         let connection = try connect(at: position.lsn)
         try stream(
@@ -80,14 +75,42 @@ struct StreamSession: Sendable {
         }
     }
 
-    private func judge(_ found: ProgressStore.Found, _ facts: StartFacts) throws(SessionFailure) -> StoredPosition {
-        var position: StoredPosition?
+    /// Where to start, as far as can be told while another agent's last commit may still be under way.
+    ///
+    /// The slot was looked at before the position, and the end of the WAL is looked at after it: an agent that streams moves
+    /// both meanwhile, and neither may look like a gap. A commit that was decided and confirmed may not be visible yet, and
+    /// then the slot is ahead of what can be read: (4) waits for it and compares again.
+    private func firstPosition(_ early: StartFacts) throws(SessionFailure) -> StoredPosition {
+        let (found, isOpen) = try StreamFailures.kafka { () throws(KafkaError) in
+            try ProgressStore(settings, events: services.kafkaEvents).readIfThere(timeout: .seconds(10))
+        }
+        let position = try position(found)
+        if let position = try? StartDecision.judge(position, early) { return position }
+        var facts = try gather().facts
+        facts.slot = early.slot
+        do throws(StartRefusal) {
+            return try StartDecision.judge(position, facts)
+        } catch {
+            guard error.kind == .slotAhead, isOpen, let position else { throw .exit(error.exit) }
+            return position
+        }
+    }
+
+    private func gather() throws(SessionFailure) -> (facts: StartFacts, senderTimeout: Int) {
+        try StreamFailures.postgres(settings) { () throws(PostgresError) in try StartFacts.gather(settings) }
+    }
+
+    private func position(_ found: ProgressStore.Found) throws(SessionFailure) -> StoredPosition? {
         switch found {
-        case .nothing: break
-        case .position(let read): position = read
+        case .nothing: return nil
+        case .position(let read): return read
         case .unreadable(let why):
             throw .exit(AgentExit(.gap, "the position in topic \(settings.progressTopic) cannot be read: \(why)"))
         }
+    }
+
+    private func judge(_ found: ProgressStore.Found, _ facts: StartFacts) throws(SessionFailure) -> StoredPosition {
+        let position = try position(found)
         do throws(StartRefusal) {
             return try StartDecision.judge(position, facts)
         } catch { throw .exit(error.exit) }
@@ -119,9 +142,7 @@ struct StreamSession: Sendable {
         }
         // (4)
         let found = try settledPosition(store, link)
-        let (facts, _) = try StreamFailures.postgres(settings) { () throws(PostgresError) in
-            try StartFacts.gather(settings)
-        }
+        let facts = try gather().facts
         let stored = try judge(found, facts)
         let topics = try StreamFailures.kafka { () throws(KafkaError) in
             try TopicDirectory(

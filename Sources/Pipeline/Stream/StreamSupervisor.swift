@@ -94,7 +94,7 @@ package struct StreamSupervisor {
                 return nil
             }
             services.state.turned("stream", now: services.clock.monotonic())
-            wakeup.wait(milliseconds: 400)
+            wakeup.wait(milliseconds: 200)
         }
         return nil
     }

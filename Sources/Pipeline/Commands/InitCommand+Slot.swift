@@ -1,0 +1,110 @@
+import ChangeData
+import Kafka
+import Postgres
+
+/// The slot and the first position: of a new stream, or of one that goes on after a loss that was accepted.
+extension InitCommand {
+    func makeSlot(
+        after existing: StoredPosition?, _ gap: StartRefusal?, _ source: Source, _ fenced: TransactionalProducer?
+    ) throws(AgentExit) {
+        // A slot that was never streamed from can only be held by the walsender of an init that was cut off: it is waited for.
+        if let holder = source.slot?.activePID, existing?.state != .creating { throw inUse(holder) }
+        let epoch: UInt32
+        if let existing { epoch = existing.epoch + (gap == nil ? 0 : 1) } else { epoch = try firstEpoch(source) }
+        let producer: TransactionalProducer
+        if let fenced { producer = fenced } else { producer = try makeProducer() }
+        var position = StoredPosition(
+            systemID: source.server.systemID, timeline: source.server.timeline, slot: settings.slot, epoch: epoch,
+            lsn: existing?.lsn ?? LSN(0), commitTime: existing?.commitTime ?? 0, options: settings.fingerprint,
+            state: .creating, gaps: existing?.gaps ?? [])
+        position.partitions = try pins(source)
+        position.publication = try postgres { (connection) throws(PostgresError) in
+            try connection.publication(named: settings.publication)?.oid
+        }
+        if let gap {
+            // Its end is not known yet; on record already, should this be cut off before it is.
+            position.gaps.append(
+                .init(
+                    kind: gap.kind.rawValue, from: gap.stored ?? LSN(0), to: LSN(0), epoch: epoch,
+                    acceptedAt: services.clock.wall() / 1000))
+        }
+        if let gap, let start = start(with: source, after: gap) {
+            position.lsn = start
+        } else {
+            try store(position, by: producer)
+            position.lsn = try createSlot(source)
+        }
+        position.state = .streaming
+        if let last = position.gaps.indices.last, position.gaps[last].to == LSN(0) {
+            // Where only a table was lost the stream goes on where it was; the loss ends where the table is published again.
+            position.gaps[last].to =
+                gap?.kind == .tableUnpublished ? gap?.available ?? position.lsn : position.lsn
+        }
+        try store(position, by: producer)
+        if let gap {
+            output.line("gap accepted: \(gap.message)")
+            for line in gap.exit.details { output.line("gap accepted: \(line)") }
+        }
+        output.line("slot \(settings.slot): streams from \(position.lsn), epoch \(position.epoch)")
+        try reportExisting(source)
+    }
+
+    /// Where the slot that is there can go on after a gap; nil where it must be made again.
+    private func start(with source: Source, after gap: StartRefusal) -> LSN? {
+        guard let slot = source.slot, !slot.isInvalidated, slot.plugin == "pgoutput",
+            slot.database == settings.postgres.database, let confirmed = slot.confirmedFlushLSN
+        else { return nil }
+        switch gap.kind {
+        case .slotMissing, .slotForeign, .slotInvalidated, .publicationMissing: return nil
+        // What lies between the slot and the stored position is in Kafka already.
+        case .optionsChanged, .tableUnpublished: return max(confirmed, gap.stored ?? confirmed)
+        // Both histories are the same up to the end of the older one.
+        case .timelineDiverged where gap.lostBytes == nil: return max(confirmed, gap.available ?? confirmed)
+        case .timelineDiverged, .noPosition, .otherCluster, .serverBehind, .slotAhead: return confirmed
+        }
+    }
+
+    /// The epoch of a stream whose position is nowhere: 1, unless its topics show that there was one before. That one's epoch
+    /// is not known, so the new one is a number that none before can have reached: the seconds since 1970.
+    private func firstEpoch(_ source: Source) throws(AgentExit) -> UInt32 {
+        let isUsed = try kafka { () throws(KafkaError) in
+            let admin = try KafkaAdmin(settings.kafka, events: services.kafkaEvents)
+            for topic in Preflight.topicNames(settings, source.tables) {
+                for partition in 0..<(try admin.partitionCount(of: topic, timeout: .seconds(20)) ?? 0)
+                where try admin.bounds(of: TopicPartition(topic, partition), timeout: .seconds(20)).high > 0 {
+                    return true
+                }
+            }
+            return false
+        }
+        return isUsed ? UInt32(clamping: services.clock.wall() / 1_000_000_000) : 1
+    }
+
+    private func createSlot(_ source: Source) throws(AgentExit) -> LSN {
+        try postgres { (_) throws(PostgresError) in
+            var connection = try ReplicationConnection(connecting: settings.postgres, timeout: .seconds(10))
+            if source.slot != nil { try connection.dropSlot(settings.slot, waitForRelease: true) }
+            var waited = 0
+            return try connection.createLogicalSlot(
+                settings.slot, failover: connection.serverVersion >= 170_000, timeout: .seconds(24 * 3600),
+                whileWaiting: {
+                    waited += 1
+                    if waited % 5 == 1 { tellBlockers(seconds: waited) }
+                    return !services.stop.isRequested
+                })
+        }
+    }
+
+    /// A slot waits for every transaction that is running; for hours, if one runs for hours (trap 37).
+    private func tellBlockers(seconds: Int) {
+        guard var connection = try? PostgresConnection(connecting: settings.postgres, timeout: .seconds(2)),
+            let running = try? connection.runningTransactions()
+        else { return }
+        output.line("waiting for \(running.count) running transactions to end (\(seconds) s):")
+        for transaction in running {
+            output.line(
+                "  pid \(transaction.pid.map { "\($0)" } ?? "-"), for \(transaction.ageSeconds) s: \(transaction.description)"
+            )
+        }
+    }
+}
