@@ -26,8 +26,13 @@ extension SinkSession {
         let committed: [PartitionOffset]
         do throws(KafkaError) {
             committed = ours.isEmpty ? [] : try consumer.committed(ours, timeout: .seconds(10))
-            // Where the log ends now; the real offset follows.
-            try consumer.assign(at: partitions.map { PartitionOffset($0, offset: Self.logEnd) })
+            // The real offset follows, by a seek. An absolute one until then, never librdkafka's "end": the answer to its question
+            // where that is may come after the seek, and takes the fetcher there, past records that were never shown.
+            try consumer.assign(
+                at: partitions.map { partition in
+                    let known = committed.first { $0.partition == partition }?.offset ?? 0
+                    return PartitionOffset(partition, offset: max(0, known))
+                })
         } catch { throw .kafka(error) }
         var asked: [String: [StoreJob.Asked]] = [:]
         for partition in ours {
@@ -43,9 +48,6 @@ extension SinkSession {
         for (topic, asked) in asked { queue.push(.resolve(topic: topic, asked)) }
         services.log.info("partitions are assigned", ["partitions": .init(ours.count), "all": .init(writers.count)])
     }
-
-    /// librdkafka's `RD_KAFKA_OFFSET_END`.
-    private static let logEnd: Int64 = -1
 
     /// Finishes what can be finished in a short time; what cannot is for the next owner to read again.
     private func revoked(_ partitions: [TopicPartition]) throws(SinkFailure) {
