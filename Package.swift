@@ -51,7 +51,7 @@ let package = Package(
         .executableTarget(
             name: "sluice",
             dependencies: [
-                "Pipeline", "Configuration", "ChangeData", "Kafka", "ObjectStorage", "Postgres", "Telemetry",
+                "CLinux", "Pipeline", "Configuration", "ChangeData", "Kafka", "ObjectStorage", "Postgres", "Telemetry",
             ],
             swiftSettings: base),
 

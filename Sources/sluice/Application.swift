@@ -1,4 +1,5 @@
 import ChangeData
+import CLinux
 import Configuration
 import Glibc
 import Pipeline
@@ -10,6 +11,10 @@ enum Application {
 
     /// Answers the process's exit status.
     static func run(arguments: [String]) -> Int32 {
+        // Records are allocated by one of librdkafka's threads and freed by another: with an arena for each thread, as glibc
+        // has it, the memory that each once needed is never given back.
+        mallopt(M_ARENA_MAX, 2)
+        mallopt(M_TRIM_THRESHOLD, 4 << 20)
         do throws(UsageError) {
             let command = try CommandParser.parse(arguments)
             do throws(AgentExit) {
@@ -45,7 +50,7 @@ enum Application {
             let configuration = try load(config, .both)
             let store = try Settings.store(configuration)
             try VerifyCommand(
-                settings: Settings.stream(configuration, sinksToo: false), services: services(configuration),
+                settings: Settings.stream(configuration), services: services(configuration),
                 objects: store.map { ObjectReader(store: $0.location) }, output: output
             ).run(tables: tables.map(\.description), json: json)
         case .replay(let config, let options): try replay(config, options)
@@ -60,7 +65,7 @@ enum Application {
             told: {})
         defer { withExtendedLifetime(signals) {} }
         try ReplayCommand(
-            settings: try Settings.stream(configuration, sinksToo: false), services: services, output: output
+            settings: try Settings.stream(configuration), services: services, output: output
         ).run(
             ReplayRequest(
                 from: bound(options.from), to: options.to.map(bound), topicPrefix: options.topicPrefix),
@@ -84,7 +89,7 @@ enum Application {
 
     private static func stream(_ path: String?) throws(AgentExit) -> (StreamSettings, StreamServices) {
         let configuration = try load(path, .stream)
-        let settings = try Settings.stream(configuration, sinksToo: false)
+        let settings = try Settings.stream(configuration)
         return (settings, services(configuration))
     }
 

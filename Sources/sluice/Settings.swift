@@ -7,7 +7,7 @@ import Telemetry
 
 /// What the configuration says, in the words of the parts.
 enum Settings {
-    static func stream(_ configuration: Configuration, sinksToo: Bool) throws(AgentExit) -> StreamSettings {
+    static func stream(_ configuration: Configuration) throws(AgentExit) -> StreamSettings {
         let connection: ConnectionSettings
         do throws(PostgresError) {
             connection = try ConnectionSettings(
@@ -25,7 +25,8 @@ enum Settings {
             split: SplitPolicy(rows: kafka.split.rows, bytes: kafka.split.bytes, age: kafka.split.age.inNanoseconds),
             transactionTimeout: kafka.transaction.timeout.inNanoseconds,
             format: format(configuration, database: connection.database),
-            memory: sinksToo ? configuration.limits.memory / 2 : configuration.limits.memory,
+            // The other half is the sink's, or what the clients and the allocator take beyond their buffers.
+            memory: configuration.limits.memory / 2,
             startTimeout: configuration.limits.startTimeout.inNanoseconds,
             window: ReplayWindow(
                 age: configuration.postgres.replayWindow.age.inNanoseconds / 1000,

@@ -1,5 +1,6 @@
 #pragma once
 // What the toolchain's Glibc module leaves out.
+#include <malloc.h>       // how glibc keeps freed memory
 #include <sys/eventfd.h>  // a wake-up that can be polled beside a socket
 #include <sys/prctl.h>
 

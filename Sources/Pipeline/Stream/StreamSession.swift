@@ -40,7 +40,7 @@ struct StreamSession: Sendable {
         over connection: consuming ReplicationConnection, senderTimeout: Int, slotAt: LSN,
         publishing publish: @escaping @Sendable (StreamLink) throws(SessionFailure) -> Void
     ) throws(SessionFailure) {
-        let link = StreamLink(memory: settings.memory, chunkBytes: settings.chunkBytes)
+        let link = StreamLink(memory: settings.chunkMemory, chunkBytes: settings.chunkBytes)
         link.holdsSlot(walsender: connection.backendPID)
         memory.holdsSlot(walsender: connection.backendPID)
         services.stop.register(link.queue.freed)

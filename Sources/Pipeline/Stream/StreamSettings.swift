@@ -37,7 +37,7 @@ package struct StreamSettings: Sendable {
         name: String, postgres: ConnectionSettings, tables: [String], slot: String, publication: String,
         kafka: KafkaSettings, partitions: Int32, replicationFactor: Int16, batch: BatchPolicy, split: SplitPolicy,
         transactionTimeout: Int64, format: EventFormat, memory: Int, startTimeout: Int64,
-        largestRecord: Int = 16 << 20, window: ReplayWindow? = nil
+        largestRecord: Int = 1 << 20, window: ReplayWindow? = nil
     ) {
         self.name = name
         self.postgres = postgres
@@ -69,11 +69,13 @@ package struct StreamSettings: Sendable {
     /// Bytes of one chunk: small enough that a publisher does not wait long for the first one, large enough that handing
     /// it over costs nothing per row.
     package var chunkBytes: Int { min(512 << 10, max(64 << 10, memory / 16)) }
+    /// Bytes of chunks between the socket and the commit; the rest of the memory is the Kafka client's.
+    package var chunkMemory: Int { memory / 4 * 3 }
     /// Bytes of an open Kafka transaction that are kept for sending again; a larger one is read again from PostgreSQL.
-    package var retainedBytes: Int { memory / 8 * 5 }
+    package var retainedBytes: Int { memory / 2 }
 
     /// Bytes of records that may wait in the Kafka client: at least one of the largest that are let through.
-    package var producerQueueBytes: Int { max(memory / 2, largestRecord + (1 << 20)) }
+    package var producerQueueBytes: Int { max(memory / 4, largestRecord + (1 << 20)) }
     /// Bytes of one Kafka batch: below every broker's default of `max.message.bytes`.
     package var producerBatchBytes: Int { min(512 << 10, largestRecord) }
 
