@@ -1,4 +1,5 @@
 package import ChangeData
+import Postgres
 
 /// Which topics the sink reads: those of the configured tables, by the topic template alone. No database is asked, so a
 /// sink runs where only Kafka can be reached, and a new table of a pattern is picked up when its topic appears.
@@ -31,7 +32,7 @@ package struct TopicSelection: Sendable, Equatable {
     package func accepts(_ topic: String) -> Bool {
         guard !topic.hasPrefix("__"), !refused.contains(topic) else { return false }
         let topic = Array(topic.unicodeScalars)
-        return patterns.contains { Self.matches($0, topic) }
+        return patterns.contains { TablePattern.matches($0, topic) }
     }
 
     private static func split(_ table: String) -> (schema: String, table: String) {
@@ -90,26 +91,5 @@ package struct TopicSelection: Sendable, Equatable {
             }
         }
         return result + "$"
-    }
-
-    /// Greedy with one point of return.
-    private static func matches(_ pattern: [UnicodeScalar], _ name: [UnicodeScalar]) -> Bool {
-        var (p, n) = (0, 0)
-        var retry: (p: Int, n: Int)?
-        while n < name.count {
-            if p < pattern.count, pattern[p] == "*" {
-                retry = (p + 1, n)
-                p += 1
-            } else if p < pattern.count, pattern[p] == "?" || pattern[p] == name[n] {
-                p += 1
-                n += 1
-            } else if let last = retry {
-                retry = (last.p, last.n + 1)
-                (p, n) = (last.p, last.n + 1)
-            } else {
-                return false
-            }
-        }
-        return pattern[p...].allSatisfy { $0 == "*" }
     }
 }

@@ -30,8 +30,8 @@ public struct TablePattern: Sendable, Hashable, CustomStringConvertible {
             && Self.matches(Array(self.table.unicodeScalars), Array(table.unicodeScalars))
     }
 
-    /// Greedy with one point of return: linear in practice, never exponential.
-    private static func matches(_ pattern: [UnicodeScalar], _ name: [UnicodeScalar]) -> Bool {
+    /// A name against a pattern with `*` and `?`. Greedy with one point of return: linear in practice, never exponential.
+    package static func matches(_ pattern: [UnicodeScalar], _ name: [UnicodeScalar]) -> Bool {
         var (p, n) = (0, 0)
         var retry: (p: Int, n: Int)?
         while n < name.count {
