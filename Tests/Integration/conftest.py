@@ -19,6 +19,21 @@ from harness.site import STACKS, Site, Stack, make_site, start_stack  # noqa: E4
 _wanted = os.environ.get("SLUICE_TEST_STACKS", ",".join(STACKS)).split(",")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "only(stack): a test of something that the other stack's PostgreSQL does not have")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A test that means nothing on a stack is not collected for it: it would pass there without having looked."""
+    def fits(item: pytest.Item) -> bool:
+        marker, call = item.get_closest_marker("only"), getattr(item, "callspec", None)
+        return marker is None or call is None or str(call.params.get("stack", "")).startswith(marker.args[0])
+    left_out = [item for item in items if not fits(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if fits(item)]
+
+
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """Servers' data and logs: kept, and their place printed, if any test failed."""

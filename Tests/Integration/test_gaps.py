@@ -208,9 +208,8 @@ def test_slot_invalidated_by_its_size(server: ServerMaker) -> None:
     led_out(site, "slot-invalidated", missing=3)
 
 
+@pytest.mark.only("pg18")  # PostgreSQL 18 has the setting, 15 has not
 def test_slot_invalidated_because_nobody_used_it(server: ServerMaker, stack: Stack) -> None:
-    if stack.name.startswith("pg15"):
-        return  # PostgreSQL 18 has the setting, 15 has not
     site, postgres = server("idle_replication_slot_timeout = 1s")
     stopped(site)
     insert(site, 3)
@@ -317,9 +316,8 @@ def caught_up(primary: Postgres, standby: Postgres) -> None:
                    lambda: two.execute("select pg_last_wal_replay_lsn() >= %s::pg_lsn", end).fetchone() == (True,), 30)
 
 
+@pytest.mark.only("pg18")  # PostgreSQL 17 brought failover slots: see the test below for 15
 def test_promotion_with_a_failover_slot_goes_on_without_loss(server: ServerMaker, stack: Stack) -> None:
-    if stack.name.startswith("pg15"):
-        return  # PostgreSQL 17 brought failover slots: see the test below for 15
     site, primary = server()
     site.agent.must("init")
     standby = standby_of(primary, server, "sync_replication_slots = on")
