@@ -87,7 +87,9 @@ public final class CommittedReader {
         }
         let all = try uncommitted?.watermarks(of: partition, deadline)
         let stable = try source.batch.client.watermarks(of: partition, deadline)
-        return PartitionBounds(low: stable.low, lastStable: stable.high, high: all?.high ?? stable.high)
+        // A marker that was written in between is behind the first answer.
+        return PartitionBounds(
+            low: stable.low, lastStable: stable.high, high: max(all?.high ?? stable.high, stable.high))
     }
 
     /// The last committed record of a partition, and the partition's ends when it was looked for. Where

@@ -74,7 +74,9 @@ public final class KafkaAdmin {
         }
         let all = try handle.watermarks(of: partition, deadline)
         let stable = try committed?.watermarks(of: partition, deadline)
-        return PartitionBounds(low: all.low, lastStable: stable?.high ?? all.high, high: all.high)
+        // A marker that was written in between is behind the first answer.
+        return PartitionBounds(
+            low: all.low, lastStable: stable?.high ?? all.high, high: max(all.high, stable?.high ?? all.high))
     }
 
     /// Creates topics, and says of each what became of it; with `dryRun` the brokers only say what would.

@@ -30,15 +30,22 @@ extension BrokerTests {
             #expect(last.record?.value == Array("a".utf8))
 
             try producer.commit(timeout: patience)
-            // The coordinator writes the markers after it has answered.
-            var closed = try reader.lastRecord(of: partition, timeout: patience)
-            for _ in 0..<200 where closed.bounds.lastStable < 4 || closed.bounds.high < 4 {
-                usleep(20_000)
-                closed = try reader.lastRecord(of: partition, timeout: patience)
-            }
+            let closed = try lastRecord(of: partition, reader, once: 4)
             #expect(closed.bounds == PartitionBounds(low: 0, lastStable: 4, high: 4))
             #expect(closed.record?.value == Array("open".utf8))
             #expect(closed.record?.offset == 2)
+        }
+
+        /// The last record once the log is decided up to an offset: the coordinator writes its markers after it has answered.
+        private func lastRecord(
+            of partition: TopicPartition, _ reader: CommittedReader, once stable: Int64
+        ) throws -> (record: StoredRecord?, bounds: PartitionBounds) {
+            var last = try reader.lastRecord(of: partition, timeout: patience)
+            for _ in 0..<200 where last.bounds.lastStable < stable {
+                usleep(20_000)
+                last = try reader.lastRecord(of: partition, timeout: patience)
+            }
+            return last
         }
 
         @Test func lastRecordIsFoundBehindAbortedAndControlRecords() throws {
@@ -59,7 +66,7 @@ extension BrokerTests {
                 try producer.flush(timeout: patience)
                 try producer.abort(timeout: patience)
             }
-            let last = try reader.lastRecord(of: partition, timeout: patience)
+            let last = try lastRecord(of: partition, reader, once: 257)
             #expect(last.record?.offset == 0)
             #expect(last.record?.key == Array("k".utf8))
             #expect(last.record?.value == Array("found".utf8))
