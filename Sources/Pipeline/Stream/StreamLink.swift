@@ -3,12 +3,6 @@ import Synchronization
 
 /// What the source thread and the publisher thread of one session say to each other, besides the chunks.
 final class StreamLink: Sendable {
-    /// A table whose rows are in the chunks, by its index in them.
-    struct Table: Sendable {
-        var name: String
-        var topic: String
-    }
-
     private struct State {
         var start: StoredPosition?
         var durable = LSN(0)
