@@ -45,6 +45,57 @@ import Testing
     }
 }
 
+@Suite struct OpenBatchTests {
+    private let queue = ChunkQueue<RecordChunk>(
+        limit: 1000, nominal: 100, make: { RecordChunk(capacity: 100) }, size: { $0.capacity })
+
+    private func chunk(of bytes: Int) -> RecordChunk? {
+        guard queue.take() != nil else { return nil }
+        let chunk = RecordChunk(capacity: bytes)
+        queue.push(chunk)
+        _ = queue.pop()
+        return chunk
+    }
+
+    @Test func aChunkWithinTheBoundIsKeptUntilTheCommit() throws {
+        var open = OpenBatch(queue: queue, retainLimit: 500)
+        open.open(try #require(chunk(of: 300)))
+        open.produced(0..<2, bytes: 200, now: 0)
+        open.close()
+        #expect(!open.mustCopy && queue.bytesOut == 300)
+        open.reachedBoundary()
+        open.committed(isPublishing: false)
+        #expect(queue.bytesOut == 0)
+    }
+
+    @Test func whatIsPastTheBoundIsLetGoAlsoWhereACommitFallsIntoTheChunk() throws {
+        var open = OpenBatch(queue: queue, retainLimit: 500)
+        open.open(try #require(chunk(of: 3000)))
+        #expect(open.mustCopy)
+        open.produced(0..<1, bytes: 10, now: 0)
+        open.reachedBoundary()
+        open.committed(isPublishing: true)
+        // The next transaction begins in the same chunk, and its end needs room for another.
+        #expect(open.mustCopy)
+        open.produced(1..<2, bytes: 2900, now: 0)
+        open.close()
+        #expect(queue.bytesOut == 0 && queue.take() != nil)
+        open.reachedBoundary()
+        open.committed(isPublishing: false)
+        #expect(!open.mustCopy)
+    }
+
+    @Test func aLargeChunkThatEndsWithACommitLeavesNothingBehind() throws {
+        var open = OpenBatch(queue: queue, retainLimit: 500)
+        open.open(try #require(chunk(of: 3000)))
+        open.produced(0..<1, bytes: 2900, now: 0)
+        open.reachedBoundary()
+        open.committed(isPublishing: true)
+        open.close()
+        #expect(queue.bytesOut == 0 && !open.mustCopy)
+    }
+}
+
 @Suite struct ReplicationFeedbackTests {
     @Test func beforeThePositionIsKnownNothingIsConfirmed() {
         var feedback = ReplicationFeedback(senderTimeout: 60_000, now: 0)

@@ -65,6 +65,7 @@ struct OpenBatch: ~Copyable {
         guard let last = pieces.last, !isRetained || last.from == last.to else { return }
         pieces.removeLast()
         release(last)
+        if batch.rows == 0 { isRetained = retainedBytes <= retainLimit }
     }
 
     /// The open transaction is committed: lets go of its chunks.
@@ -74,7 +75,8 @@ struct OpenBatch: ~Copyable {
         for piece in pieces { release(piece) }
         pieces.removeAll(keepingCapacity: true)
         batch = BatchPolicy.Batch()
-        isRetained = true
+        // The newest chunk may be past the bound by itself: kept, it would leave no room for the end of its transaction.
+        isRetained = retainedBytes <= retainLimit
         isAtBoundary = true
         if var newest {
             newest.from = newest.to
