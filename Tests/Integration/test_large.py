@@ -69,11 +69,11 @@ def test_killed_ten_times_in_the_middle_of_a_split_transaction(make: SiteMaker) 
     assert site.agent.stop() == 0
 
 
-def test_savepoints_rolled_back_and_10000_subtransactions(make: SiteMaker) -> None:
+def test_savepoints_rolled_back_and_100000_subtransactions(make: SiteMaker) -> None:
     site = make().init().run("--only", "stream")
     site.sql("""
         do $$ begin
-          for i in 1..10000 loop
+          for i in 1..100000 loop
             begin
               insert into public.documents values (i, 'sub', null, null);
               if i % 3 = 0 then raise exception 'rolled back'; end if;
@@ -82,13 +82,15 @@ def test_savepoints_rolled_back_and_10000_subtransactions(make: SiteMaker) -> No
           end loop;
         end $$""")
     with site.connection.transaction():
-        site.sql("insert into public.documents values (20001, 'kept', null, null)", "savepoint a",
-                 "insert into public.documents select n, 'dropped', null, null from generate_series(30000, 39999) n", "savepoint b",
+        site.sql("insert into public.documents values (200001, 'kept', null, null)", "savepoint a",
+                 "insert into public.documents select n, 'dropped', null, null from generate_series(300000, 309999) n", "savepoint b",
                  "update public.documents set title = 'dropped' where id < 100", "rollback to savepoint a",
-                 "insert into public.documents values (20002, 'kept too', null, null)", "release savepoint a")
+                 "insert into public.documents values (200002, 'kept too', null, null)", "release savepoint a")
     verdict = site.auditor.verdict(objects=False)
-    print(verdict.line())
-    assert verdict.clean and verdict.changes == 6667 + 2, verdict.report()
+    peak = peak_memory(site.agent)
+    print(verdict.line(), f"peak memory {peak >> 20} MiB")
+    assert verdict.clean and verdict.changes == 66_667 + 2, verdict.report()
+    assert peak < 64 * MIB
     assert site.agent.stop() == 0
 
 
@@ -135,8 +137,39 @@ def test_a_row_of_8_mb_where_the_topic_takes_it(make: SiteMaker) -> None:
              f"insert into public.documents values (3, 'larger', {text_of(30 * MIB)}, now())",
              "update public.documents set title = 'large still' where id = 2", "delete from public.documents where id = 2")
     verdict = site.auditor.verdict()
-    print(verdict.line(), f"peak memory {peak_memory(site.agent) >> 20} MiB")
+    peak = peak_memory(site.agent)
+    print(verdict.line(), f"peak memory {peak >> 20} MiB")
     assert verdict.clean and verdict.changes == 5, verdict.report()
+    assert peak < 96 * MIB + 4 * 30 * MIB
+    assert site.agent.stop() == 0
+
+
+def test_rows_of_8_mb_among_small_ones_from_several_connections(make: SiteMaker) -> None:
+    """A row larger than the buffers, whose chunk another transaction's commit falls into, waits for nothing; in bounded memory."""
+    site = make().init()
+    set_limit(site, 20 * MIB)
+    site.run()
+
+    def write(worker: int) -> None:
+        with site.stack.postgres.connect(site.database) as own:
+            for n in range(8):
+                row = worker * 100 + n
+                for statement in (
+                        f"insert into public.documents values ({row}, 'large', {text_of((8, 5, 1, 8)[(n + worker) % 4] * MIB)}, now())",
+                        f"insert into public.documents select {row * 1000 + 10000} + n, 'small', 'x', now() from generate_series(1, 500) n",
+                        f"update public.documents set title = 'large still' where id = {row}"):
+                    own.execute(statement)  # type: ignore[arg-type]
+    writers = [threading.Thread(target=write, args=(worker,)) for worker in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    verdict = site.auditor.verdict()
+    peak = peak_memory(site.agent)
+    print(verdict.line(), f"peak memory {peak >> 20} MiB")
+    assert verdict.clean and verdict.changes == 3 * 8 * 502, verdict.report()
+    assert splits(site) == 0, "nothing had to wait for split.age"
+    assert peak < 96 * MIB + 4 * 8 * MIB
     assert site.agent.stop() == 0
 
 

@@ -137,12 +137,16 @@ final class PartitionWriter {
         guard phase == .reading, let open else { return }
         guard kind == .line, let value else { return open.cover(offset, at: at, as: kind, bytes: 0) }
         try check(value, offset)
-        if open.isFull(adding: value.count) {
-            do throws(StorageError) {
-                try open.flush(context.pool, in: context.settings.spoolDirectory)
-            } catch { return try failed(open, error) }
-        }
-        open.append(value)
+        do throws(StorageError) {
+            if value.count >= Segment.largeLine, context.limit.bytes > SegmentLimit.least {
+                try open.appendLarge(value, context.pool, in: context.settings.spoolDirectory)
+            } else {
+                if open.isFull(adding: value.count) {
+                    try open.flush(context.pool, in: context.settings.spoolDirectory)
+                }
+                open.append(value)
+            }
+        } catch { return try failed(open, error) }
         open.cover(offset, at: at, as: .line, bytes: value.count + 1)
     }
 

@@ -21,6 +21,8 @@ final class SpoolBox {
 final class Segment: @unchecked Sendable {
     /// What is hashed and packed at a time.
     static let blockBytes = 64 << 10
+    /// A line of so many bytes goes to disk from where it is.
+    static let largeLine = 1 << 20
 
     /// What is known of the range so far.
     struct Facts {
@@ -122,13 +124,25 @@ final class Segment: @unchecked Sendable {
     /// - Throws: an error of the operation `spool` where the disk is full; the object is then of no use.
     func flush(_ pool: PackerPool, in directory: String) throws(StorageError) {
         guard pending.count > 0 else { return }
-        if spool == nil {
-            spool = try SpoolBox(in: directory)
-            packer = pool.take()
-        }
+        try openSpool(pool, in: directory)
         try pending.withSpan { (bytes) throws(StorageError) in try write(bytes) }
         // Of the many without a compressor each holds on to little.
         pending.removeAll(keepingCapacityUpTo: block)
+    }
+
+    /// Adds a large line, which then is not held a second time in memory.
+    /// - Throws: as `flush`.
+    func appendLarge(_ line: Span<UInt8>, _ pool: PackerPool, in directory: String) throws(StorageError) {
+        try flush(pool, in: directory)
+        try openSpool(pool, in: directory)
+        try write(line)
+        pending.append(UInt8(ascii: "\n"))
+    }
+
+    private func openSpool(_ pool: PackerPool, in directory: String) throws(StorageError) {
+        guard spool == nil else { return }
+        spool = try SpoolBox(in: directory)
+        packer = pool.take()
     }
 
     private func write(_ bytes: borrowing Span<UInt8>) throws(StorageError) {

@@ -34,7 +34,11 @@ struct OpenBatch: ~Copyable {
     var isEmpty: Bool { batch.transactions == 0 && batch.rows == 0 }
 
     /// Whether the next records must be copied by the producer, since their chunk will not be kept.
-    var mustCopy: Bool { !isRetained }
+    var mustCopy: Bool { !isRetained && !mustDrain }
+
+    /// Whether the newest chunk may be let go only after the producer has sent its records: it is past the bound by itself,
+    /// which one large row does, and a copy would cost as much again.
+    var mustDrain: Bool { !isRetained && (pieces.last?.bytes ?? 0) > retainLimit }
 
     mutating func open(_ chunk: RecordChunk) {
         let bytes = chunk.capacity

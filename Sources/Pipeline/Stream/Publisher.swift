@@ -83,7 +83,17 @@ struct Publisher: ~Copyable {
         if !open.isAtBoundary, settings.split.mustSplit(open.batch, now: services.clock.monotonic()) {
             try split(isPublishing: true)
         }
+        if open.mustDrain { try drainProducer() }
         open.close()
+    }
+
+    /// Waits until the client needs the bytes of the newest chunk no more.
+    private func drainProducer() throws(SessionFailure) {
+        while let producer, producer.outstanding > 0 {
+            guard !link.isAborted else { throw .stopped }
+            // A time-out is looked at here, a record that was refused at the commit.
+            try? producer.flush(timeout: .milliseconds(200))
+        }
     }
 
     /// Nothing is at hand: commits what is whole and due, or an idle position, and waits.
