@@ -24,9 +24,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A test that means nothing on a stack is not collected for it: it would pass there without having looked."""
+    """What means nothing on a stack, where it would pass without having looked, or takes too long now, is not collected."""
     def fits(item: pytest.Item) -> bool:
         marker, call = item.get_closest_marker("only"), getattr(item, "callspec", None)
+        if item.get_closest_marker("long") and not os.environ.get("SLUICE_TEST_LONG"):
+            return False
         return marker is None or call is None or str(call.params.get("stack", "")).startswith(marker.args[0])
     left_out = [item for item in items if not fits(item)]
     if left_out:

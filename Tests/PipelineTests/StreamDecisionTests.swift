@@ -57,12 +57,18 @@ import Testing
         return chunk
     }
 
+    private enum Treatment { case keep, copy, drain }
+
+    private func treatment(_ open: borrowing OpenBatch) -> Treatment {
+        open.mustDrain ? .drain : open.mustCopy ? .copy : .keep
+    }
+
     @Test func aChunkWithinTheBoundIsKeptUntilTheCommit() throws {
         var open = OpenBatch(queue: queue, retainLimit: 500)
         open.open(try #require(chunk(of: 300)))
         open.produced(0..<2, bytes: 200, now: 0)
         open.close()
-        #expect(!open.mustCopy && queue.bytesOut == 300)
+        #expect(treatment(open) == .keep && queue.bytesOut == 300)
         open.reachedBoundary()
         open.committed(isPublishing: false)
         #expect(queue.bytesOut == 0)
@@ -71,18 +77,18 @@ import Testing
     @Test func whatIsPastTheBoundIsLetGoAlsoWhereACommitFallsIntoTheChunk() throws {
         var open = OpenBatch(queue: queue, retainLimit: 500)
         open.open(try #require(chunk(of: 3000)))
-        #expect(open.mustDrain && !open.mustCopy)
+        #expect(treatment(open) == .drain)
         open.produced(0..<1, bytes: 10, now: 0)
         open.reachedBoundary()
         open.committed(isPublishing: true)
         // The next transaction begins in the same chunk, and its end needs room for another.
-        #expect(open.mustDrain && !open.mustCopy)
+        #expect(treatment(open) == .drain)
         open.produced(1..<2, bytes: 2900, now: 0)
         open.close()
         #expect(queue.bytesOut == 0 && queue.take() != nil)
         open.reachedBoundary()
         open.committed(isPublishing: false)
-        #expect(!open.mustCopy)
+        #expect(treatment(open) == .keep)
     }
 
     @Test func aLargeChunkThatEndsWithACommitLeavesNothingBehind() throws {
@@ -92,7 +98,7 @@ import Testing
         open.reachedBoundary()
         open.committed(isPublishing: true)
         open.close()
-        #expect(queue.bytesOut == 0 && !open.mustCopy && !open.mustDrain)
+        #expect(queue.bytesOut == 0 && treatment(open) == .keep)
     }
 
     @Test func chunksThatAreTogetherPastTheBoundAreCopied() throws {
@@ -101,7 +107,7 @@ import Testing
         open.produced(0..<1, bytes: 290, now: 0)
         open.close()
         open.open(try #require(chunk(of: 300)))
-        #expect(open.mustCopy && !open.mustDrain)
+        #expect(treatment(open) == .copy)
         open.produced(0..<1, bytes: 290, now: 0)
         open.close()
         #expect(queue.bytesOut == 300)
