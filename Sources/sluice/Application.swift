@@ -45,7 +45,8 @@ enum Application {
             let (settings, services) = try stream(config)
             try CheckCommand(settings: settings, services: services, output: output).run(more: [])
         case .drop(let config, let dryRun):
-            try DropCommand(settings: try stream(config).0, output: output).run(dryRun: dryRun)
+            let (settings, services) = try stream(config)
+            try DropCommand(settings: settings, clock: services.clock, output: output).run(dryRun: dryRun)
         case .verify(let config, let tables, let json):
             let configuration = try load(config, .both)
             let store = try Settings.store(configuration)

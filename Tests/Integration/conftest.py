@@ -21,6 +21,7 @@ _wanted = os.environ.get("SLUICE_TEST_STACKS", ",".join(STACKS)).split(",")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "only(stack): a test of something that the other stack's PostgreSQL does not have")
+    config.addinivalue_line("markers", "long: collected by `ops/test --long` alone")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -14,7 +14,7 @@ from confluent_kafka.admin import NewPartitions
 from conftest import SiteMaker
 
 from harness.agent import binary
-from harness.processes import free_port
+from harness.processes import free_port, wait_until
 from harness.site import Site
 from harness.stores import Rclone
 
@@ -240,3 +240,58 @@ def test_init_killed_at_any_moment_is_begun_again(make: SiteMaker) -> None:
     site.auditor.wait_kafka(30)
     slots = site.connection.execute("select slot_name from pg_replication_slots where plugin = 'pgoutput' and database = current_database()").fetchall()
     assert slots == [(site.agent.slot,)]
+
+
+# drop
+
+def names(site: Site) -> tuple[set[str], set[str]]:
+    """The slots and publications of the site's database, without the oracle's."""
+    slots = site.connection.execute("select slot_name from pg_replication_slots where database = %s", (site.database,)).fetchall()
+    publications = site.connection.execute("select pubname from pg_publication").fetchall()
+    return {row[0] for row in slots if not row[0].startswith("oracle_")}, {row[0] for row in publications}
+
+
+def test_drop_removes_slot_and_publication_but_no_topic_and_no_object(site: Site) -> None:
+    site.init().run()
+    site.sql("insert into public.documents values (1, 'kept', null, null)")
+    assert site.auditor.verdict().clean
+    ours = ({site.agent.slot}, {site.agent.slot})
+    assert names(site) == ours
+    held = site.agent.command("drop")
+    assert held.code == 69 and "stop the agent first" in held.err and names(site) == ours, held.text
+    assert site.agent.stop() == 0
+    dry = site.agent.must("drop", "--dry-run")
+    assert "pg_drop_replication_slot" in dry.out and "DROP PUBLICATION" in dry.out and names(site) == ours, dry.text
+    objects, topics = site.lake.listing(site.auditor.topics), site.stack.kafka.topics()
+    site.agent.must("drop")
+    assert names(site) == (set(), set())
+    assert objects and site.lake.listing(site.auditor.topics) == objects and site.stack.kafka.topics() == topics
+    again = site.agent.must("drop")
+    assert again.out.count("is not there") == 2, again.text
+    # What was streamed stays on record: only a gap that is accepted leads on.
+    site.sql("insert into public.documents values (2, 'lost', null, null)")
+    assert "--accept-gap" in gap(site)
+    site.agent.must("init", "--accept-gap")
+    site.run("--only", "stream")
+    assert names(site) == ours
+    begin = site.agent.metrics()
+    site.sql("insert into public.documents values (3, 'sent', null, null)")
+    wait_until("the row is sent", lambda: rows_total(site) > 0, 20)
+    assert rows_total(site) == 1, begin
+    assert site.agent.stop() == 0
+
+
+def rows_total(site: Site) -> float:
+    return sum(value for name, value in site.agent.metrics().items() if name.startswith("sluice_rows_total"))
+
+
+def test_drop_is_the_way_out_where_the_progress_topic_is_gone(site: Site) -> None:
+    site.init()
+    site.stack.kafka.delete_topics([site.agent.progress_topic])
+    assert "sluice drop, then sluice init" in gap(site)
+    site.agent.must("drop")
+    site.agent.must("init")
+    site.run("--only", "stream")
+    site.sql("insert into public.documents values (1, 'sent', null, null)")
+    wait_until("the row is sent", lambda: rows_total(site) == 1, 20)
+    assert site.agent.stop() == 0
