@@ -139,6 +139,8 @@ public struct Configuration: Sendable, Equatable {
         public var conditional: Conditional
         /// `rotate`: when an object is closed before its hour is over.
         public var rotate: Rotate
+        /// `seal_after`: how long after its end, by the source's clock, an hour is sealed. Default 1m.
+        public var sealAfter: Duration
 
         /// How an object is compressed.
         public enum Compression: String, Sendable, CaseIterable { case none, gzip, lz4 }

@@ -66,6 +66,20 @@ public final class KafkaAdmin {
         }
     }
 
+    /// A group's offsets of these partitions; one that has none is left out. Disturbs no member.
+    public func committedOffsets(
+        of group: String, _ partitions: [TopicPartition], timeout: Duration
+    ) throws(KafkaError) -> [PartitionOffset] {
+        let member = try ClientHandle.reader(
+            settings, ReaderOptions(), events: events, operation: "offsets of group \(group)",
+            more: [(name: "group.id", value: group)])
+        let list = TopicPartitionList(partitions)
+        let code = list.pass { rd_kafka_committed(member.pointer, $0, max(1, timeout.milliseconds)) }
+        if let error = KafkaError(code, operation: "offsets of group \(group)") { throw error }
+        try list.throwFirstError("offsets of group \(group)")
+        return list.offsets()
+    }
+
     /// The ends of a partition now; `lastStable` is asked for last.
     public func bounds(of partition: TopicPartition, timeout: Duration) throws(KafkaError) -> PartitionBounds {
         let deadline = Deadline(after: timeout)

@@ -54,6 +54,12 @@ enum Application {
                 settings: Settings.stream(configuration), services: services(configuration),
                 objects: store.map { ObjectReader(store: $0.location) }, output: output
             ).run(tables: tables.map(\.description), json: json)
+        case .hours(let config, let options):
+            let configuration = try load(config, .sink)
+            try HoursCommand(
+                settings: try Settings.sink(configuration, streamsToo: false), clock: services(configuration).clock,
+                output: output
+            ).run(.init(topic: options.topic, hour: options.hour, last: options.last, json: options.json))
         case .replay(let config, let options): try replay(config, options)
         }
     }

@@ -14,13 +14,15 @@ extension Settings {
                 name: configuration.name, template: configuration.kafka.topic.description,
                 tables: configuration.postgres.tables.map(\.description))
         } catch { throw problem(configuration, "kafka.topic", error.description) }
-        return SinkSettings(
+        var settings = SinkSettings(
             name: configuration.name, kafka: try kafka(configuration), topics: topics, store: store.location,
             storeName: store.name, compression: compression(s3), conditional: s3.conditional == .off ? .off : .required,
             segments: SegmentPolicy(bytes: s3.rotate.bytes, age: s3.rotate.age.inNanoseconds),
             memory: streamsToo ? configuration.limits.memory / 2 : configuration.limits.memory,
             spool: configuration.limits.spool, spoolDirectory: configuration.limits.spoolDirectory,
             startTimeout: configuration.limits.startTimeout.inNanoseconds)
+        settings.sealAfter = s3.sealAfter.inNanoseconds / 1000
+        return settings
     }
 
     /// Where objects go, and its name for people; nil without `s3`.

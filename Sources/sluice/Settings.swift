@@ -14,7 +14,7 @@ enum Settings {
                 url: configuration.postgres.url.reveal(), password: configuration.postgres.password?.reveal())
         } catch { throw problem(configuration, "postgres.url", error.description) }
         let kafka = configuration.kafka
-        return StreamSettings(
+        var settings = StreamSettings(
             name: configuration.name, postgres: connection, tables: configuration.postgres.tables.map(\.description),
             slot: configuration.postgres.slot, publication: configuration.postgres.publication,
             kafka: try Self.kafka(configuration), partitions: Int32(clamping: kafka.partitions),
@@ -31,6 +31,8 @@ enum Settings {
             window: ReplayWindow(
                 age: configuration.postgres.replayWindow.age.inNanoseconds / 1000,
                 bytes: UInt64(clamping: configuration.postgres.replayWindow.bytes)))
+        if let s3 = configuration.s3 { settings.sealAfter = s3.sealAfter.inNanoseconds / 1000 }
+        return settings
     }
 
     static func kafka(_ configuration: Configuration) throws(AgentExit) -> KafkaSettings {

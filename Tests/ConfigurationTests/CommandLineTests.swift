@@ -42,10 +42,10 @@ import Testing
     }
 
     @Test(arguments: [
-        ("", "sluice: no command; one of init, check, run, status, verify, replay, drop\nTry 'sluice --help'."),
+        ("", "sluice: no command; one of init, check, run, status, verify, replay, hours, drop\nTry 'sluice --help'."),
         (
             "rum",
-            "sluice: unknown command rum; one of init, check, run, status, verify, replay, drop (did you mean run?)\nTry 'sluice --help'."
+            "sluice: unknown command rum; one of init, check, run, status, verify, replay, hours, drop (did you mean run?)\nTry 'sluice --help'."
         ),
         ("-c x run", "sluice: unknown option -c; options follow the command\nTry 'sluice --help'."),
         ("run --jsn", "sluice: run: unknown option --jsn\nTry 'sluice run --help'."),
@@ -83,10 +83,15 @@ import Testing
             "replay --from-lsn 1/0 --from-time 2026-01-01T00:00Z --topic-prefix a",
             "sluice: replay: takes --from-lsn or --from-time, not both\nTry 'sluice replay --help'."
         ),
+        ("hours --last 0", "sluice: hours: --last: \"0\" is not a number from 1 to 100000\nTry 'sluice hours --help'."),
+        (
+            "hours --last 2 --hour 2026-11-25T19:00Z",
+            "sluice: hours: takes --hour or --last, not both\nTry 'sluice hours --help'."
+        ),
         ("verify --table x", "sluice: verify: --table: \"x\" is not schema.table\nTry 'sluice verify --help'."),
         (
             "help nothing",
-            "sluice: unknown command nothing; one of init, check, run, status, verify, replay, drop\nTry 'sluice --help'."
+            "sluice: unknown command nothing; one of init, check, run, status, verify, replay, hours, drop\nTry 'sluice --help'."
         ),
     ])
     func wrongUsage(line: String, expected: String) {

@@ -94,8 +94,7 @@ final class SinkBench {
     deinit { Self.remove(root) }
 
     /// A topic that was just made is not known to every broker's cache at once.
-    private static func topic(_ name: String, of producer: TransactionalProducer) throws -> TransactionalProducer.Topic
-    {
+    static func topic(_ name: String, of producer: TransactionalProducer) throws -> TransactionalProducer.Topic {
         for _ in 0..<50 {
             do throws(KafkaError) {
                 return try producer.topic(name, timeout: patience)

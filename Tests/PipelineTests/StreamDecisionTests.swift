@@ -148,12 +148,31 @@ import Testing
         feedback.received(upTo: LSN(200))
         #expect(feedback.idleDue(now: .seconds(60), quiet: false) == nil)
         #expect(feedback.idleDue(now: .seconds(9), quiet: true) == nil)
-        #expect(feedback.idleDue(now: .seconds(10), quiet: true) == LSN(200))
+        #expect(feedback.idleDue(now: .seconds(10), quiet: true)?.lsn == LSN(200))
         #expect(feedback.idleDue(now: .seconds(30), quiet: true) == nil, "it is on its way already")
         feedback.durable(upTo: LSN(200))
         feedback.received(upTo: LSN(300))
         #expect(feedback.idleDue(now: .seconds(19), quiet: true) == nil)
-        #expect(feedback.idleDue(now: .seconds(20), quiet: true) == LSN(300))
+        #expect(feedback.idleDue(now: .seconds(20), quiet: true)?.lsn == LSN(300))
+    }
+
+    @Test func anHourThatHasPassedIsToldOnceThoughNothingMoved() {
+        let hour: Int64 = 3_600_000_000
+        var feedback = ReplicationFeedback(senderTimeout: 60_000, now: 0, grace: 60_000_000)
+        feedback.durable(upTo: LSN(100))
+        feedback.received(upTo: LSN(100))
+        feedback.handedOn(upTo: LSN(100), at: 10 * hour + 120_000_000)
+        // A server that is further than what was received says nothing of what it has committed.
+        feedback.knows(LSN(200), at: 11 * hour + 70_000_000)
+        #expect(feedback.idleDue(now: .seconds(10), quiet: true) == nil)
+        feedback.knows(LSN(100), at: 11 * hour + 59_000_000)
+        #expect(feedback.idleDue(now: .seconds(20), quiet: true) == nil, "a commit may still be told of late")
+        feedback.knows(LSN(100), at: 11 * hour + 61_000_000)
+        #expect(feedback.idleDue(now: .seconds(21), quiet: false) == nil)
+        #expect(
+            feedback.idleDue(now: .seconds(22), quiet: true) == .init(lsn: LSN(100), clock: 11 * hour + 61_000_000))
+        feedback.knows(LSN(100), at: 11 * hour + 3_500_000_000)
+        #expect(feedback.idleDue(now: .seconds(60), quiet: true) == nil)
     }
 }
 

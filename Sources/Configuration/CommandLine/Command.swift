@@ -10,6 +10,8 @@ public enum Command: Sendable, Equatable {
     case status(config: String?, json: Bool)
     /// `sluice verify`; no tables: all of them.
     case verify(config: String?, tables: [TablePattern], json: Bool)
+    /// `sluice hours`: which hours are complete.
+    case hours(config: String?, HoursOptions)
     /// `sluice replay`
     case replay(config: String?, ReplayOptions)
     /// `sluice drop`
@@ -18,6 +20,18 @@ public enum Command: Sendable, Equatable {
     case help(String)
     /// `--version`: print name and version, exit 0.
     case version
+
+    /// Which hours `sluice hours` is to show.
+    public struct HoursOptions: Sendable, Equatable {
+        /// `--topic`; nil: all.
+        public let topic: String?
+        /// `--hour`: a time in the one hour that is asked for, microseconds since 1970, UTC; nil: the last ones.
+        public let hour: Int64?
+        /// `--last`: how many hours back.
+        public let last: Int
+        /// `--json`
+        public let json: Bool
+    }
 
     /// What `sluice replay` is to replay.
     public struct ReplayOptions: Sendable, Equatable {

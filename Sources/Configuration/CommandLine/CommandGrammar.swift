@@ -114,6 +114,7 @@ enum CommandGrammar {
                 return .verify(config: options.value("config"), tables: tables, json: options.has("json"))
             }),
         replay,
+        hours,
         CommandSpecification(
             name: "drop", summary: "remove slot and publication",
             details:
@@ -171,6 +172,31 @@ enum CommandGrammar {
             return .replay(
                 config: options.value("config"),
                 .init(from: from, to: to, topicPrefix: prefix, dryRun: options.has("dry-run")))
+        })
+
+    private static let hours = CommandSpecification(
+        name: "hours", summary: "show which hours of the objects are complete",
+        details:
+            "Shows, by the manifests in the store, which hours of each topic are complete: all that was committed in the hour is in the objects that its manifest names. With --hour the exit code says it of one hour: 0 complete, 1 not yet.",
+        usage: "sluice hours [-c FILE] [--topic TOPIC] [--hour TIME | --last N] [--json]",
+        options: [
+            config,
+            OptionSpecification(name: "topic", short: nil, value: "TOPIC", help: "only this topic"),
+            OptionSpecification(
+                name: "hour", short: nil, value: "TIME", help: "the hour of this time, such as 2026-11-25T19:00Z"),
+            OptionSpecification(name: "last", short: nil, value: "N", help: "so many hours back (default 24)"),
+            OptionSpecification(
+                name: "json", short: nil, value: nil, help: "print a JSON object for each hour instead of a table"),
+        ],
+        build: { options throws(UsageError) in
+            let hour = try options.parsed("hour", allowed: TimeText.allowed, TimeText.parse)
+            let last = try options.parsed("last", allowed: "a number from 1 to 100000") { text in
+                Int(text).flatMap { (1...100_000).contains($0) ? $0 : nil }
+            }
+            guard hour == nil || last == nil else { throw options.error("takes --hour or --last, not both") }
+            return .hours(
+                config: options.value("config"),
+                .init(topic: options.value("topic"), hour: hour, last: last ?? 24, json: options.has("json")))
         })
 
     /// `--from-lsn` or `--from-time`; `--to-lsn` or `--to-time`; nil where neither is given.

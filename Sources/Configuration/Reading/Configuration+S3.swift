@@ -32,7 +32,8 @@ extension Configuration {
             conditional: section.choice("conditional", .required),
             rotate: Rotate(
                 bytes: rotate.size("bytes", 1...(5 << 30)),
-                age: rotate.duration("age", from: .seconds(1))))
+                age: rotate.duration("age", from: .seconds(1))),
+            sealAfter: section.duration("seal_after", from: .seconds(1)))
     }
 
     /// Scheme, host and port alone, without a slash at the end.

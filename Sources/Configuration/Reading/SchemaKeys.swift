@@ -134,6 +134,10 @@ extension Schema {
             "s3.conditional", Configuration.S3.Conditional.self, default: .required,
             "Whether a store that does not honour `If-None-Match: *` is refused. `off` gives up the protection from two workers that write one object."
         ),
+        key(
+            "s3.seal_after", "a duration, 1s or more", default: "1m",
+            "How long after its end, by the source's clock, an hour is sealed by a manifest. Rows that were committed late are sealed by a later revision of it."
+        ),
         section("s3.rotate", "When an object is closed before its hour is over."),
         key(
             "s3.rotate.bytes", "a size, at most 5GiB", default: "128MiB",

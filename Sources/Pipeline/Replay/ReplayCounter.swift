@@ -26,7 +26,11 @@ struct ReplayCounter {
             case .closed: return
             case .empty:
                 guard !link.isAborted else { throw .stopped }
-                if let end = link.takeIdle() { passed(upTo: end) } else { link.queue.filled.wait(milliseconds: 500) }
+                if let end = link.takeIdle() {
+                    passed(upTo: end.lsn)
+                } else {
+                    link.queue.filled.wait(milliseconds: 500)
+                }
             }
         }
     }

@@ -49,6 +49,8 @@ final class PartitionWriter {
 
     /// Commit time of the oldest record that is in no object.
     var oldest: Int64? { (waiting.first ?? open)?.facts.oldest }
+    /// The earliest hour of which records are in no object.
+    var earliestHour: SourceHour? { (waiting + [open].compactMap(\.self)).map(\.hour).min() }
     var watermark: Int64? { deduplicator.watermark }
     /// Nothing before this offset is missing in the store.
     var position: Int64 { offset?.offset ?? committed?.offset ?? 0 }
@@ -226,8 +228,10 @@ final class PartitionWriter {
     // MARK: Objects
 
     /// Ends the open object, if its time has come.
-    func endIfDue() throws(SinkFailure) {
+    /// - Parameter passed: the last hour that is over by the source's clock.
+    func endIfDue(passed: SourceHour?) throws(SinkFailure) {
         guard let open else { return }
+        if let passed, open.hour <= passed, waiting.isEmpty { return try end(.hour, after: nil) }
         let reason = context.settings.segments.ended(
             stored: open.stored(context.ratio), limit: context.limit.bytes, openedAt: open.openedAt, now: context.now,
             isWaiting: !waiting.isEmpty)

@@ -51,6 +51,11 @@ extension AgentMeters {
         registry.counter("sluice_object_bytes_total", "Bytes of objects, as stored.", ["topic": topic]) {
             Double(state.snapshot.sink.topics[topic]?.bytes ?? 0)
         }
+        registry.gauge(
+            "sluice_sink_sealed_until_seconds",
+            "The end of the last hour that a manifest seals, by the source's clock; 0 before.",
+            ["topic": topic]
+        ) { Double(state.snapshot.sink.topics[topic]?.sealedUntil ?? 0) / 1e6 }
         registry.counter("sluice_object_records_total", "Lines of objects.", ["topic": topic]) {
             Double(state.snapshot.sink.topics[topic]?.records ?? 0)
         }

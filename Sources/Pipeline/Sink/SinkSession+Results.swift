@@ -57,6 +57,7 @@ extension SinkSession {
         services.state.stored(
             topic: segment.partition.topic, bytes: bytes, records: facts.records, tombstones: facts.tombstones,
             seconds: max(0, seconds))
+        sealsLater(segment)
         services.log.debug("an object is stored", ["object": .init(segment.key), "bytes": .init(bytes)])
     }
 

@@ -35,7 +35,12 @@ final class SinkSession {
     var services: StreamServices { context.services }
     var queue: StoreQueue { context.queue }
 
-    init(_ settings: SinkSettings, _ services: StreamServices, _ memory: SinkMemory) throws(SinkFailure) {
+    private let board: HourBoard
+
+    init(
+        _ settings: SinkSettings, _ services: StreamServices, _ memory: SinkMemory, _ board: HourBoard
+    ) throws(SinkFailure) {
+        self.board = board
         let queue = StoreQueue()
         do throws(StorageError) {
             let digest = try SHA256Digest.of(Array(settings.store.identity.utf8))
@@ -107,7 +112,8 @@ final class SinkSession {
 
     /// Ends objects whose time has come, keeps to the bounds, seeks, commits.
     private func look() throws(SinkFailure) {
-        for writer in writers.values { try writer.endIfDue() }
+        let passed = board.passed
+        for writer in writers.values { try writer.endIfDue(passed: passed) }
         try press()
         try seek()
         try applyPauses()
@@ -162,6 +168,7 @@ final class SinkSession {
     func report() {
         nextReport = context.now &+ .milliseconds(500)
         services.state.turned("sink", now: context.now)
+        publishReach()
         let usage = usage
         let partitions = writers.values.map { writer in
             SinkStatus.Partition(
@@ -181,6 +188,23 @@ final class SinkSession {
         }
     }
 
+    /// Tells the sealer what is in objects.
+    private func publishReach() {
+        var reach: [TopicPartition: SealDecision.Reach] = [:]
+        for (partition, writer) in writers {
+            guard writer.phase == .reading, let position = consumer.position(of: partition) ?? writer.endSeen else {
+                continue
+            }
+            reach[partition] = .init(readTo: max(position, writer.endSeen ?? 0), held: writer.earliestHour)
+        }
+        board.publish(reach)
+    }
+
+    /// An object is in the store.
+    func sealsLater(_ segment: Segment) {
+        board.stored(segment.partition.topic, segment.hour, key: segment.key, now: context.now)
+    }
+
     // MARK: The end
 
     /// Leaves the group and ends the store's threads; what they are in the middle of may still arrive.
@@ -189,6 +213,7 @@ final class SinkSession {
         consumer.close(timeout: time / 2)
         report()
         services.state.update { $0.sink.partitions = [] }
+        board.publish([:])
         for worker in workers { _ = worker.join(milliseconds: 1200) }
     }
 }

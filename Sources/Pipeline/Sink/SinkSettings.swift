@@ -29,6 +29,8 @@ package struct SinkSettings: Sendable {
     package var spoolDirectory: String
     /// How long a server may be unreachable at start, nanoseconds.
     package var startTimeout: Int64
+    /// How long an hour is left open past its end, microseconds of the source's clock (C6).
+    package var sealAfter: Int64 = 60_000_000
     /// How many objects are put at a time.
     package var uploads: Int
     /// How long a partition that is taken back may be finished, nanoseconds.
@@ -57,6 +59,10 @@ package struct SinkSettings: Sendable {
 
     /// The consumer group: workers of one name share the partitions.
     package var group: String { "sluice.\(name)" }
+
+    /// Where the stream writes its position, and under which key.
+    var progressTopic: String { "sluice.\(name).progress" }
+    var progressKey: String { name }
 
     /// A quarter of the memory is the Kafka client's queue: with a fetch under way and what librdkafka notes of each record it
     /// takes about twice that.

@@ -28,6 +28,8 @@ package struct SinkStatus: Sendable {
         package var bytes: UInt64 = 0
         package var records: UInt64 = 0
         package var tombstones: UInt64 = 0
+        /// The end of the last hour that a manifest seals, microseconds since 1970.
+        package var sealedUntil: Int64?
     }
 
     /// How old, by the source's clock, the oldest record of an object was when the object was there.

@@ -9,6 +9,7 @@ package struct SinkSupervisor {
     private let settings: SinkSettings
     private let services: StreamServices
     private let memory = SinkMemory()
+    private let board = HourBoard()
 
     package init(settings: SinkSettings, services: StreamServices) {
         self.settings = settings
@@ -17,7 +18,12 @@ package struct SinkSupervisor {
 
     /// Answers why the sink must end; nil after a stop.
     package func run() -> AgentExit? {
+        let sealer = WorkerThread(name: "hours") { [settings, services, board] in
+            HourSealer(settings, services, board).run()
+        }
         let exit = attempts()
+        board.close()
+        _ = sealer.join(milliseconds: 2000)
         if let exit { services.state.update { $0.sinkError = exit.message } }
         return exit
     }
@@ -37,7 +43,7 @@ package struct SinkSupervisor {
                 if !isChecked { try check() }
                 isChecked = true
                 services.state.update { $0.sink.sessions += 1 }
-                try SinkSession(settings, services, memory).run()
+                try SinkSession(settings, services, memory, board).run()
                 return nil
             } catch {
                 switch error {

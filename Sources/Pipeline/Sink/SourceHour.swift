@@ -11,6 +11,25 @@ package struct SourceHour: Hashable, Comparable, Sendable {
         number = time / length - (time % length < 0 ? 1 : 0)
     }
 
+    /// Its begin, microseconds since 1970.
+    package var start: Int64 { number * 3_600_000_000 }
+    /// The hour after it.
+    package var next: SourceHour { SourceHour(number + 1) }
+
+    /// The hour of a key below `topic`; nil for one that is in no hour's folder.
+    package init?(key: String, topic: String) {
+        let parts = key.split(separator: "/", omittingEmptySubsequences: false)
+        guard parts.count == 6, parts[0] == topic else { return nil }
+        func number(_ index: Int, _ name: String) -> Substring? {
+            parts[index].hasPrefix(name + "=") ? parts[index].dropFirst(name.count + 1) : nil
+        }
+        guard let year = number(1, "year"), let month = number(2, "month"), let day = number(3, "day"),
+            let hour = number(4, "hour"),
+            let time = ISOTime.microseconds("\(year)-\(month)-\(day)T\(hour):00:00Z")
+        else { return nil }
+        self.init(ofMicroseconds: time)
+    }
+
     package static func < (one: SourceHour, other: SourceHour) -> Bool { one.number < other.number }
 
     /// `year=2024/month=02/day=29/hour=13`

@@ -11,6 +11,7 @@ package enum ProgressRecord {
             text("commit_ts", ISOTime.text(microseconds: position.commitTime)), text("options", position.options),
             text("state", position.state.rawValue),
         ]
+        if position.clock > 0 { fields.append(text("clock", ISOTime.text(microseconds: position.clock))) }
         if let publication = position.publication { fields.append("\"publication\":\(publication)") }
         if position.splitPart > 0 { fields.append("\"split\":\(position.splitPart)") }
         if let usual = position.partitions.usual {
@@ -99,6 +100,7 @@ extension ProgressRecord {
             guard let count = count.integer.flatMap({ Int32(exactly: $0) }) else { return nil }
             if topic == "*" { position.partitions.usual = count } else { position.partitions.others[topic] = count }
         }
+        position.clock = root["clock"]?.string.flatMap { ISOTime.microseconds($0) } ?? 0
         position.publication = root["publication"]?.integer.flatMap { UInt32(exactly: $0) }
         return position
     }

@@ -16,10 +16,14 @@ struct ProgressStore: ~Copyable {
     private let reader: CommittedReader
 
     init(_ settings: StreamSettings, events: KafkaEvents) throws(KafkaError) {
-        partition = TopicPartition(settings.progressTopic, 0)
-        key = Array(settings.progressKey.utf8)
+        try self.init(settings.kafka, topic: settings.progressTopic, key: settings.progressKey, events: events)
+    }
+
+    init(_ kafka: KafkaSettings, topic: String, key: String, events: KafkaEvents) throws(KafkaError) {
+        partition = TopicPartition(topic, 0)
+        self.key = Array(key.utf8)
         reader = try CommittedReader(
-            settings.kafka,
+            kafka,
             ReaderOptions(queueBytes: 1 << 20, fetchBytes: 1 << 20, partitionFetchBytes: 256 << 10, batchRecords: 100),
             events: events)
     }

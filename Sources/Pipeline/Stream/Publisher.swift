@@ -102,8 +102,9 @@ struct Publisher: ~Copyable {
         let now = services.clock.monotonic()
         var deadline = now &+ .milliseconds(500)
         if open.isAtBoundary {
-            if open.isEmpty, let idle = link.takeIdle(), idle > stored.lsn {
-                pending.lsn = idle
+            if open.isEmpty, let idle = link.takeIdle(), idle.lsn > stored.lsn || idle.clock > stored.clock {
+                pending.lsn = max(pending.lsn, idle.lsn)
+                pending.clock = max(pending.clock, idle.clock)
                 open.reachedBoundary()
                 return try commit(isPublishing: false)
             }
@@ -254,6 +255,7 @@ struct Publisher: ~Copyable {
         pending.lsn = max(pending.lsn, transaction.endLSN)
         pending.commitLSN = transaction.commitLSN
         pending.commitTime = transaction.commitTime
+        pending.clock = max(pending.clock, transaction.commitTime)
         pending.ordinal = 0
         pending.splitPart = 0
         counts.passed(transaction)

@@ -15,6 +15,12 @@ package struct ReplicationFeedback: Equatable, Sendable {
     package let eagerness: Int64
     /// Nanoseconds between two idle positions.
     package let idleInterval: Int64
+    /// Microseconds after the end of an hour, by the source's clock, when it is told that the hour is over.
+    private let grace: Int64
+    /// The source's clock, of which all that it had committed was received.
+    private var clock: Int64 = 0
+    /// The clock of the last position that was handed on.
+    private var clockHandedOn: Int64 = 0
 
     /// End of what was received: the server's own end of what it has sent.
     package private(set) var received = LSN(0)
@@ -35,10 +41,12 @@ package struct ReplicationFeedback: Equatable, Sendable {
     ///   - senderTimeout: the server's `wal_sender_timeout` in milliseconds; 0 where it is off.
     ///   - heldAt: with a replay window, where the slot stands: nothing before it is ever told. Older servers would move the
     ///     slot back.
+    ///   - grace: microseconds that an hour is left open past its end (`s3.seal_after`).
     package init(
         senderTimeout: Int, now: Int64, heldAt: LSN? = nil, eagerness: Int64 = .milliseconds(200),
-        idleInterval: Int64 = .seconds(10)
+        idleInterval: Int64 = .seconds(10), grace: Int64 = 60_000_000
     ) {
+        self.grace = grace
         isHeldBack = heldAt != nil
         released = heldAt ?? LSN(0)
         told = released
@@ -73,8 +81,12 @@ package struct ReplicationFeedback: Equatable, Sendable {
         return Report(written: durable, flushed: flush)
     }
 
-    /// The end of a transaction, or an idle position, was handed to Kafka.
-    package mutating func handedOn(upTo lsn: LSN) { lastHandedOn = max(lastHandedOn, lsn) }
+    /// The end of a transaction, or an idle position, was handed to Kafka, or is there.
+    /// - Parameter clock: of a transaction its commit time.
+    package mutating func handedOn(upTo lsn: LSN, at clock: Int64) {
+        lastHandedOn = max(lastHandedOn, lsn)
+        clockHandedOn = max(clockHandedOn, clock)
+    }
 
     package struct Report: Equatable, Sendable {
         package var written: LSN
@@ -93,15 +105,34 @@ package struct ReplicationFeedback: Equatable, Sendable {
         return Report(written: durable == LSN(0) ? LSN(0) : max(received, durable), flushed: flush)
     }
 
-    /// The idle position to commit, if all that was received is durable, the server has moved on since, and the last such
-    /// was long enough ago.
+    /// At `clock` the server's WAL ended at `lsn`: once that was received, all that it had committed by then was. A keepalive's
+    /// own time says nothing of the kind: a walsender that lags behind the WAL sends it too.
+    package mutating func knows(_ lsn: LSN, at clock: Int64) {
+        if received >= lsn { self.clock = max(self.clock, clock) }
+    }
+
+    /// A position at which nothing was committed that is ours, and the source's clock there.
+    package struct Idle: Equatable, Sendable {
+        package var lsn: LSN
+        package var clock: Int64
+
+        package init(lsn: LSN, clock: Int64) {
+            self.lsn = lsn
+            self.clock = clock
+        }
+    }
+
+    /// The idle position to commit, if all that was received is durable, the last such was long enough ago, and the server has
+    /// moved on since, or an hour has passed that nobody was told of.
     /// - Parameter quiet: no transaction is being received and none waits for Kafka.
-    package mutating func idleDue(now: Int64, quiet: Bool) -> LSN? {
-        guard quiet, durable != LSN(0), received > durable, received > lastHandedOn, now &- lastIdle >= idleInterval
-        else { return nil }
+    package mutating func idleDue(now: Int64, quiet: Bool) -> Idle? {
+        guard quiet, durable != LSN(0), now &- lastIdle >= idleInterval else { return nil }
+        let hasMoved = received > durable && received > lastHandedOn
+        let hour = SourceHour(ofMicroseconds: clock &- grace)
+        guard hasMoved || hour > SourceHour(ofMicroseconds: clockHandedOn &- grace) else { return nil }
         lastIdle = now
-        lastHandedOn = received
-        return received
+        handedOn(upTo: received, at: clock)
+        return Idle(lsn: max(received, durable), clock: clock)
     }
 
     /// Whether the server still waits for a confirmation: then a shutdown would wait with it. What the replay window holds back

@@ -35,7 +35,8 @@ struct SourceLoop: ~Copyable {
         self.tables = tables
         let now = services.clock.monotonic()
         feedback = ReplicationFeedback(
-            senderTimeout: senderTimeout, now: now, heldAt: settings.window == nil ? nil : slotAt)
+            senderTimeout: senderTimeout, now: now, heldAt: settings.window == nil ? nil : slotAt,
+            grace: settings.sealAfter)
         ending = settings.replay.map { ReplayEnd(at: $0.range.to) }
         shutdownProbe = ShutdownProbe(now: now)
         services.state.holds(settings.window)
@@ -74,6 +75,7 @@ struct SourceLoop: ~Copyable {
             format: format, resumingAt: start.lsn,
             skipping: start.ordinal > 0
                 ? EventPosition(epoch: start.epoch, commitLSN: start.commitLSN, ordinal: start.ordinal) : nil)
+        feedback.handedOn(upTo: start.lsn, at: start.clock)
         services.state.entered(.streaming)
         services.log.info("streaming", ["slot": .init(settings.slot), "lsn": .init(start.lsn)])
     }
@@ -143,7 +145,7 @@ struct SourceLoop: ~Copyable {
             switch step {
             case .committed(let transaction, let isDiscarded):
                 feedback.received(upTo: transaction.endLSN)
-                if !isDiscarded { feedback.handedOn(upTo: transaction.endLSN) }
+                if !isDiscarded { feedback.handedOn(upTo: transaction.endLSN, at: transaction.commitTime) }
                 services.state.received(transaction)
                 ending?.sent(upTo: transaction.endLSN)
             case .began(let head): ending?.began(at: head.commitLSN)
@@ -219,6 +221,8 @@ struct SourceLoop: ~Copyable {
         guard ending == nil, encoder?.isInTransaction == false,
             chunk.map({ $0.recordCount == 0 && $0.boundaries.isEmpty }) ?? true
         else { return }
+        let seen = services.state.serverSeen
+        feedback.knows(seen.lsn, at: seen.clock)
         let quiet = link.durable >= feedback.lastHandedOn && !link.queue.hasReady
         if let idle = feedback.idleDue(now: now, quiet: quiet) { link.offerIdle(idle) }
     }
@@ -246,7 +250,7 @@ struct SourceLoop: ~Copyable {
             try drain()
             return true
         }
-        link.offerIdle(end)
+        link.offerIdle(ReplicationFeedback.Idle(lsn: end, clock: 0))
         link.queue.freed.wait(
             milliseconds: Int(max(0, min(feedback.nextDeadline &- now, .milliseconds(100))) / 1_000_000) + 1)
         return false

@@ -68,6 +68,7 @@ package struct SourceWatch {
         let position = try connection.serverPosition()
         services.state.update { snapshot in
             snapshot.serverLSN = max(snapshot.serverLSN, position.wal)
+            snapshot.serverSeen = (position.wal, position.clock)
             snapshot.restartLSN = slot?.restartLSN ?? LSN(0)
             snapshot.retainedWAL = slot?.retainedBytes.map { UInt64(clamping: $0) }
             snapshot.safeWAL = slot?.safeWALSize

@@ -48,6 +48,9 @@ package struct StoredPosition: Equatable, Sendable {
     package var splitPart: Int
     /// The commit time of the last transaction, microseconds since 1970; 0 before the first.
     package var commitTime: Int64
+    /// The source's clock, microseconds since 1970, of which this holds: all that it had committed by then is in Kafka, but for
+    /// commits that were a moment late (C6). 0 where it is not known.
+    package var clock: Int64 = 0
     /// What the stream was set up with: publication and plugin options.
     package var options: String
     package var state: State

@@ -7,7 +7,7 @@ final class StreamLink: Sendable {
         var start: StoredPosition?
         var durable = LSN(0)
         var marks: [ReplayWindow.Mark] = []
-        var idle: LSN?
+        var idle: ReplicationFeedback.Idle?
         var topics: [String] = []
         var tables: [String] = []
         var failure: SessionFailure?
@@ -56,7 +56,7 @@ final class StreamLink: Sendable {
     }
 
     /// The idle position to commit, if one waits; taking it is a promise to commit it.
-    func takeIdle() -> LSN? {
+    func takeIdle() -> ReplicationFeedback.Idle? {
         state.withLock { state in
             defer { state.idle = nil }
             return state.idle
@@ -97,9 +97,9 @@ final class StreamLink: Sendable {
         }
     }
 
-    /// All that was received is durable, and the server has moved on to `lsn`.
-    func offerIdle(_ lsn: LSN) {
-        state.withLock { $0.idle = lsn }
+    /// All that was received is durable, and the server has moved on.
+    func offerIdle(_ idle: ReplicationFeedback.Idle) {
+        state.withLock { $0.idle = idle }
         queue.filled.signal()
     }
 

@@ -30,6 +30,8 @@ package struct StreamSettings: Sendable {
     package var startTimeout: Int64
     /// How far the slot is held back; nil: not at all.
     package var window: ReplayWindow?
+    /// How long an hour is left open past its end, microseconds of the source's clock (C6).
+    package var sealAfter: Int64 = 60_000_000
     /// Set for a replay, which is a stream of its own: what tells it from the live one.
     package var replay: ReplayScope?
 

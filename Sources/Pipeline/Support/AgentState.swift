@@ -25,6 +25,8 @@ package final class AgentState: Sendable {
         package var receivedLSN = LSN(0)
         package var confirmedLSN = LSN(0)
         package var restartLSN = LSN(0)
+        /// Where the server's WAL ended, and what its clock was then, microseconds since 1970.
+        package var serverSeen: (lsn: LSN, clock: Int64) = (LSN(0), 0)
         /// Whether a replay window holds the slot back.
         package var hasWindow = false
         package var stored: StoredPosition?
@@ -66,6 +68,8 @@ package final class AgentState: Sendable {
     package init(meters: AgentMeters? = nil) { self.meters = meters }
 
     package var snapshot: Snapshot { content.withLock { $0 } }
+
+    package var serverSeen: (lsn: LSN, clock: Int64) { content.withLock { $0.serverSeen } }
 
     package func update(_ change: (inout Snapshot) -> Void) { content.withLock { change(&$0) } }
 
@@ -138,6 +142,16 @@ package final class AgentState: Sendable {
             }
         }
         for name in seen { meters?.seeTable(name, in: self) }
+    }
+
+    /// Every hour of a topic before this time has a manifest.
+    func sealed(_ topic: String, until time: Int64) {
+        let isNew = content.withLock { snapshot in
+            let isNew = snapshot.sink.topics[topic] == nil
+            snapshot.sink.topics[topic, default: SinkStatus.Topic()].sealedUntil = time
+            return isNew
+        }
+        if isNew { meters?.seeTopic(topic, in: self) }
     }
 
     /// An object is in the store, `seconds` after its oldest record was committed in PostgreSQL.

@@ -1,0 +1,145 @@
+import ObjectStorage
+import Telemetry
+
+/// `sluice hours`: which hours of which topics are complete (C6), as the manifests in the store say.
+package struct HoursCommand {
+    /// What is asked for.
+    package struct Request: Sendable {
+        /// One topic; nil: all that the configuration sinks.
+        package var topic: String?
+        /// One hour, by any time in it, microseconds since 1970: the exit code says whether it is complete.
+        package var hour: Int64?
+        /// How many hours back otherwise.
+        package var last: Int
+        package var json: Bool
+
+        package init(topic: String?, hour: Int64?, last: Int, json: Bool) {
+            self.topic = topic
+            self.hour = hour
+            self.last = last
+            self.json = json
+        }
+    }
+
+    private struct Row {
+        var topic: String
+        var hour: SourceHour
+        var objects: Int
+        /// Nil where the hour is not sealed.
+        var manifest: HourManifest.Summary?
+        /// Objects that came after the hour was sealed, and that no manifest names yet.
+        var late: Int
+        var isComplete: Bool { manifest != nil && late == 0 }
+    }
+
+    private let settings: SinkSettings
+    private let clock: Clock
+    private let output: Output
+
+    package init(settings: SinkSettings, clock: Clock, output: Output) {
+        self.settings = settings
+        self.clock = clock
+        self.output = output
+    }
+
+    /// - Throws: `different` (1) where one hour was asked for and is not complete in every topic.
+    package func run(_ request: Request) throws(AgentExit) {
+        let rows: [Row]
+        do throws(StorageError) {
+            let ledger = HourLedger(store: try ObjectStore(settings.store))
+            rows = try read(request, ledger)
+        } catch { throw AgentExit(.unavailable, "the store \(settings.storeName): \(error)") }
+        if request.json { rows.forEach { output.line(json($0)) } } else { table(rows) }
+        guard request.hour != nil else { return }
+        let open = rows.filter { !$0.isComplete }.map(\.topic)
+        if rows.isEmpty { throw AgentExit(.different, "no topic has an object yet: the hour is not complete") }
+        if !open.isEmpty {
+            throw AgentExit(.different, "the hour is not complete", details: open.map { "topic \($0)" })
+        }
+    }
+
+    private func read(_ request: Request, _ ledger: HourLedger) throws(StorageError) -> [Row] {
+        var topics: [String]
+        if let topic = request.topic {
+            topics = [topic]
+        } else {
+            topics = try ledger.topics()
+            topics.removeAll { !settings.topics.accepts($0) }
+        }
+        var rows: [Row] = []
+        for topic in topics.sorted() {
+            if let time = request.hour {
+                let hour = SourceHour(ofMicroseconds: time)
+                rows.append(try row(topic, hour, ledger.hour(hour, of: topic), ledger))
+                continue
+            }
+            let now = SourceHour(ofMicroseconds: clock.wall() / 1000)
+            let first = SourceHour(now.number - Int64(request.last) + 1)
+            let found = try ledger.hours(of: topic, from: first)
+            for hour in found.keys.sorted() {
+                if let found = found[hour] { rows.append(try row(topic, hour, found, ledger)) }
+            }
+        }
+        return rows
+    }
+
+    private func row(
+        _ topic: String, _ hour: SourceHour, _ found: HourLedger.Hour, _ ledger: HourLedger
+    ) throws(StorageError) -> Row {
+        let manifest = found.revision > 0 ? try ledger.manifest(topic, hour, revision: found.revision) : nil
+        return Row(
+            topic: topic, hour: hour, objects: found.keys.count, manifest: manifest,
+            late: manifest.map { manifest in found.keys.count { !manifest.keys.contains($0) } } ?? 0)
+    }
+
+    // MARK: What is shown
+
+    private func state(_ row: Row) -> String {
+        guard let manifest = row.manifest else { return "open" }
+        if row.late > 0 { return "late rows" }
+        return manifest.revision == 1 ? "complete" : "complete, revision \(manifest.revision)"
+    }
+
+    private func table(_ rows: [Row]) {
+        guard !rows.isEmpty else { return output.line("no objects yet") }
+        let header = ["HOUR (UTC)", "TOPIC", "STATE", "OBJECTS", "ROWS", "LSN"]
+        let lines = rows.map { row in
+            let range = row.manifest.flatMap { manifest in
+                manifest.firstPosition.flatMap { first in manifest.lastPosition.map { "\(first) - \($0)" } }
+            }
+            return [
+                String(ISOTime.text(microseconds: row.hour.start).prefix(13)) + "h", row.topic, state(row),
+                "\(row.objects)", row.manifest.map { "\($0.records)" } ?? "-", range ?? "-",
+            ]
+        }
+        let widths = header.indices.map { column in ([header] + lines).map { $0[column].count }.max() ?? 0 }
+        for line in [header] + lines {
+            let cells = zip(line, widths).map { $0 + String(repeating: " ", count: max(0, $1 - $0.count)) }
+            output.line(cells.joined(separator: "  ").trimmingTrailingSpaces)
+        }
+    }
+
+    private func json(_ row: Row) -> String {
+        var fields = [
+            "\"topic\":" + ProgressRecord.quoted(row.topic),
+            "\"hour\":" + ProgressRecord.quoted(ISOTime.text(microseconds: row.hour.start)),
+            "\"complete\":\(row.isComplete)", "\"objects\":\(row.objects)", "\"late_objects\":\(row.late)",
+        ]
+        if let manifest = row.manifest {
+            let key = HourManifest.key(topic: row.topic, hour: row.hour, revision: manifest.revision)
+            fields += [
+                "\"revision\":\(manifest.revision)", "\"records\":\(manifest.records)",
+                "\"manifest\":" + ProgressRecord.quoted(key),
+            ]
+        }
+        return "{" + fields.joined(separator: ",") + "}"
+    }
+}
+
+extension String {
+    fileprivate var trimmingTrailingSpaces: String {
+        var text = self[...]
+        while text.last == " " { text = text.dropLast() }
+        return String(text)
+    }
+}

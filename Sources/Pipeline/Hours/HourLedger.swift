@@ -1,0 +1,94 @@
+import ObjectStorage
+
+/// What the store says of the hours of a topic: their objects and their manifests.
+struct HourLedger {
+    /// What is there of one hour.
+    struct Hour: Equatable {
+        var keys: [String] = []
+        /// The highest revision of its manifest; 0 where it has none.
+        var revision = 0
+    }
+
+    let store: ObjectStore
+
+    /// Topics that have a folder in the store.
+    func topics() throws(StorageError) -> [String] {
+        var topics: [String] = []
+        var continuation: ListContinuation?
+        repeat {
+            let page = try store.list(prefix: "", delimited: true, continuing: continuation)
+            topics += page.commonPrefixes.map { String($0.dropLast()) }
+            continuation = page.next
+        } while continuation != nil
+        return topics
+    }
+
+    /// The hours of a topic that have anything, from `first` on.
+    /// - Parameter first: nil: all of them.
+    func hours(of topic: String, from first: SourceHour?) throws(StorageError) -> [SourceHour: Hour] {
+        var hours: [SourceHour: Hour] = [:]
+        var continuation: ListContinuation?
+        // Hours sort by their paths; what is before the first hour is passed over by the store.
+        let start = first.map { "\(topic)/\($0.path)" }
+        repeat {
+            let page = try store.list(prefix: "\(topic)/year=", startAfter: start, continuing: continuation)
+            for object in page.objects {
+                guard let hour = SourceHour(key: object.key, topic: topic) else { continue }
+                see(object.key, topic, in: &hours[hour, default: Hour()])
+            }
+            continuation = page.next
+        } while continuation != nil
+        return hours
+    }
+
+    /// One hour.
+    func hour(_ hour: SourceHour, of topic: String) throws(StorageError) -> Hour {
+        var found = Hour()
+        var continuation: ListContinuation?
+        repeat {
+            let page = try store.list(
+                prefix: HourManifest.prefix(topic: topic, hour: hour), continuing: continuation)
+            for object in page.objects { see(object.key, topic, in: &found) }
+            continuation = page.next
+        } while continuation != nil
+        return found
+    }
+
+    private func see(_ key: String, _ topic: String, in hour: inout Hour) {
+        if let revision = HourManifest.revision(of: key) {
+            hour.revision = max(hour.revision, revision)
+        } else if ObjectName(key: key, topic: topic) != nil {
+            hour.keys.append(key)
+        }
+    }
+
+    /// A manifest that is there; nil where it is not, or is not one of ours.
+    func manifest(_ topic: String, _ hour: SourceHour, revision: Int) throws(StorageError) -> HourManifest.Summary? {
+        var bytes: [UInt8] = []
+        do throws(StorageError) {
+            try store.get(HourManifest.key(topic: topic, hour: hour, revision: revision)) { piece in
+                for index in piece.indices { bytes.append(piece[index]) }
+                return bytes.count < 64 << 20
+            }
+        } catch {
+            guard error.kind == .notFound else { throw error }
+            return nil
+        }
+        return HourManifest.Summary(json: bytes)
+    }
+
+    /// The objects of an hour with what their metadata says.
+    func entries(_ keys: [String], of topic: String) throws(StorageError) -> [HourManifest.Entry] {
+        var entries: [HourManifest.Entry] = []
+        for key in keys {
+            guard let name = ObjectName(key: key, topic: topic), let info = try store.head(key) else {
+                throw StorageError(.transient, "head", key: key, "the object was listed and is gone")
+            }
+            guard let object = StoredObject(metadata: info.metadata) else {
+                throw StorageError(.fatal, "head", key: key, "the object has no metadata of sluice")
+            }
+            entries.append(.init(key: key, partition: name.partition, size: info.size, object: object))
+        }
+        return entries
+    }
+}

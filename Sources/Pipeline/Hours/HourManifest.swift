@@ -1,0 +1,111 @@
+import ChangeData
+import Telemetry
+
+/// What seals an hour of a topic (C6): which objects hold it, and what is in them. One JSON value, written once beside the objects
+/// as `_manifest-0001.json`; rows that were committed late are sealed by a later revision, which replaces the earlier ones.
+package struct HourManifest: Equatable, Sendable {
+    /// An object of the hour, with what its metadata says.
+    package struct Entry: Equatable, Sendable {
+        /// Below the store's prefix.
+        package var key: String
+        package var partition: Int32
+        /// Bytes as stored.
+        package var size: Int64
+        package var object: StoredObject
+
+        package init(key: String, partition: Int32, size: Int64, object: StoredObject) {
+            self.key = key
+            self.partition = partition
+            self.size = size
+            self.object = object
+        }
+    }
+
+    /// What a reader needs of a manifest that is in the store.
+    package struct Summary: Equatable, Sendable {
+        package var revision: Int
+        package var records: Int
+        package var keys: Set<String>
+        package var firstPosition: String?
+        package var lastPosition: String?
+    }
+
+    package var topic: String
+    package var hour: SourceHour
+    package var revision: Int
+    /// The source's clock, of which all was in Kafka when the hour was sealed: microseconds since 1970.
+    package var clock: Int64
+    package var entries: [Entry]
+
+    package init(topic: String, hour: SourceHour, revision: Int, clock: Int64, entries: [Entry]) {
+        self.topic = topic
+        self.hour = hour
+        self.revision = revision
+        self.clock = clock
+        self.entries = entries.sorted { ($0.partition, $0.object.start) < ($1.partition, $1.object.start) }
+    }
+
+    /// Where it stands: a name with an underscore, which Spark and Hive pass over.
+    package static func key(topic: String, hour: SourceHour, revision: Int) -> String {
+        "\(prefix(topic: topic, hour: hour))_manifest-\(padded(Int64(revision), 4)).json"
+    }
+
+    /// What all keys of an hour begin with.
+    package static func prefix(topic: String, hour: SourceHour) -> String { "\(topic)/\(hour.path)/" }
+
+    /// The revision that a key names; nil for a key that is no manifest's.
+    package static func revision(of key: String) -> Int? {
+        guard let slash = key.lastIndex(of: "/") else { return nil }
+        let name = key[key.index(after: slash)...]
+        guard name.hasPrefix("_manifest-"), name.hasSuffix(".json") else { return nil }
+        return Int(name.dropFirst("_manifest-".count).dropLast(".json".count))
+    }
+
+    package var json: String {
+        var fields = [
+            "\"v\":1", text("topic", topic), text("hour", ISOTime.text(microseconds: hour.start)),
+            "\"revision\":\(revision)", text("clock", ISOTime.text(microseconds: clock)),
+            "\"records\":\(sum(\.records))", "\"tombstones\":\(sum(\.tombstones))", "\"dropped\":\(sum(\.dropped))",
+        ]
+        // Positions of different epochs do not compare: the range is that of the log.
+        if let first = entries.map(\.object.firstPosition).min(by: { $0.position < $1.position }),
+            let last = entries.map(\.object.lastPosition).max(by: { $0.position < $1.position })
+        {
+            fields += [
+                text("first_pos", first.text), text("last_pos", last.text),
+                text("first_lsn", first.position.commitLSN.description),
+                text("last_lsn", last.position.commitLSN.description),
+            ]
+        }
+        let objects = entries.map { entry in
+            let object = entry.object
+            return "{"
+                + [
+                    text("key", entry.key), "\"partition\":\(entry.partition)", "\"start\":\(object.start)",
+                    "\"end\":\(object.end)", "\"records\":\(object.records)", "\"tombstones\":\(object.tombstones)",
+                    text("first_pos", object.firstPosition.text), text("last_pos", object.lastPosition.text),
+                    "\"size\":\(entry.size)", text("sha256", object.sha256),
+                ].joined(separator: ",") + "}"
+        }
+        fields.append("\"objects\":[" + objects.joined(separator: ",") + "]")
+        return "{" + fields.joined(separator: ",") + "}\n"
+    }
+
+    private func sum(_ field: KeyPath<StoredObject, Int>) -> Int {
+        entries.reduce(0) { $0 + $1.object[keyPath: field] }
+    }
+
+    private func text(_ key: String, _ value: String) -> String { "\"\(key)\":" + ProgressRecord.quoted(value) }
+}
+
+extension HourManifest.Summary {
+    /// Reads what `json` wrote; nil for anything else.
+    package init?(json: [UInt8]) {
+        guard let root = JSONValue(parsing: json), root["v"]?.integer == 1, let revision = root["revision"]?.integer,
+            let records = root["records"]?.integer, let objects = root["objects"]?.array
+        else { return nil }
+        self.init(
+            revision: Int(revision), records: Int(records), keys: Set(objects.compactMap { $0["key"]?.string }),
+            firstPosition: root["first_lsn"]?.string, lastPosition: root["last_lsn"]?.string)
+    }
+}

@@ -1,0 +1,169 @@
+import ChangeData
+import Kafka
+import ObjectStorage
+import Testing
+
+@testable import Pipeline
+
+@Suite struct SealDecisionTests {
+    private let noon = SourceHour(ofMicroseconds: Made.at(1).commitTime)
+    private let ends: [TopicPartition: (low: Int64, high: Int64)] = [
+        TopicPartition("t", 0): (0, 10), TopicPartition("t", 1): (5, 20), TopicPartition("t", 2): (7, 7),
+    ]
+
+    private func isComplete(
+        _ reach: [Int32: SealDecision.Reach], committed: [Int32: Int64] = [:]
+    ) -> Bool {
+        SealDecision.isComplete(
+            noon, ends: ends,
+            reach: Dictionary(uniqueKeysWithValues: reach.map { (TopicPartition("t", $0), $1) }),
+            committed: Dictionary(uniqueKeysWithValues: committed.map { (TopicPartition("t", $0), $1) }))
+    }
+
+    @Test func anHourHasPassedOnlyAfterItsGrace() {
+        let end = noon.next.start
+        #expect(SealDecision.passed(clock: end + 59_999_999, grace: 60_000_000) < noon)
+        #expect(SealDecision.passed(clock: end + 60_000_000, grace: 60_000_000) == noon)
+    }
+
+    @Test func everyPartitionMustBeReadToItsEndAndHoldNothingOfTheHour() {
+        #expect(isComplete([0: .init(readTo: 10, held: nil), 1: .init(readTo: 21, held: noon.next)]))
+        #expect(!isComplete([0: .init(readTo: 9, held: nil), 1: .init(readTo: 21, held: nil)]))
+        #expect(!isComplete([0: .init(readTo: 10, held: noon), 1: .init(readTo: 21, held: nil)]))
+        #expect(!isComplete([0: .init(readTo: 10, held: nil)]), "nothing is known of the second")
+    }
+
+    @Test func partitionsOfOtherWorkersCountByTheGroupsOffset() {
+        #expect(isComplete([0: .init(readTo: 10, held: nil)], committed: [1: 20]))
+        #expect(!isComplete([0: .init(readTo: 10, held: nil)], committed: [1: 19]))
+    }
+
+    @Test func keysOfHours() {
+        let key = HourManifest.key(topic: "a.b", hour: noon, revision: 12)
+        #expect(key == "a.b/year=2024/month=02/day=29/hour=12/_manifest-0012.json")
+        #expect(HourManifest.revision(of: key) == 12 && SourceHour(key: key, topic: "a.b") == noon)
+        #expect(SourceHour(key: key, topic: "a") == nil && SourceHour(key: "a.b/_sluice.json", topic: "a.b") == nil)
+        #expect(HourManifest.revision(of: "a.b/year=2024/month=02/day=29/hour=12/a.b+0+0000000000.json") == nil)
+        #expect(ObjectName(key: key, topic: "a.b") == nil, "it is no object of rows")
+    }
+
+    @Test func aManifestSumsUpItsObjects() throws {
+        func entry(_ partition: Int32, _ start: Int64, _ lsn: UInt64) -> HourManifest.Entry {
+            .init(
+                key: "k\(partition)", partition: partition, size: 10,
+                object: StoredObject(
+                    start: start, end: start + 3, records: 3, tombstones: 1, dropped: 0, firstPosition: Made.at(lsn),
+                    lastPosition: Made.at(lsn + 5), mark: nil, watermark: nil, sha256: "ab"))
+        }
+        let manifest = HourManifest(
+            topic: "t", hour: noon, revision: 2, clock: noon.next.start, entries: [entry(1, 8, 100), entry(0, 4, 300)])
+        #expect(manifest.entries.map(\.partition) == [0, 1])
+        let read = try #require(HourManifest.Summary(json: Array(manifest.json.utf8)))
+        #expect(read.revision == 2 && read.records == 6 && read.keys == ["k0", "k1"])
+        #expect(read.firstPosition == "0/64" && read.lastPosition == "0/131")
+        let empty = HourManifest(topic: "t", hour: noon, revision: 1, clock: 0, entries: [])
+        #expect(HourManifest.Summary(json: Array(empty.json.utf8))?.records == 0)
+    }
+}
+
+extension SinkServerTests {
+    @Suite(.serialized, .enabled(if: SinkServers.brokers != nil, "SLUICE_TEST_KAFKA is not set"))
+    struct SealTests {
+        private let noon = SourceHour(ofMicroseconds: Made.at(1).commitTime)
+
+        private func manifest(_ bench: SinkBench, _ hour: SourceHour) throws -> HourManifest.Summary? {
+            let ledger = HourLedger(store: try bench.store())
+            let found = try ledger.hour(hour, of: bench.topic)
+            return found.revision == 0 ? nil : try ledger.manifest(bench.topic, hour, revision: found.revision)
+        }
+
+        @Test func anHourIsSealedWhenItsClockHasPassedAndAllOfItIsInTheStore() throws {
+            let bench = try SinkBench()
+            let progress = try ProgressBench(bench)
+            // Nothing but the hour ends an object.
+            let sink = try bench.start { $0.segments.age = .seconds(3600) }
+            try bench.produce([Made(1), Made(2, minutes: 59)])
+            try progress.commit(at: Made.at(2, minutes: 60))
+            #expect(sink.wait { $0.sink.partitions.first?.openBytes ?? 0 > 0 }, "\(sink.log)")
+            // The first row of the next hour ends the object, but not the hour: it is a second over.
+            try bench.produce([Made(3, minutes: 60)])
+            #expect(sink.wait { $0.objects == 1 }, "\(sink.log)")
+            #expect(!sink.wait(seconds: 6) { $0.sink.topics[bench.topic]?.sealedUntil ?? 0 >= noon.next.start })
+            try #require(manifest(bench, noon) == nil)
+            try progress.commit(at: Made.at(3, minutes: 61))
+            #expect(
+                sink.wait(seconds: 20) { $0.sink.topics[bench.topic]?.sealedUntil == noon.next.start }, "\(sink.log)")
+            let first = try #require(try manifest(bench, noon))
+            let key = try bench.objects()[0].key
+            #expect(first.revision == 1 && first.records == 2 && first.keys == [key])
+            #expect(try manifest(bench, noon.next) == nil)
+            // A row that was committed late.
+            try bench.produce([Made(4, minutes: 30), Made(5, minutes: 62)])
+            var late: HourManifest.Summary?
+            #expect(
+                try sink.wait(seconds: 40) { _ in
+                    late = try manifest(bench, noon)
+                    return late?.revision == 2
+                }, "\(sink.log)")
+            #expect(late?.records == 3 && late?.keys.count == 2)
+            // Three hours later, two of them without a row.
+            try progress.commit(at: Made.at(5, minutes: 242))
+            #expect(
+                sink.wait(seconds: 20) { $0.sink.topics[bench.topic]?.sealedUntil == noon.start + 4 * 3_600_000_000 },
+                "\(sink.log)")
+            #expect(try manifest(bench, noon.next)?.records == 2)
+            #expect(try manifest(bench, SourceHour(noon.number + 2))?.records == 0)
+            #expect(try manifest(bench, SourceHour(noon.number + 3))?.records == 0)
+            #expect(try manifest(bench, SourceHour(noon.number + 4)) == nil)
+            #expect(sink.stop() == nil)
+            try bench.expectExact()
+        }
+
+        @Test func whatAWorkerThatWasKilledHasLeftIsSealedByTheNext() throws {
+            let bench = try SinkBench()
+            let progress = try ProgressBench(bench)
+            try bench.produce([Made(1), Made(2, minutes: 70)])
+            try progress.commit(at: Made.at(2, minutes: 70))
+            try bench.run { $0.sink.topics[bench.topic]?.sealedUntil == noon.next.start }
+            // As if the worker had been killed between a late object and the manifest's next revision.
+            try bench.produce([Made(3, minutes: 10)])
+            try bench.run { $0.isDrained() && $0.records == 1 }
+            let ledger = HourLedger(store: try bench.store())
+            let left = try ledger.hour(noon, of: bench.topic)
+            if left.revision == 2 {
+                try bench.store().delete(HourManifest.key(topic: bench.topic, hour: noon, revision: 2))
+            }
+            #expect(left.keys.count == 2)
+            try bench.run { _ in try manifest(bench, noon)?.revision == 2 }
+            #expect(try manifest(bench, noon)?.keys.count == 2)
+        }
+    }
+}
+
+/// The stream's position, as the sink reads it.
+private final class ProgressBench {
+    private let bench: SinkBench
+    private let producer: TransactionalProducer
+    private let topic: TransactionalProducer.Topic
+
+    init(_ bench: SinkBench) throws {
+        self.bench = bench
+        let name = "sluice.\(bench.name).progress"
+        _ = try bench.admin.createTopics(
+            [NewTopic(name, partitions: 1, replicationFactor: 1)], timeout: SinkBench.patience)
+        producer = try TransactionalProducer(bench.kafka, ProducerOptions(transactionalID: name))
+        try producer.initTransactions(timeout: SinkBench.patience)
+        topic = try SinkBench.topic(name, of: producer)
+    }
+
+    /// All up to this commit is in Kafka.
+    func commit(at position: RecordPosition) throws {
+        var stored = StoredPosition(
+            systemID: "1", timeline: 1, slot: "s", epoch: 1, lsn: position.position.commitLSN, options: "",
+            state: .streaming)
+        stored.clock = position.commitTime
+        try producer.begin()
+        try ProgressStore.produce(stored, for: bench.name, to: topic, by: producer)
+        try producer.commit(timeout: SinkBench.patience)
+    }
+}
