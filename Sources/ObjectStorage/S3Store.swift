@@ -190,7 +190,7 @@ extension HTTPResponse {
         self["etag"].map { String($0.drop { $0 == "\"" }.prefix { $0 != "\"" }) }
     }
 
-    fileprivate func info(_ operation: String, key: String) throws(StorageError) -> ObjectInfo {
+    func info(_ operation: String, key: String) throws(StorageError) -> ObjectInfo {
         guard let size = self["content-length"].flatMap({ Int64($0) }), size >= 0 else {
             throw StorageError(.transient, operation, key: key, status: status, "the answer has no length")
         }
