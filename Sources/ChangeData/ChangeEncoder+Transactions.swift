@@ -56,6 +56,10 @@ extension ChangeEncoder {
     mutating func truncate(
         _ message: TruncateMessage, at lsn: LSN, receivedAt: Int64, into chunk: inout RecordContents
     ) throws(ChangeDataError) -> Step {
+        // `count` sees to it for each relation; a truncate of none is never counted.
+        guard transaction != nil else {
+            throw .unexpected(message: UInt8(ascii: "T"), why: "no transaction has begun", at: lsn)
+        }
         var records = 0
         // Looked up first: an error leaves the chunk as it was.
         for relation in message.relations where transaction?.isDiscarded == false {

@@ -105,7 +105,7 @@ struct EncoderTests {
     @Test func messagesOutOfOrderAreErrors() {
         let wrong: [[Message]] = [
             [Build.insert(100, Self.row(1))], [Build.commit(1, end: 2)], [Build.origin(1, "o")],
-            [Build.truncate([100])], [Build.content("p", [], isTransactional: true)],
+            [Build.truncate([100])], [Build.truncate([])], [Build.content("p", [], isTransactional: true)],
             [Build.begin(1), Build.begin(2)], [Build.begin(1), Build.commit(2, end: 3)],
             [Build.begin(1), Build.commit(1, end: 1)],
             [Build.begin(1), Build.content("p", [], isTransactional: false)],
