@@ -5,7 +5,8 @@
 private let secret = "geheim/7Zq-of-a-file"
 
 private let environment = [
-    "PGPASSWORD": "x", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "eu-west-1", "NAME": "tesouro",
+    "PGPASSWORD": "x", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "eu-west-1",
+    "NAME": "tesouro",
     "TABLES": "public.*_gold",
 ]
 
@@ -32,7 +33,8 @@ public func fuzzConfiguration(_ start: UnsafePointer<UInt8>, _ count: Int) -> CI
 
 /// What stands in the comments of `Configuration`.
 private func check(_ read: Configuration, _ purpose: Configuration.Purpose) {
-    precondition(Configuration.isSlotName(read.name, atMost: 56) && Configuration.isSlotName(read.postgres.slot, atMost: 63))
+    precondition(
+        Configuration.isSlotName(read.name, atMost: 56) && Configuration.isSlotName(read.postgres.slot, atMost: 63))
     precondition(!read.kafka.brokers.isEmpty && read.kafka.partitions >= 1)
     precondition(purpose == .stream || read.s3 != nil, "no store")
     precondition(read.limits.memory >= 16 << 20 && read.limits.spool >= 1 << 20)
@@ -44,7 +46,9 @@ private func check(_ problems: ConfigurationProblems, _ count: Int) {
     for problem in problems.problems {
         precondition(!problem.message.isEmpty)
         if let place = problem.location {
-            precondition((1...count + 1).contains(place.line) && (1...count + 1).contains(place.column), "a place outside of the file")
+            precondition(
+                (1...count + 1).contains(place.line) && (1...count + 1).contains(place.column),
+                "a place outside of the file")
         }
     }
     precondition(!problems.description.contains(secret), "a secret in a problem")

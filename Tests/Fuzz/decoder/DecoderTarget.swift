@@ -29,7 +29,8 @@ private struct FuzzSession: ~Copyable {
         func chosen(_ bit: UInt8) -> Bool { choices & 1 << bit != 0 }
         let format = EventFormat(
             name: "fuzz", database: "fuzz", version: "0", epoch: 1, envelope: chosen(0) ? .flat : .debezium,
-            numeric: chosen(1) ? .number : .string, timestamps: chosen(2) ? .epoch : .iso, json: chosen(3) ? .inline : .text,
+            numeric: chosen(1) ? .number : .string, timestamps: chosen(2) ? .epoch : .iso,
+            json: chosen(3) ? .inline : .text,
             tombstones: chosen(4))
         var skipping: EventPosition?
         if chosen(5), messages.count >= 9 {
@@ -45,7 +46,9 @@ private struct FuzzSession: ~Copyable {
         var start = 0
         var place = 0
         while place < messages.count {
-            if messages[place] == 0xFF, place + 2 < messages.count, messages[place + 1] == 0xFE, messages[place + 2] == 0xFE {
+            if messages[place] == 0xFF, place + 2 < messages.count, messages[place + 1] == 0xFE,
+                messages[place + 2] == 0xFE
+            {
                 feed(messages.extracting(start..<place))
                 place += 3
                 start = place
@@ -63,7 +66,9 @@ private struct FuzzSession: ~Copyable {
         let boundaries = chunk.boundaries.count
         do throws(ChangeDataError) {
             let step = try encoder.consume(message, at: LSN(number), receivedAt: Int64(number), into: chunk)
-            check(step, of: message, newRecords: chunk.recordCount - records, newBoundaries: chunk.boundaries.count - boundaries)
+            check(
+                step, of: message, newRecords: chunk.recordCount - records,
+                newBoundaries: chunk.boundaries.count - boundaries)
             checkRecords(from: records, bytes)
             if case .describe(let relation) = step { try encoder.define(relation, as: describe(relation)) }
         } catch {
@@ -98,7 +103,8 @@ private struct FuzzSession: ~Copyable {
             if transaction.xid == 0, message[0] == UInt8(ascii: "M") {
                 precondition(open == nil && newRecords == (discarded ? 0 : 1))
             } else {
-                precondition(newRecords == 0 && transaction.commitLSN == open?.commitLSN && transaction.changes >= ordinal)
+                precondition(
+                    newRecords == 0 && transaction.commitLSN == open?.commitLSN && transaction.changes >= ordinal)
                 open = nil
             }
         case .describe(let relation):
@@ -179,7 +185,8 @@ private struct FuzzSession: ~Copyable {
     /// A catalog for any relation: types that are not built in are made of what their OID says.
     private func describe(_ relation: Relation) -> TableDescription {
         let flagged = relation.columns.filter(\.isKey).map(\.name)
-        var description = TableDescription(primaryKey: keysAreFlagged ? flagged : relation.columns.prefix(1).map(\.name))
+        var description = TableDescription(
+            primaryKey: keysAreFlagged ? flagged : relation.columns.prefix(1).map(\.name))
         if !keysAreFlagged { description.identityIndex = flagged }
         for column in relation.columns where column.typeOID >= 16_384 {
             for type in [column.typeOID, column.typeOID &- 1] { description.types[type] = makeType(type) }
@@ -190,8 +197,10 @@ private struct FuzzSession: ~Copyable {
 
     private func makeType(_ oid: UInt32) -> PostgresType {
         let kinds: [PostgresType.Kind] = [
-            .base, .enum, .array(element: oid &- 1, delimiter: UInt8(ascii: ",")), .domain(base: 1700, modifier: 655_366),
-            .array(element: 1114, delimiter: UInt8(ascii: ";")), .composite, .domain(base: oid &- 1, modifier: -1), .range,
+            .base, .enum, .array(element: oid &- 1, delimiter: UInt8(ascii: ",")),
+            .domain(base: 1700, modifier: 655_366),
+            .array(element: 1114, delimiter: UInt8(ascii: ";")), .composite, .domain(base: oid &- 1, modifier: -1),
+            .range,
         ]
         return PostgresType(schema: "public", name: oid % 16 < 8 ? "hstore" : "other", kind: kinds[Int(oid % 8)])
     }

@@ -54,4 +54,6 @@ private func check(_ answer: HTTPResponse) {
 }
 
 /// Logs and terminals get it as it is.
-private func isOneLine(_ text: String) -> Bool { text.unicodeScalars.allSatisfy { $0.value >= 0x20 && $0.value != 0x7F } }
+private func isOneLine(_ text: String) -> Bool {
+    text.unicodeScalars.allSatisfy { $0.value >= 0x20 && $0.value != 0x7F }
+}
