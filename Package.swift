@@ -54,6 +54,9 @@ let package = Package(
                 "CLinux", "Pipeline", "Configuration", "ChangeData", "Kafka", "ObjectStorage", "Postgres", "Telemetry",
             ],
             swiftSettings: base),
+        // Built by ops/bench/run: no product, and no part of the agent.
+        .executableTarget(
+            name: "decoder-bench", dependencies: ["ChangeData"], path: "ops/bench/decoder", swiftSettings: base),
 
         tests("ChangeDataTests", ["ChangeData"], exclude: ["Fixtures"]),
         tests("PostgresTests", ["Postgres"]),
