@@ -23,12 +23,12 @@ def run(servers: Servers) -> dict[str, Any]:
 
     servers.connection.execute(NARROW.format(table="public.large"))
     servers.connection.execute(f"alter table public.large owner to {AGENT_ROLE}")
-    alone, both = servers.agent("large", ["public.large"]), servers.agent("large_both", ["public.large"], changes=SOON)
+    alone, both = servers.agent("large", ["public.large"], socket=True), servers.agent("large_both", ["public.large"], socket=True, changes=SOON)
     servers.copy_slot(alone, "plain_large")
     stretch = Stretch("sluice_large", rows, servers.position())
     servers.connection.execute(f"insert into public.large select i, {VALUE} from generate_series(1, {rows}) i")
     stretch.end = servers.position()
-    plain = servers.plain("plain_large", stretch)
+    plain = servers.plain("plain_large", stretch, socket=True)
     streamed = servers.stream(alone, stretch)
     result |= {"pg_recvlogical": plain.facts, "streaming alone": streamed.facts, "ratio": round(streamed.rate / plain.rate, 4)}
     print(f"  {rows:,} rows in one transaction: pg_recvlogical {plain.facts}, sluice {streamed.facts}", flush=True)
