@@ -16,6 +16,10 @@ public struct ChangeEncoder: ~Copyable {
     var plans: [UInt32: TablePlan] = [:]
     /// The plan of the last row: rows of one table come in runs.
     var lastPlan: TablePlan?
+    /// Who writes to a topic, by what distinguishes topics: looked up for each table that is announced, so that a thousand
+    /// of them cost a thousand looks.
+    private var topicOwners: [String: (relation: UInt32, table: TableName)] = [:]
+    private var ownedTopics: [UInt32: String] = [:]
     var messageTopic: Int32?
     /// The end of the last transaction, for `sequence`.
     var lastEnd: LSN
@@ -130,13 +134,13 @@ public struct ChangeEncoder: ~Copyable {
         {
             throw .reservedColumn(table: table, column: column.name)
         }
-        let topic = description.isIgnored ? -1 : try topicIndex(of: table)
+        let topic = description.isIgnored ? -1 : try topicIndex(of: table, relation.oid)
         let plan = TablePlan(relation, description, format: format, topic: topic, table: tableIndex(of: table))
         plans[relation.oid] = plan
         lastPlan = nil
     }
 
-    private mutating func topicIndex(of table: TableName) throws(ChangeDataError) -> Int32 {
+    private mutating func topicIndex(of table: TableName, _ relation: UInt32) throws(ChangeDataError) -> Int32 {
         do throws(TopicError) {
             let topic = try topicName(
                 template: format.topicTemplate, name: format.name, schema: table.schema, table: table.name)
@@ -144,11 +148,15 @@ public struct ChangeEncoder: ~Copyable {
             if key == collisionKey(messageTopicName(name: format.name)) {
                 throw .collision(topic: topic, table: table, other: TableName(schema: "", name: "(logical messages)"))
             }
-            for plan in plans.values where plan.topic >= 0 && plan.relation.table != table {
-                if collisionKey(topics[Int(plan.topic)]) == key {
-                    throw .collision(topic: topic, table: table, other: plan.relation.table)
-                }
+            if let owner = topicOwners[key], owner.relation != relation, owner.table != table {
+                throw .collision(topic: topic, table: table, other: owner.table)
             }
+            // A table that was renamed leaves its topic.
+            if let former = ownedTopics[relation], topicOwners[former]?.relation == relation {
+                topicOwners[former] = nil
+            }
+            topicOwners[key] = (relation, table)
+            ownedTopics[relation] = key
             return index(ofTopic: topic)
         } catch {
             throw .topic(error)

@@ -184,6 +184,7 @@ public final class GroupConsumer {
             guard let next = source.table.next(of: partition) else { continue }
             try seek(to: PartitionOffset(partition, offset: next), timeout: timeout)
         }
+        if let first = partitions.first { FetcherAlarm.resumed(first, of: source.batch.client) }
     }
 
     /// Drops what was fetched of these partitions and not shown; says of which there was something.

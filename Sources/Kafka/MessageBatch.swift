@@ -25,6 +25,9 @@ struct MessageBatch: ~Copyable {
         rd_kafka_queue_destroy(queue)
     }
 
+    /// Messages that were fetched and not yet given out, over all partitions.
+    var remaining: Int { count - head + Int(rd_kafka_queue_length(queue)) }
+
     /// The next message, which the caller destroys.
     mutating func next() -> Message? {
         guard head < count else { return nil }

@@ -9,7 +9,7 @@ extension ClientHandle {
         let configuration = ClientConfiguration()
         do throws(KafkaSettings.Refusal) {
             try settings.apply(to: configuration)
-            try options.apply(to: configuration)
+            try options.apply(to: configuration, settings)
             for property in more { try configuration.set(property.name, property.value) }
         } catch {
             throw KafkaError.invalid(operation, error.description)

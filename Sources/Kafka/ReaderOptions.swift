@@ -23,7 +23,8 @@ public struct ReaderOptions: Sendable {
         self.committedOnly = committedOnly
     }
 
-    func apply(to configuration: borrowing ClientConfiguration) throws(KafkaSettings.Refusal) {
+    func apply(to configuration: borrowing ClientConfiguration, _ settings: KafkaSettings) throws(KafkaSettings.Refusal)
+    {
         let fetchBytes = min(max(fetchBytes, partitionFetchBytes, 1024), 1 << 30)
         try configuration.set("isolation.level", committedOnly ? "read_committed" : "read_uncommitted")
         try configuration.set("enable.auto.commit", "false")
@@ -36,7 +37,12 @@ public struct ReaderOptions: Sendable {
         try configuration.set("fetch.message.max.bytes", "\(min(max(1, partitionFetchBytes), 1_000_000_000))")
         // A batch of records larger than a fetch must still be received.
         try configuration.set("receive.message.max.bytes", "\(max(fetchBytes + 1_000_000, 1_100_000_000))")
-        if FetcherAlarm.isBuiltIn { try configuration.set("fetch.queue.backoff.ms", "5") }
+        if FetcherAlarm.isBuiltIn {
+            try configuration.set("fetch.queue.backoff.ms", "5")
+        } else if !settings.sets("fetch.wait.max.ms") {
+            // What a question to the broker may wait behind a fetch at the end of the log: the default is 500 ms.
+            try configuration.set("fetch.wait.max.ms", "100")
+        }
         // At an end of a partition the next look comes soon: the default is 500 ms where nothing is new.
         try configuration.set("fetch.error.backoff.ms", "100")
     }

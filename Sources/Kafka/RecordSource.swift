@@ -30,7 +30,7 @@ final class RecordSource {
                     if let event = event(of: message) { return event }
                 } else if let slot = table.admit(message) {
                     shown += 1
-                    alarm.took(message, from: batch.client)
+                    alarm.took(message, from: batch)
                     try body(ConsumedRecord(message: message, slot: slot))
                 }
             }

@@ -50,5 +50,9 @@ struct TopicTests {
             Issue.record("\(session.errors)")
             return
         }
+        // A table that was renamed leaves its topic to others.
+        session.feed(Build.relation(Build.table(2, "z")))
+        session.feed(Build.relation(Build.table(3, "a_b")))
+        #expect(session.errors.count == 1)
     }
 }

@@ -48,6 +48,30 @@ extension BrokerTests {
             return last
         }
 
+        /// The fetcher waits at the end of the log while what it fetched is shown: the reader must not wait with it.
+        @Test func whatWasFetchedIsShownWithoutWaitingAtTheEndOfTheLog() throws {
+            let name = try cluster.topic("tail")
+            let producer = try cluster.producer()
+            let value = String(repeating: "alike ", count: 200)
+            try producer.transaction(
+                Array(repeating: value, count: 20_000), to: try producer.topic(name, timeout: patience))
+            // So small a queue rings some 90 times.
+            let reader = try CommittedReader(cluster.settings, ReaderOptions(queueBytes: 1 << 20))
+            try reader.start(TopicPartition(name, 0), at: 0)
+            var shown = 0
+            var began: ContinuousClock.Instant?
+            let deadline = ContinuousClock.now + patience * 3
+            while shown < 20_000, ContinuousClock.now < deadline {
+                _ = reader.poll(timeout: .seconds(1)) { _ in
+                    began = began ?? ContinuousClock.now
+                    shown += 1
+                }
+            }
+            #expect(shown == 20_000)
+            let took = ContinuousClock.now - (began ?? ContinuousClock.now)
+            #expect(took < .seconds(8), "\(took)")
+        }
+
         @Test func lastRecordIsFoundBehindAbortedAndControlRecords() throws {
             let name = try cluster.topic("last", ["cleanup.policy": "compact"])
             let partition = TopicPartition(name, 0)

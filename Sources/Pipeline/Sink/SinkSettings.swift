@@ -65,11 +65,12 @@ package struct SinkSettings: Sendable {
     var progressKey: String { name }
 
     /// A quarter of the memory is the Kafka client's queue: with a fetch under way and what librdkafka notes of each record it
-    /// takes about twice that.
+    /// takes about twice that. A fetch is counted as it comes, compressed, and the queue as it is unpacked, up to ten times as
+    /// much for records that are alike: so a fetch is small beside the queue.
     var reader: ReaderOptions {
         let queue = max(1 << 20, memory / 4)
         return ReaderOptions(
-            queueBytes: queue, fetchBytes: max(1 << 20, queue / 2), partitionFetchBytes: max(256 << 10, queue / 4),
+            queueBytes: queue, fetchBytes: max(1 << 20, queue / 6), partitionFetchBytes: max(256 << 10, queue / 12),
             batchRecords: 1000)
     }
 
