@@ -58,6 +58,15 @@ public struct ByteBuffer: ~Copyable {
         count = min(count, max(newCount, 0))
     }
 
+    /// Removes the first bytes; keeps the memory unless it is larger than `limit` and the rest needs no more.
+    public mutating func removeFirst(_ number: Int, keepingCapacityUpTo limit: Int = .max) {
+        let rest = max(count - max(number, 0), 0)
+        // Sound: the `rest` last of `count` initialised bytes; `copyMemory` lets the regions overlap.
+        unsafe base.copyMemory(from: base + (count - rest), byteCount: rest)
+        count = rest
+        if capacity > limit, rest <= limit { reallocate(to: max(limit, 16)) }
+    }
+
     /// Makes room for so many more bytes.
     @inline(__always)
     public mutating func reserve(_ additional: Int) {
@@ -85,6 +94,14 @@ public struct ByteBuffer: ~Copyable {
         // Sound: one byte of room was reserved.
         unsafe base.storeBytes(of: byte, toByteOffset: count, as: UInt8.self)
         count &+= 1
+    }
+
+    /// Appends a number's eight bytes, the lowest first.
+    public mutating func append(littleEndian number: UInt64) {
+        reserve(8)
+        // Sound: eight bytes of room were reserved; no alignment is asked for.
+        unsafe base.storeBytes(of: number.littleEndian, toByteOffset: count, as: UInt64.self)
+        count &+= 8
     }
 
     /// Appends bytes.

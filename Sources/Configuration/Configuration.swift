@@ -34,8 +34,13 @@ public struct Configuration: Sendable, Equatable {
         public var slot: String
         /// `publication`: Default `sluice_<name>`.
         public var publication: String
+        /// `streaming`: whether large transactions are received before their commit. Default on.
+        public var streaming: Streaming
         /// `replay_window`: how far the slot is held back for a replay.
         public var replayWindow: ReplayWindow
+
+        /// Whether large transactions are received before their commit (PostgreSQL 14 and later).
+        public enum Streaming: String, Sendable, CaseIterable { case on, off }
     }
 
     /// `postgres.replay_window`: both zero (the default) hold nothing back.

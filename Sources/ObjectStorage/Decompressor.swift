@@ -28,6 +28,15 @@ public struct Decompressor: ~Copyable {
         }
     }
 
+    /// Forgets the stream; the next `update` begins a new one.
+    public mutating func reset() {
+        switch engine {
+        case .none: break
+        case .gzip(let decoder): decoder.reset()
+        case .lz4(let decoder): decoder.reset()
+        }
+    }
+
     /// - Throws: `fatal` if the stream is not complete.
     public mutating func finish() throws(StorageError) {
         let isComplete =

@@ -9,13 +9,18 @@ final class GzipDecoder {
     init() {
         state = .allocate(capacity: 1)
         output = .allocate(capacity: 128 * 1024)
-        isal_inflate_init(state)
-        state.pointee.crc_flag = UInt32(ISAL_GZIP)
+        reset()
     }
 
     deinit {
         state.deallocate()
         output.deallocate()
+    }
+
+    /// The next `decode` begins a new member.
+    func reset() {
+        isal_inflate_init(state)
+        state.pointee.crc_flag = UInt32(ISAL_GZIP)
     }
 
     var isComplete: Bool { state.pointee.block_state == ISAL_BLOCK_FINISH }

@@ -19,6 +19,12 @@ final class LZ4Decoder {
         output.deallocate()
     }
 
+    /// The next `decode` begins a new frame.
+    func reset() {
+        LZ4F_resetDecompressionContext(context)
+        isComplete = false
+    }
+
     func decode(_ input: Span<UInt8>, into sink: ByteSink) throws(StorageError) {
         let failure: StorageError? = input.withUnsafeBytes { bytes in
             var rest = bytes[...]

@@ -33,6 +33,16 @@ public struct SpoolFile: ~Copyable {
     /// All that was written, as a body: valid as long as this file is, and until it is changed.
     public var body: ObjectBody { .file(descriptor: file.descriptor, length: length) }
 
+    /// Fills `buffer` with what was written from `offset` on.
+    /// - Throws: `fatal` where the file ends before.
+    public func read(into buffer: inout [UInt8], at offset: Int) throws(StorageError) {
+        let count = try file.read(into: &buffer, at: offset, "spool", key: nil)
+        // A regular file gives all that is asked for, if it has it.
+        guard count == buffer.count else {
+            throw StorageError(.fatal, "spool", "the file is shorter than what was written")
+        }
+    }
+
     /// Empties it for the next object.
     public mutating func reset() throws(StorageError) {
         guard ftruncate(file.descriptor, 0) == 0 else {

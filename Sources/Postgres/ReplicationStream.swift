@@ -38,16 +38,19 @@ struct StreamState {
 }
 
 extension ReplicationConnection {
-    /// Starts streaming a slot with `pgoutput`, protocol 1: whole transactions in commit order.
+    /// Starts streaming a slot with `pgoutput`, protocol 1: whole transactions in commit order. With `streaming` protocol 2:
+    /// between them come blocks of large ones that are not committed yet. That needs PostgreSQL 14.
     ///
     /// The server silently starts at the slot's `confirmed_flush_lsn` where that is later than `start`: compare before.
     /// Throws `slotInUse`, `slotMissing` and `slotInvalidated` among others.
     public mutating func startReplication(
-        slot: String, at start: LSN, publications: [String], messages: Bool = true, timeout: Duration = .seconds(30)
+        slot: String, at start: LSN, publications: [String], messages: Bool = true, streaming: Bool = false,
+        timeout: Duration = .seconds(30)
     ) throws(PostgresError) {
         guard stream.phase == .idle else { throw PostgresError(.fatal, "this connection has streamed already") }
         let names = Quoting.literal(Quoting.publicationNames(publications))
-        let options = "proto_version '1', publication_names \(names)" + (messages ? ", messages 'true'" : "")
+        let version = streaming ? "proto_version '2', streaming 'on'" : "proto_version '1'"
+        let options = "\(version), publication_names \(names)" + (messages ? ", messages 'true'" : "")
         let result = try session.run(
             "START_REPLICATION SLOT \(Quoting.identifier(slot)) LOGICAL \(start) (\(options))", during: .slotCommand,
             deadline: Deadline(after: timeout))

@@ -40,7 +40,7 @@ struct RunCommand {
     private func halves(_ services: StreamServices) throws(AgentExit) -> Halves {
         var halves = Halves()
         if purpose != .sink {
-            let settings = try Settings.stream(configuration)
+            let settings = try Settings.stream(configuration, sinkToo: purpose == .both)
             halves.stream = { StreamSupervisor(settings: settings, services: services).run() }
             halves.watch = { SourceWatch(settings: settings, services: services).run() }
         }

@@ -7,7 +7,10 @@ import Telemetry
 
 /// What the configuration says, in the words of the parts.
 enum Settings {
-    static func stream(_ configuration: Configuration) throws(AgentExit) -> StreamSettings {
+    /// - Parameter sinkToo: a sink in the same process uses the same disk.
+    static func stream(
+        _ configuration: Configuration, sinkToo: Bool = false
+    ) throws(AgentExit) -> StreamSettings {
         let connection: ConnectionSettings
         do throws(PostgresError) {
             connection = try ConnectionSettings(
@@ -32,6 +35,10 @@ enum Settings {
                 age: configuration.postgres.replayWindow.age.inNanoseconds / 1000,
                 bytes: UInt64(clamping: configuration.postgres.replayWindow.bytes)))
         if let s3 = configuration.s3 { settings.sealAfter = s3.sealAfter.inNanoseconds / 1000 }
+        if configuration.postgres.streaming == .on {
+            settings.streaming = .init(
+                directory: configuration.limits.spoolDirectory, bytes: configuration.limits.spool / (sinkToo ? 2 : 1))
+        }
         return settings
     }
 

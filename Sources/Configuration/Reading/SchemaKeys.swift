@@ -27,6 +27,10 @@ extension Schema {
         key(
             "postgres.publication", "a name of at most 63 bytes", note: "`sluice_<name>`",
             "The publication. An existing one is used as it is."),
+        key(
+            "postgres.streaming", "on or off", default: "on",
+            "Whether the server sends large transactions while they go on (pgoutput's protocol 2; PostgreSQL 14 and later). sluice keeps them in `limits.spool_dir` and publishes each at its commit, so that it is visible sooner, and the server need not write it to its own disk. Where they do not fit into `limits.spool`, the server keeps them as with `off`."
+        ),
         section(
             "postgres.replay_window",
             "How far the slot is held back so that `sluice replay` can start in the past. WAL is kept for it: mind `max_slot_wal_keep_size`."
@@ -152,7 +156,8 @@ extension Schema {
             "Bytes of rows and buffers in memory. The process needs about 20 MiB beside them."),
         key(
             "limits.spool", "a size", default: "1GiB",
-            "Bytes of local disk for objects that are being written. At least `s3.rotate.bytes`."),
+            "Bytes of local disk for objects that are being written, and for transactions that are received before their commit (at most half of it where both are in one process). At least `s3.rotate.bytes`."
+        ),
         key("limits.spool_dir", "an absolute path", default: "/var/tmp", "Where that disk is."),
         key(
             "limits.start_timeout", "a duration", default: "60s",

@@ -129,6 +129,8 @@ package struct ReplayCommand {
                 case .slotInUse:
                     failure = ("postgres", "this replay runs already: slot \(session.settings.slot) is there")
                 case .retry(let component, let reason): failure = (component.rawValue, reason)
+                // A replay reads what was committed long ago: with protocol 1.
+                case .fallBack(let refusal, _): failure = ("streaming", refusal.reason)
                 }
             }
             let now = services.clock.monotonic()

@@ -13,6 +13,11 @@ package struct PressurePolicy: Equatable, Sendable {
         self.files = files
     }
 
+    /// What is left where a stream in the same process keeps so many bytes on the same disk. It has half of it at most.
+    package func leaving(_ bytes: Int) -> PressurePolicy {
+        PressurePolicy(memory: memory, spool: max(spool / 2, spool - bytes), files: files)
+    }
+
     /// What is held now.
     package struct Usage: Equatable, Sendable {
         /// Bytes in memory of objects that still grow.

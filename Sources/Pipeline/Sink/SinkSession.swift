@@ -140,7 +140,7 @@ final class SinkSession {
     }
 
     private func press() throws(SinkFailure) {
-        let policy = settings.pressure
+        let policy = settings.pressure.leaving(services.state.intakeBytes)
         var decision = policy.judge(usage, isPaused: isPressed)
         while decision.spillsLargest {
             let largest = writers.values.max { ($0.open?.memoryBytes ?? 0) < ($1.open?.memoryBytes ?? 0) }

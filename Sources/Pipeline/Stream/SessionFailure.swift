@@ -1,3 +1,5 @@
+import ChangeData
+
 /// Why a session of the stream ended. The supervisor decides what follows.
 enum SessionFailure: Error {
     /// The agent must end.
@@ -6,6 +8,8 @@ enum SessionFailure: Error {
     case retry(component: Component, reason: String)
     /// Another connection holds the slot.
     case slotInUse(holder: Int32?)
+    /// Protocol 2 cannot be gone on with; `at`: up to where the server has decoded, at least.
+    case fallBack(StreamingRefusal, at: LSN)
     /// A stop was asked for.
     case stopped
 

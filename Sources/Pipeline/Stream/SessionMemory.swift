@@ -1,9 +1,12 @@
+import ChangeData
 import Synchronization
 
-/// What one session leaves to the next: whether rows have flowed since the process began, and which walsender was ours.
+/// What one session leaves to the next: whether rows have flowed since the process began, which walsender was ours, and
+/// whether protocol 2 may be used.
 final class SessionMemory: Sendable {
     private let streamed = Atomic<Bool>(false)
     private let pid = Atomic<Int32>(0)
+    private let choice = Mutex(StreamingChoice())
 
     /// Whether a session of this process has streamed.
     var hasStreamed: Bool { streamed.load(ordering: .acquiring) }
@@ -12,4 +15,8 @@ final class SessionMemory: Sendable {
 
     func began() { streamed.store(true, ordering: .releasing) }
     func holdsSlot(walsender: Int32) { pid.store(walsender, ordering: .releasing) }
+
+    /// Whether a session that starts may use protocol 2.
+    func mayStream(restart: LSN?) -> Bool { choice.withLock { $0.isOn(restart: restart) } }
+    func refused(_ kind: StreamingRefusal.Kind, at lsn: LSN) { choice.withLock { $0.refused(kind, at: lsn) } }
 }

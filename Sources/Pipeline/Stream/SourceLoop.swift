@@ -1,4 +1,5 @@
 import ChangeData
+import ObjectStorage
 import Postgres
 import Telemetry
 
@@ -15,6 +16,10 @@ struct SourceLoop: ~Copyable {
     private var encoder: ChangeEncoder?
     private var chunk: RecordChunk?
     private var tables: RelationDescriber
+    /// With protocol 2.
+    private var intake: StreamedIntake?
+    /// A streamed transaction that is committed and being published: nothing is read meanwhile.
+    private var replay: StreamedReplay?
     private var shutdownProbe: ShutdownProbe
     private var ending: ReplayEnd?
     /// When the server was last heard of, microseconds since 1970.
@@ -22,17 +27,20 @@ struct SourceLoop: ~Copyable {
     /// How many topics and tables the publisher knows.
     private var shared = (0, 0)
 
-    /// - Parameter slotAt: where the slot stands.
+    /// - Parameters:
+    ///   - slotAt: where the slot stands.
+    ///   - intake: set where the connection streams with protocol 2.
     init(
         settings: StreamSettings, services: StreamServices, link: StreamLink,
         connection: consuming ReplicationConnection, senderTimeout: Int, slotAt: LSN,
-        tables: consuming RelationDescriber
+        tables: consuming RelationDescriber, intake: consuming StreamedIntake? = nil
     ) {
         self.settings = settings
         self.services = services
         self.link = link
         self.connection = connection
         self.tables = tables
+        self.intake = intake
         let now = services.clock.monotonic()
         feedback = ReplicationFeedback(
             senderTimeout: senderTimeout, now: now, heldAt: settings.window == nil ? nil : slotAt,
@@ -89,6 +97,7 @@ struct SourceLoop: ~Copyable {
             link.queue.freed.wait(milliseconds: milliseconds)
             return
         }
+        if replay != nil { return try publish() }
         do throws(PostgresError) {
             let wake = try connection.wait(timeoutMilliseconds: milliseconds, wakeup: link.queue.freed.descriptor)
             if wake.contains(.wakeup) { link.queue.freed.clear() }
@@ -133,30 +142,103 @@ struct SourceLoop: ~Copyable {
             if encoder?.isInTransaction == false { ending?.sent(upTo: walEnd) }
             return ending?.isReached != true
         case .walData(let lsn, _):
-            guard let chunk else { return false }
-            if ending != nil, encoder?.isInTransaction == false, frame.payload.isMessage {
-                ending?.began(at: lsn)
-                if ending?.isReached == true { return false }
-            }
-            let step: Step?
-            do throws(ChangeDataError) {
-                step = try encoder?.consume(frame.payload, at: lsn, receivedAt: wall, into: chunk)
-            } catch { throw .exit(exit(for: error)) }
-            switch step {
-            case .committed(let transaction, let isDiscarded):
-                feedback.received(upTo: transaction.endLSN)
-                if !isDiscarded { feedback.handedOn(upTo: transaction.endLSN, at: transaction.commitTime) }
-                services.state.received(transaction)
-                ending?.sent(upTo: transaction.endLSN)
-            case .began(let head): ending?.began(at: head.commitLSN)
-            case .describe(let relation): try describe(relation)
-            default: break
-            }
+            guard intake != nil else { return try consume(frame.payload, at: lsn, wall: wall) }
+            return try sort(frame.payload, at: lsn, wall: wall)
+        }
+    }
+
+    /// Gives one message to the encoder; answers whether there is room for another.
+    private mutating func consume(_ message: Span<UInt8>, at lsn: LSN, wall: Int64) throws(SessionFailure) -> Bool {
+        guard let chunk else { return false }
+        if ending != nil, encoder?.isInTransaction == false, message.isMessage {
+            ending?.began(at: lsn)
             if ending?.isReached == true { return false }
-            guard chunk.byteCount >= settings.chunkBytes else { return true }
-            handOver(evenIfUnfinished: true)
-            self.chunk = link.queue.take()
-            return self.chunk != nil
+        }
+        let step: Step?
+        do throws(ChangeDataError) {
+            step = try encoder?.consume(message, at: lsn, receivedAt: wall, into: chunk)
+        } catch { throw .exit(exit(for: error)) }
+        switch step {
+        case .committed(let transaction, let isDiscarded):
+            feedback.received(upTo: transaction.endLSN)
+            if !isDiscarded { feedback.handedOn(upTo: transaction.endLSN, at: transaction.commitTime) }
+            services.state.received(transaction)
+            ending?.sent(upTo: transaction.endLSN)
+        case .began(let head): ending?.began(at: head.commitLSN)
+        case .describe(let relation): try describe(relation)
+        default: break
+        }
+        if ending?.isReached == true { return false }
+        guard chunk.byteCount >= settings.chunkBytes else { return true }
+        handOver(evenIfUnfinished: true)
+        self.chunk = link.queue.take()
+        return self.chunk != nil
+    }
+
+    // MARK: Streamed transactions
+
+    /// Gives a message of protocol 2 to whom it is for.
+    private mutating func sort(_ message: Span<UInt8>, at lsn: LSN, wall: Int64) throws(SessionFailure) -> Bool {
+        let taken: StreamedIntake.Taken
+        do throws(StreamedIntake.Failure) {
+            taken = try intake?.take(message, at: lsn) ?? .direct
+        } catch {
+            switch error {
+            case .data(let error): throw .exit(exit(for: error))
+            case .refused(let refusal): throw .fallBack(refusal, at: max(lsn, feedback.received))
+            }
+        }
+        switch consume taken {
+        case .direct: return try consume(message, at: lsn, wall: wall)
+        case .kept(let isOver):
+            if isOver { showIntake() }
+            return true
+        case .committed(let transaction):
+            replay = consume transaction
+            return false
+        }
+    }
+
+    /// Publishes what was kept of a committed transaction, until it is over, no chunk is free, or something else is due.
+    private mutating func publish() throws(SessionFailure) {
+        guard var current = replay.take() else { return }
+        var wall = services.clock.wall()
+        let deadline = min(feedback.nextDeadline, services.clock.monotonic() &+ .milliseconds(200))
+        var count = 0
+        var isOver = false
+        while chunk != nil {
+            do throws(StorageError) {
+                isOver = try !current.advance()
+            } catch {
+                let refusal = StreamingRefusal(.disk(error), transaction: current.commit.xid)
+                throw .fallBack(refusal, at: current.commit.endLSN)
+            }
+            if isOver { break }
+            _ = try consume(current.message, at: current.lsn, wall: wall)
+            count += 1
+            if count & 63 == 0 {
+                wall = services.clock.wall()
+                if services.clock.monotonic() >= deadline { break }
+            }
+        }
+        guard isOver else {
+            replay = consume current
+            return
+        }
+        intake?.published(current.commit.xid, current.relations)
+        showIntake(published: 1)
+    }
+
+    private func showIntake(published: UInt64 = 0) {
+        let (bytes, open) =
+            switch intake {
+            case .some(let intake): (intake.bytes, intake.openCount)
+            case .none: (0, 0)
+            }
+        services.state.update { snapshot in
+            snapshot.intake.bytes = bytes
+            snapshot.intake.open = open
+            snapshot.intake.published += published
         }
     }
 
@@ -218,7 +300,7 @@ struct SourceLoop: ~Copyable {
 
     /// On an idle publication in a busy database the position moves too, first in Kafka, then in the slot (C4).
     private mutating func offerIdle(_ now: Int64) {
-        guard ending == nil, encoder?.isInTransaction == false,
+        guard ending == nil, replay == nil, encoder?.isInTransaction == false,
             chunk.map({ $0.recordCount == 0 && $0.boundaries.isEmpty }) ?? true
         else { return }
         let seen = services.state.serverSeen

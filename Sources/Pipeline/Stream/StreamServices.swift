@@ -36,6 +36,17 @@ package struct StreamServices: Sendable {
             })
     }
 
+    /// Says that protocol 2 is given up for a while.
+    func refused(_ refusal: StreamingRefusal) {
+        state.failed("streaming", kind: refusal.kind.rawValue)
+        log.warning(
+            "transactions are not streamed before their commit for now: protocol 1",
+            [
+                "reason": .init(refusal.reason),
+                "transaction": refusal.transaction.map { .init(Int($0)) } ?? .init("none"),
+            ])
+    }
+
     /// Who holds the slot.
     enum SlotHolder: Equatable {
         case us

@@ -29,15 +29,19 @@ struct StreamSession: Sendable {
         if let holder = facts.slot?.activePID { throw .slotInUse(holder: holder) }
         let position = try firstPosition(facts)
         // (2)
-        let connection = try connect(at: position.lsn)
+        let connection = try connect()
+        let intake = intake(connection.serverVersion, restart: facts.slot?.restart)
+        services.state.update { [isStreaming = intake != nil] in $0.intake.start(isStreaming: isStreaming) }
         try stream(
-            over: connection, senderTimeout: senderTimeout, slotAt: facts.slot?.confirmedFlush ?? LSN(0)
+            over: start(connection, at: position.lsn, streaming: intake != nil), senderTimeout: senderTimeout,
+            slotAt: facts.slot?.confirmedFlush ?? LSN(0), intake: intake
         ) { link throws(SessionFailure) in try publish(link) }
     }
 
     /// Runs the source on this thread and `publish` on another, until a stop, the end of a replay's range, or a failure.
     func stream(
         over connection: consuming ReplicationConnection, senderTimeout: Int, slotAt: LSN,
+        intake: consuming StreamedIntake? = nil,
         publishing publish: @escaping @Sendable (StreamLink) throws(SessionFailure) -> Void
     ) throws(SessionFailure) {
         let link = StreamLink(memory: settings.chunkMemory, chunkBytes: settings.chunkBytes)
@@ -54,7 +58,7 @@ struct StreamSession: Sendable {
         let patterns = settings.tables.compactMap { TablePattern($0) }
         var source = SourceLoop(
             settings: settings, services: services, link: link, connection: connection, senderTimeout: senderTimeout,
-            slotAt: slotAt, tables: RelationDescriber(patterns: patterns))
+            slotAt: slotAt, tables: RelationDescriber(patterns: patterns), intake: intake)
         do throws(SessionFailure) {
             try source.run()
             source.close(politely: true)
@@ -116,12 +120,33 @@ struct StreamSession: Sendable {
         } catch { throw .exit(error.exit) }
     }
 
-    private func connect(at start: LSN) throws(SessionFailure) -> ReplicationConnection {
+    private func connect() throws(SessionFailure) -> ReplicationConnection {
         try StreamFailures.postgres(settings) { () throws(PostgresError) in
-            var connection = try ReplicationConnection(
+            try ReplicationConnection(
                 connecting: settings.postgres, applicationName: settings.transactionalID, timeout: .seconds(10))
-            try connection.startReplication(slot: settings.slot, at: start, publications: [settings.publication])
+        }
+    }
+
+    private func start(
+        _ connection: consuming ReplicationConnection, at start: LSN, streaming: Bool
+    ) throws(SessionFailure) -> ReplicationConnection {
+        do throws(PostgresError) {
+            try connection.startReplication(
+                slot: settings.slot, at: start, publications: [settings.publication], streaming: streaming)
             return connection
+        } catch { throw StreamFailures.session(error, settings) }
+    }
+
+    /// Where transactions are kept that the server streams before their commit; nil: protocol 1.
+    private func intake(_ serverVersion: Int, restart: LSN?) -> StreamedIntake? {
+        guard let streaming = settings.streaming, serverVersion >= 140_000, memory.mayStream(restart: restart) else {
+            return nil
+        }
+        do throws(StreamingRefusal) {
+            return try StreamedIntake(in: streaming.directory, limit: streaming.bytes)
+        } catch {
+            services.refused(error)
+            return nil
         }
     }
 

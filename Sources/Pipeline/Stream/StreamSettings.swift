@@ -32,8 +32,22 @@ package struct StreamSettings: Sendable {
     package var window: ReplayWindow?
     /// How long an hour is left open past its end, microseconds of the source's clock (C6).
     package var sealAfter: Int64 = 60_000_000
+    /// Where transactions are kept that are streamed before their commit (protocol 2); nil: protocol 1.
+    package var streaming: Streaming?
     /// Set for a replay, which is a stream of its own: what tells it from the live one.
     package var replay: ReplayScope?
+
+    /// The disk for transactions that are not committed yet.
+    package struct Streaming: Sendable {
+        package var directory: String
+        /// The most that they may take.
+        package var bytes: Int
+
+        package init(directory: String, bytes: Int) {
+            self.directory = directory
+            self.bytes = bytes
+        }
+    }
 
     package init(
         name: String, postgres: ConnectionSettings, tables: [String], slot: String, publication: String,
@@ -81,6 +95,7 @@ package struct StreamSettings: Sendable {
     /// Bytes of one Kafka batch: below every broker's default of `max.message.bytes`.
     package var producerBatchBytes: Int { min(512 << 10, largestRecord) }
 
-    /// What the ordinals of a split transaction depend on: with another fingerprint they cannot be counted again.
+    /// What the ordinals of a split transaction depend on: with another fingerprint they cannot be counted again. With protocol 2
+    /// they are the same, so that it does not say which of the two is used.
     package var fingerprint: String { "publication=\(publication);proto=1;messages=true" }
 }

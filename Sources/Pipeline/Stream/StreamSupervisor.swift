@@ -37,6 +37,9 @@ package struct StreamSupervisor {
                 case .slotInUse:
                     if let exit = wait(asStreamed: hadStreamed || memory.hasStreamed, wakeup) { return exit }
                     since = services.clock.monotonic()
+                case .fallBack(let refusal, let lsn):
+                    memory.refused(refusal.kind, at: lsn)
+                    services.refused(refusal)
                 case .retry(let component, let reason):
                     services.state.failed(component.rawValue, kind: "session")
                     services.state.update { $0.streamError = reason }

@@ -39,6 +39,23 @@ extension AgentMeters {
         bindLag(state, clock: clock)
         bindWindow(state, clock: clock)
         bindTotals(state)
+        bindIntake(state)
+    }
+
+    private func bindIntake(_ state: AgentState) {
+        registry.gauge("sluice_streaming", "1 while large transactions are received before their commit.") {
+            state.snapshot.intake.isStreaming ? 1 : 0
+        }
+        registry.gauge("sluice_streaming_open_transactions", "Transactions received in part, whose end has not come.") {
+            Double(state.snapshot.intake.open)
+        }
+        registry.gauge("sluice_streaming_spool_bytes", "Bytes of such transactions on local disk.") {
+            Double(state.snapshot.intake.bytes)
+        }
+        registry.counter("sluice_streaming_transactions_total", "Transactions that were received before their commit.")
+        {
+            Double(state.snapshot.intake.published)
+        }
     }
 
     private func bindLag(_ state: AgentState, clock: Clock) {

@@ -53,7 +53,26 @@ package final class AgentState: Sendable {
         /// By component and kind.
         package var failures: [Failure: UInt64] = [:]
 
+        package var intake = Intake()
         package var sink = SinkStatus()
+    }
+
+    /// Transactions that are received before their commit.
+    package struct Intake: Sendable {
+        /// Whether the session uses protocol 2.
+        package private(set) var isStreaming = false
+        /// Those that are open, and their bytes on local disk.
+        package var open = 0
+        package var bytes = 0
+        /// Those that were committed since the process began.
+        package var published: UInt64 = 0
+
+        /// A session begins: nothing is left of the one before.
+        mutating func start(isStreaming: Bool) {
+            self.isStreaming = isStreaming
+            open = 0
+            bytes = 0
+        }
     }
 
     package struct Failure: Hashable, Sendable {
@@ -70,6 +89,9 @@ package final class AgentState: Sendable {
     package var snapshot: Snapshot { content.withLock { $0 } }
 
     package var serverSeen: (lsn: LSN, clock: Int64) { content.withLock { $0.serverSeen } }
+
+    /// Bytes on local disk that are not the sink's.
+    var intakeBytes: Int { content.withLock { $0.intake.bytes } }
 
     package func update(_ change: (inout Snapshot) -> Void) { content.withLock { change(&$0) } }
 
