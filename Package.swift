@@ -58,7 +58,7 @@ let package = Package(
         .executableTarget(
             name: "decoder-bench", dependencies: ["ChangeData"], path: "ops/bench/decoder", swiftSettings: base),
 
-        tests("ChangeDataTests", ["ChangeData"], exclude: ["Fixtures"]),
+        tests("ChangeDataTests", ["ChangeData", "ObjectStorage"], exclude: ["Fixtures"]),
         tests("PostgresTests", ["Postgres"]),
         tests("KafkaTests", ["Kafka", "CKafka"]),
         tests("ObjectStorageTests", ["ObjectStorage"]),

@@ -1,5 +1,6 @@
 import ChangeData
 import Foundation
+import ObjectStorage
 
 /// The golden recordings beside this file, or where SLUICE_GOLDEN says.
 enum Fixtures {
@@ -38,7 +39,16 @@ enum Fixtures {
     }
 
     private static func lines<T: Decodable>(_ file: String, as type: T.Type) throws -> [T] {
-        let data = try Data(contentsOf: folder.appendingPathComponent(file))
+        var data = try Data(contentsOf: folder.appendingPathComponent(file))
+        if file.hasSuffix(".gz") {
+            var decompressor = try Decompressor(.gzip)
+            var plain = Data()
+            try decompressor.update(Array(data).span) { piece in
+                piece.withUnsafeBufferPointer { plain.append(contentsOf: $0) }
+            }
+            try decompressor.finish()
+            data = plain
+        }
         return try data.split(separator: UInt8(ascii: "\n")).map { try JSONDecoder().decode(type, from: Data($0)) }
     }
 
