@@ -40,6 +40,7 @@ package struct StreamSupervisor {
                 case .fallBack(let refusal, let lsn):
                     memory.refused(refusal.kind, at: lsn)
                     services.refused(refusal)
+                    if services.state.snapshot.phase == .streaming { services.state.entered(.starting) }
                 case .retry(let component, let reason):
                     services.state.failed(component.rawValue, kind: "session")
                     services.state.update { $0.streamError = reason }
