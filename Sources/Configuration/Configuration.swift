@@ -34,7 +34,7 @@ public struct Configuration: Sendable, Equatable {
         public var slot: String
         /// `publication`: Default `sluice_<name>`.
         public var publication: String
-        /// `streaming`: whether large transactions are received before their commit. Default on.
+        /// `streaming`: whether large transactions are received before their commit. Default off.
         public var streaming: Streaming
         /// `replay_window`: how far the slot is held back for a replay.
         public var replayWindow: ReplayWindow

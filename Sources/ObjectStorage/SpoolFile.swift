@@ -33,14 +33,22 @@ public struct SpoolFile: ~Copyable {
     /// All that was written, as a body: valid as long as this file is, and until it is changed.
     public var body: ObjectBody { .file(descriptor: file.descriptor, length: length) }
 
-    /// Fills `buffer` with what was written from `offset` on.
+    /// Puts `length` bytes that were written, from `offset` on, at the start of `buffer`, which grows where it is smaller.
     /// - Throws: `fatal` where the file ends before.
-    public func read(into buffer: inout [UInt8], at offset: Int) throws(StorageError) {
-        let count = try file.read(into: &buffer, at: offset, "spool", key: nil)
-        // A regular file gives all that is asked for, if it has it.
-        guard count == buffer.count else {
-            throw StorageError(.fatal, "spool", "the file is shorter than what was written")
+    public func read(into buffer: inout [UInt8], length: Int, at offset: Int) throws(StorageError) {
+        if buffer.count < length { buffer += [UInt8](repeating: 0, count: length - buffer.count) }
+        let failure: Int32 = buffer.withUnsafeMutableBytes { bytes in
+            var done = 0
+            while done < length {
+                let rest = UnsafeMutableRawBufferPointer(rebasing: bytes[done..<length])
+                let count = pread(file.descriptor, rest.baseAddress, rest.count, off_t(offset + done))
+                if count < 0 && errno == EINTR { continue }
+                if count <= 0 { return count < 0 ? errno : EIO }
+                done += count
+            }
+            return 0
         }
+        if failure != 0 { throw StorageError(errno: failure, "spool", key: nil, "read") }
     }
 
     /// Empties it for the next object.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from contextlib import suppress
@@ -12,7 +13,7 @@ import pytest
 from conftest import SiteMaker
 
 from harness.agent import Agent
-from harness.oracle.topics import read_progress
+from harness.oracle.topics import read_progress, read_topics
 from harness.processes import wait_until
 from harness.site import Site
 
@@ -20,7 +21,8 @@ ONLY = ("--only", "stream")
 
 
 def streamed(site: Site, setting: str = "logical_decoding_work_mem=64kB") -> Site:
-    """Small transactions are large ones for this walsender."""
+    """Protocol 2, and small transactions are large ones for this walsender."""
+    site.agent.settings["postgres"]["streaming"] = "on"
     url = site.agent.settings["postgres"]["url"]
     site.agent.settings["postgres"]["url"] = f"{url}?options=-c%20{setting.replace('=', '%3D')}"
     site.agent.write()
@@ -173,15 +175,22 @@ def test_what_does_not_fit_is_left_to_the_server(make: SiteMaker) -> None:
         large.commit()
     assert_exact(site, 6101)
 
-    def back() -> bool:
-        site.sql("checkpoint", "insert into public.unpublished values (1, 'x') on conflict (id) do update set v = 'y'")
-        site.connection.execute("select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = %s", (site.agent.slot,))
-        time.sleep(1)
-        return count(site, "sluice_streaming") == 1
-    wait_until("a later session uses protocol 2 again", back, 40, pause=1)
+    row = site.connection.execute("select pg_current_wal_insert_lsn()::text").fetchone()
+    assert row is not None
+    number = 0
+
+    def over() -> bool:
+        nonlocal number
+        number += 1
+        site.sql("checkpoint", f"insert into public.documents values ({90_000 + number}, 'small', null, null)")
+        found = site.connection.execute("select restart_lsn > %s::pg_lsn from pg_replication_slots where slot_name = %s", (row[0], site.agent.slot))
+        return bool((found.fetchone() or (False,))[0])
+    wait_until("the server has decoded the end of the transaction", over, 30, pause=0.5)
+    site.connection.execute("select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = %s", (site.agent.slot,))
+    wait_until("the next session uses protocol 2 again", lambda: count(site, "sluice_streaming") == 1, 30)
     site.agent.wait_ready()
     site.sql(rows(20_001, 2000))
-    assert_exact(site, 8101)
+    assert_exact(site, 8101 + number)
     assert site.agent.stop() == 0
 
 
@@ -193,6 +202,25 @@ def test_a_spool_directory_that_cannot_be_used(make: SiteMaker) -> None:
     assert_exact(site, 3000)
     assert count(site, "sluice_streaming") == 0 and "/proc/nowhere" in site.agent.log.read_text()
     assert site.agent.stop() == 0
+
+
+@pytest.mark.only("pg15")
+def test_a_transaction_from_another_server(make: SiteMaker) -> None:
+    """Protocol 2 does not say where it was committed there, and `source.origin_lsn` has to: it is left to protocol 1."""
+    site = streamed(make()).init().run(*ONLY)
+    origin = f"o_{site.name}"
+    with session(site) as other:
+        other.execute("select pg_replication_origin_create(%s)", (origin,))
+        other.execute("select pg_replication_origin_session_setup(%s)", (origin,))
+        other.execute("select pg_replication_origin_xact_setup('0/ABCDEF', now())")
+        other.execute(rows(1, 3000))
+        other.commit()
+    assert_exact(site, 3000)
+    source = json.loads(next(record for found in read_topics(site.stack.kafka.brokers, site.auditor.topics).values() for record in found).value)["source"]
+    assert (source["origin"], source["origin_lsn"]) == (origin, 0xABCDEF)
+    assert refusals(site, "origin") == 1 and count(site, "sluice_streaming") == 0
+    site.agent.stop()
+    site.sql(f"select pg_replication_origin_drop('{origin}')")
 
 
 @pytest.mark.only("pg18")

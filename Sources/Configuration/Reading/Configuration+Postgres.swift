@@ -13,7 +13,7 @@ extension Configuration {
             publication: section.parsed("publication", allowed: "1 to 63 bytes, no control characters") { text in
                 (1...63).contains(text.utf8.count) && text.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F } ? text : nil
             } ?? ownName,
-            streaming: section.choice("streaming", .on),
+            streaming: section.choice("streaming", .off),
             replayWindow: ReplayWindow(
                 age: window.duration("age"), bytes: window.size("bytes", 0...Int.max)))
     }

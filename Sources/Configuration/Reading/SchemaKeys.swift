@@ -28,8 +28,8 @@ extension Schema {
             "postgres.publication", "a name of at most 63 bytes", note: "`sluice_<name>`",
             "The publication. An existing one is used as it is."),
         key(
-            "postgres.streaming", "on or off", default: "on",
-            "Whether the server sends large transactions while they go on (pgoutput's protocol 2; PostgreSQL 14 and later). sluice keeps them in `limits.spool_dir` and publishes each at its commit, so that it is visible sooner, and the server need not write it to its own disk. Where they do not fit into `limits.spool`, the server keeps them as with `off`."
+            "postgres.streaming", "on or off", default: "off",
+            "Whether the server sends large transactions while they go on (pgoutput's protocol 2; PostgreSQL 14 and later). sluice keeps them in `limits.spool_dir` and publishes each at its commit: the same records, and the server writes none of them to its own disk. Where they do not fit into `limits.spool`, the server keeps them as with `off`. For servers whose disk is the bottleneck: `ops/bench` has the figures."
         ),
         section(
             "postgres.replay_window",

@@ -194,6 +194,10 @@ struct SourceLoop: ~Copyable {
             if isOver { showIntake() }
             return true
         case .committed(let transaction):
+            let commit = transaction.commit
+            services.log.debug(
+                "a transaction that was streamed is committed",
+                ["transaction": .init(Int(commit.xid)), "lsn": .init(commit.commitLSN)])
             replay = consume transaction
             return false
         }
@@ -205,27 +209,30 @@ struct SourceLoop: ~Copyable {
         var wall = services.clock.wall()
         let deadline = min(feedback.nextDeadline, services.clock.monotonic() &+ .milliseconds(200))
         var count = 0
-        var isOver = false
+        var progress = StreamedReplay.Progress.nothing
         while chunk != nil {
             do throws(StorageError) {
-                isOver = try !current.advance()
+                progress = try current.advance()
             } catch {
                 let refusal = StreamingRefusal(.disk(error), transaction: current.commit.xid)
                 throw .fallBack(refusal, at: current.commit.endLSN)
             }
-            if isOver { break }
-            _ = try consume(current.message, at: current.lsn, wall: wall)
+            if progress == .over { break }
+            if progress == .message { _ = try consume(current.message, at: current.lsn, wall: wall) }
             count += 1
-            if count & 63 == 0 {
+            if count & 63 == 0 || progress == .nothing {
                 wall = services.clock.wall()
                 if services.clock.monotonic() >= deadline { break }
             }
         }
-        guard isOver else {
+        guard progress == .over else {
             replay = consume current
             return
         }
-        intake?.published(current.commit.xid, current.relations)
+        let commit = current.commit
+        services.log.debug(
+            "its last change is handed on", ["transaction": .init(Int(commit.xid)), "lsn": .init(commit.commitLSN)])
+        intake?.published(commit.xid, current.relations)
         showIntake(published: 1)
     }
 

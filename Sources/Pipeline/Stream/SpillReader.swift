@@ -6,6 +6,7 @@ struct SpillReader: ~Copyable {
     private let box: SpoolBox?
     private var offset = 0
     private var decompressor: Decompressor
+    private var frame: [UInt8] = []
     /// Unpacked bytes; the records before `next` were read.
     private var plain = ByteBuffer(capacity: 2 * TransactionSpill.frameBytes)
     private var next = 0
@@ -58,25 +59,26 @@ struct SpillReader: ~Copyable {
     }
 
     private mutating func unpack(_ box: SpoolBox) throws(StorageError) {
-        var head = [UInt8](repeating: 0, count: 8)
-        try box.file.read(into: &head, at: offset)
-        let length = head.reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+        try box.file.read(into: &frame, length: 8, at: offset)
+        let length = (0..<8).reversed().reduce(UInt64(0)) { $0 << 8 | UInt64(frame[$1]) }
         guard length <= UInt64(box.file.length - offset - 8) else { throw .tornSpill }
-        var frame = [UInt8](repeating: 0, count: Int(length))
-        try box.file.read(into: &frame, at: offset + 8)
-        offset += 8 + frame.count
+        try box.file.read(into: &frame, length: Int(length), at: offset + 8)
+        offset += 8 + Int(length)
         decompressor.reset()
         // Out of `self` while the decompressor of it works.
+        let packed = frame
         var records = ByteBuffer(capacity: 16)
         swap(&records, &plain)
         defer { swap(&records, &plain) }
-        try decompressor.update(frame.span) { records.append($0) }
+        try decompressor.update(packed.span.extracting(first: Int(length))) { records.append($0) }
         try decompressor.finish()
     }
 
     private func number(at place: Int) -> UInt64 {
         let bytes = plain.span
-        return (0..<8).reversed().reduce(UInt64(0)) { $0 << 8 | UInt64(bytes[place + $1]) }
+        var number: UInt64 = 0
+        for index in stride(from: place + 7, through: place, by: -1) { number = number << 8 | UInt64(bytes[index]) }
+        return number
     }
 }
 

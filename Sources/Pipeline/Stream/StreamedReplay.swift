@@ -6,6 +6,19 @@ import ObjectStorage
 struct StreamedReplay: ~Copyable {
     private enum Stage { case kept, first, behind, done }
 
+    /// How far a step has got.
+    enum Progress {
+        /// `message` is the next one.
+        case message
+        /// Only what was rolled back was passed over: look at other things, and go on.
+        case nothing
+        /// The last message was given out.
+        case over
+    }
+
+    /// Records passed over in one step.
+    private static let mostPassed = 1000
+
     let commit: StreamCommit
     private let forgotten: Set<UInt32>
     private var reader: SpillReader
@@ -37,14 +50,19 @@ struct StreamedReplay: ~Copyable {
         }
     }
 
-    /// Goes on to the next message; false behind the last.
-    mutating func advance() throws(StorageError) -> Bool {
+    /// Goes on to the next message.
+    mutating func advance() throws(StorageError) -> Progress {
         isOwn = false
         switch stage {
         case .kept:
+            var passed = 0
             while try reader.advance() {
-                if forgotten.contains(reader.part) { continue }
-                return take()
+                guard forgotten.contains(reader.part) else {
+                    take()
+                    return .message
+                }
+                passed += 1
+                if passed == Self.mostPassed { return .nothing }
             }
             // As with protocol 1, a transaction without a change is none. (PostgreSQL 15 and later.)
             guard hasBegun else { return behind() }
@@ -54,13 +72,13 @@ struct StreamedReplay: ~Copyable {
             lsn = LSN(reader.place)
             stage = .kept
         case .behind: return behind()
-        case .done: return false
+        case .done: return .over
         }
-        return true
+        return .message
     }
 
     /// The message that the reader is at, with the Begin before the first change.
-    private mutating func take() -> Bool {
+    private mutating func take() {
         let kind = reader.message[0]
         switch kind {
         case UInt8(ascii: "R"):
@@ -79,20 +97,19 @@ struct StreamedReplay: ~Copyable {
                 stage = .first
             }
         }
-        return true
     }
 
-    private mutating func behind() -> Bool {
+    private mutating func behind() -> Progress {
         if stage != .done {
             outdated += relations.outdated()
             stage = .behind
         }
         guard let next = outdated.popLast() else {
             stage = .done
-            return false
+            return .over
         }
         give(next, at: LSN(0))
-        return true
+        return .message
     }
 
     private mutating func give(_ message: [UInt8], at lsn: LSN) {

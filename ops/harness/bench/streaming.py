@@ -33,6 +33,7 @@ class Large:
     protocol: int
     work_mem: str
     rows: int
+    pace: int  # rows a second that the writer writes; 0: as fast as the server takes them
     insert: float  # from BEGIN to before COMMIT
     latency: float  # from COMMIT returned to all rows visible under read_committed
     behind: float  # the same, of a small transaction that is committed right behind it
@@ -128,7 +129,7 @@ class Bench:
         assert row is not None
         return row
 
-    def large(self, agent: Agent, protocol: int, work_mem: str, rows: int) -> Large:
+    def large(self, agent: Agent, protocol: int, work_mem: str, rows: int, pace: int = 0) -> Large:
         visible, behind = Visible(self.kafka, agent.topic(("public", "bench"))), Visible(self.kafka, agent.topic(("public", "small")))
         before, before_small = visible.end(), behind.end()
         walsender, spilled, streamed = self.stats(agent)
@@ -141,6 +142,8 @@ class Bench:
             # As a batch writes: piece by piece, in one transaction.
             for first in range(self.next_id + 1, self.next_id + rows + 1, 10_000):
                 writer.execute(LOAD, (first, min(first + 9_999, self.next_id + rows)))
+                if pace:
+                    time.sleep(max(0.0, began + (first - self.next_id + 9_999) / pace - time.monotonic()))
             inserted = time.monotonic()
             writer.commit()
             committed = time.monotonic()
@@ -154,7 +157,7 @@ class Bench:
         cost = (cpu_seconds(pid) - cpu, cpu_seconds(walsender) - server)
         time.sleep(0.6)  # the server's counters come a moment later
         _, spilled_after, streamed_after = self.stats(agent)
-        return Large(protocol, work_mem, rows, inserted - began, seen - committed, seen_small - small, cost[0], cost[1], peak_bytes(pid),
+        return Large(protocol, work_mem, rows, pace, inserted - began, seen - committed, seen_small - small, cost[0], cost[1], peak_bytes(pid),
                      spool.most, spilled_after - spilled, streamed_after - streamed)
 
     def small(self, agent: Agent, protocol: int, rate: int = 300, seconds: float = 8) -> Small:
@@ -193,15 +196,16 @@ class Bench:
 
 
 def table(large: list[Large], small: list[Small]) -> str:
-    lines = ["| rows | `logical_decoding_work_mem` | protocol | COMMIT to all visible, s | the next transaction, s | agent CPU s | walsender CPU s"
-             " | agent's peak MB | agent's disk MB | server's spill MB | streamed MB |", "|" + "---|" * 11]
-    for key in sorted({(one.work_mem, one.rows, one.protocol) for one in large}, key=lambda k: (k[1], -len(k[0]), k[0], k[2])):
-        runs = [one for one in large if (one.work_mem, one.rows, one.protocol) == key]
+    lines = ["| rows | written at | `logical_decoding_work_mem` | protocol | COMMIT to all visible, s | the next transaction, s | agent CPU s | walsender CPU s"
+             " | agent's peak MB | agent's disk MB | server's spill MB | streamed MB |", "|" + "---|" * 12]
+    for key in sorted({(one.rows, one.pace, one.work_mem, one.protocol) for one in large}, key=lambda k: (k[0], k[2], k[1], k[3])):
+        runs = [one for one in large if (one.rows, one.pace, one.work_mem, one.protocol) == key]
 
         def middle(name: str, runs: list[Large] = runs) -> float:
             return statistics.median(getattr(one, name) for one in runs)
         spread = f"{min(one.latency for one in runs):.2f}-{max(one.latency for one in runs):.2f}"
-        lines.append(f"| {key[1]:,} | {key[0]} | {key[2]} | **{middle('latency'):.2f}** ({spread}) | {middle('behind'):.2f} | {middle('agent_cpu'):.2f}"
+        speed = f"{key[1]:,}/s" if key[1] else "full speed"
+        lines.append(f"| {key[0]:,} | {speed} | {key[2]} | {key[3]} | **{middle('latency'):.2f}** ({spread}) | {middle('behind'):.2f} | {middle('agent_cpu'):.2f}"
                      f" | {middle('server_cpu'):.2f} | {middle('peak') / 1e6:.0f} | {middle('spool') / 1e6:.0f} | {middle('spilled') / 1e6:.0f}"
                      f" | {middle('streamed') / 1e6:.0f} |")
     lines += ["", "| small transactions | protocol | p50, ms | p99, ms | agent CPU s |", "|---|---|---|---|---|"]
@@ -229,7 +233,9 @@ def write(large: list[Large], small: list[Small], facts: dict[str, str]) -> None
 def main() -> None:
     options = argparse.ArgumentParser(description="Measures protocol 1 against protocol 2.")
     options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--rows", default="10000,100000,1000000")
+    options.add_argument("--rows", default="10000,100000,1000000", help="at full speed")
+    options.add_argument("--paced", default="100000,1000000", help="at --pace, as a client writes row by row")
+    options.add_argument("--pace", type=int, default=50_000)
     options.add_argument("--work-mem", default="64MB,4MB")
     chosen = options.parse_args()
     large: list[Large] = []
@@ -244,11 +250,15 @@ def main() -> None:
                     agent = bench.agent(f"r{number}p{protocol}m{work_mem.lower()}", protocol, work_mem)
                     bench.small(agent, protocol, seconds=1)  # makes the topics, and warms all up
                     bench.large(agent, protocol, work_mem, 1000)
-                    if work_mem == chosen.work_mem.split(",")[0]:
+                    is_first = work_mem == chosen.work_mem.split(",")[0]
+                    if is_first:
                         small.append(bench.small(agent, protocol))
                         print(f"round {number + 1}: {small[-1]}", flush=True)
-                    for rows in chosen.rows.split(","):
-                        large.append(bench.large(agent, protocol, work_mem, int(rows)))
+                    runs = [(int(rows), 0) for rows in chosen.rows.split(",") if rows]
+                    runs += [(int(rows), chosen.pace) for rows in chosen.paced.split(",") if rows]
+                    # With less memory only what is not streamed with more is of interest.
+                    for rows, pace in [run for run in runs if is_first or run[0] < 1_000_000]:
+                        large.append(bench.large(agent, protocol, work_mem, rows, pace))
                         print(f"round {number + 1}: {large[-1]}", flush=True)
                     bench.drop(agent)
         facts = {"when": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} processors",
