@@ -29,7 +29,7 @@ extension Schema {
             "The publication. An existing one is used as it is."),
         key(
             "postgres.streaming", "on or off", default: "off",
-            "Whether the server sends large transactions while they go on (pgoutput's protocol 2; PostgreSQL 14 and later). sluice keeps them in `limits.spool_dir` and publishes each at its commit: the same records, and the server writes none of them to its own disk. Where they do not fit into `limits.spool`, the server keeps them as with `off`. For servers whose disk is the bottleneck: `ops/bench` has the figures."
+            "Whether the server sends large transactions while they go on (pgoutput's protocol 2; PostgreSQL 14 and later). sluice keeps them in `limits.spool_dir` and publishes each at its commit: the same records, and the server writes none of them to its own disk. Where they do not fit into `limits.spool`, the server keeps them as with `off`. For servers whose disk or CPU is short: `ops/bench` has the figures."
         ),
         section(
             "postgres.replay_window",
