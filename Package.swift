@@ -10,6 +10,9 @@ let base: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
 ]
 
+/// With `SLUICE_FAILPOINTS=1` the places that `Failpoint` names can end the process: for campaigns of faults alone.
+let failpoints: [SwiftSetting] = Context.environment["SLUICE_FAILPOINTS"] == "1" ? [.define("FAILPOINTS")] : []
+
 /// The modules that meet no C library also mark every unsafe expression.
 let strict: [SwiftSetting] = base + [.strictMemorySafety()]
 
@@ -47,7 +50,8 @@ let package = Package(
         module("Configuration", ["CYAML"]),
         module("Telemetry", ["CMicroHTTPD"]),
         module(
-            "Pipeline", ["CLinux", "ChangeData", "Postgres", "Kafka", "ObjectStorage", "Telemetry"], settings: strict),
+            "Pipeline", ["CLinux", "ChangeData", "Postgres", "Kafka", "ObjectStorage", "Telemetry"],
+            settings: strict + failpoints),
         .executableTarget(
             name: "sluice",
             dependencies: [

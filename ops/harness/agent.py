@@ -74,6 +74,7 @@ class Agent:
     settings: Settings
     env: Mapping[str, str] = field(default_factory=dict)
     label: str = "agent"
+    program: Path | None = None  # none: `binary()`
     process: Process | None = None
     starts: int = 0
 
@@ -131,10 +132,10 @@ class Agent:
 
     # The long-running one
 
-    def start(self, *arguments: str) -> Agent:
+    def start(self, *arguments: str, env: Mapping[str, str] | None = None) -> Agent:
         self.starts += 1
-        self.process = Process(f"sluice ({self.label})", [str(binary()), "run", *arguments, "-c", str(self.config)], self.log,
-                               env=self.env).start()
+        self.process = Process(f"sluice ({self.label})", [str(self.program or binary()), "run", *arguments, "-c", str(self.config)],
+                               self.log, env={**self.env, **(env or {})}).start()
         return self
 
     def running(self) -> Process:

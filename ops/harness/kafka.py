@@ -34,6 +34,7 @@ class Node:
         self.number = number
         self.port = free_port()
         self.controller_port = free_port()
+        self.front: tuple[int, int] | None = None  # a second listener: its port, and the port that clients are told
         self.process: Process | None = None
         root.mkdir(parents=True)
 
@@ -68,6 +69,11 @@ class Kafka:
         return ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
 
     @property
+    def agent_brokers(self) -> str:
+        """What agents are given: the addresses in front of the nodes, where there are such."""
+        return ",".join(f"127.0.0.1:{node.front[1] if node.front else node.port}" for node in self.nodes)
+
+    @property
     def data_folders(self) -> list[Path]:
         return [node.data for node in self.nodes]
 
@@ -97,6 +103,12 @@ class Kafka:
             "broker.heartbeat.interval.ms": "1000",
             **self.overrides,
         }
+        if node.front is not None:
+            listens, told = node.front
+            settings["listeners"] += f",FRONT://127.0.0.1:{listens}"
+            settings["advertised.listeners"] += f",FRONT://127.0.0.1:{told}"
+            settings["listener.security.protocol.map"] += ",FRONT:PLAINTEXT"
+            settings["inter.broker.listener.name"] = "PLAINTEXT"
         return "".join(f"{key}={value}\n" for key, value in settings.items())
 
     def create(self) -> Kafka:

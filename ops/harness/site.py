@@ -156,7 +156,7 @@ def default_settings(stack: Stack, name: str, folder: Path, tables: list[Table])
             "tables": [f"{schema}.{table}" for schema, table in tables],
         },
         "kafka": {
-            "brokers": stack.kafka.brokers,
+            "brokers": stack.kafka.agent_brokers,
             "partitions": 3,
             "replication_factor": 1,
             # A killed sink's partitions are free for the next one only after its session.

@@ -67,7 +67,9 @@ extension SinkSession {
         nextCommit = context.now &+ .milliseconds(200)
         guard !offsets.isEmpty else { return }
         do throws(KafkaError) {
+            Failpoint.hit(.beforeOffset)
             try consumer.commit(offsets, timeout: timeout)
+            Failpoint.hit(.afterOffset)
             for offset in offsets {
                 guard let writer = writers[offset.partition] else { continue }
                 writer.committed(offset.offset, key: writer.last?.object.key)

@@ -71,9 +71,11 @@ final class StoreClient {
                 return .taken(StoredObject(metadata: info.metadata), bytes: ours)
             }
             do throws(StorageError) {
+                Failpoint.hit(.beforePut)
                 let result = try store.put(
                     segment.key, body: body, metadata: object.metadata, contentType: settings.compression.contentType,
                     condition: settings.conditional == .off ? .none : .ifAbsent)
+                Failpoint.hit(.afterPut)
                 guard case .alreadyExists = result else { return .created(bytes: body.length) }
             } catch {
                 // It may be there. If it is not, nothing was changed, and the put is made again.

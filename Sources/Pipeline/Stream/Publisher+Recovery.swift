@@ -76,7 +76,9 @@ extension Publisher {
             try requireSlot()
             do throws(KafkaError) {
                 let fresh = try services.makeProducer(settings)
+                Failpoint.hit(.beforeFence)
                 try fresh.initTransactions(timeout: .seconds(20))
+                Failpoint.hit(.afterFence)
                 try topics.reopen(by: fresh)
                 producer = fresh
             } catch {

@@ -201,9 +201,11 @@ struct Publisher: ~Copyable {
         try chunk.withBytes { (bytes) throws(KafkaError) in
             for index in records {
                 let record = all[index]
+                Failpoint.hit(.beforeProduce)
                 while try offer(record, bytes, part: part, to: producer, copying: copying) == .queueFull {
                     producer.poll(.milliseconds(10))
                 }
+                Failpoint.hit(.afterProduce)
             }
         }
         return records.upperBound
@@ -285,8 +287,12 @@ struct Publisher: ~Copyable {
             do throws(KafkaError) {
                 try begin()
                 if let producer {
+                    Failpoint.hit(.beforePosition)
                     try ProgressStore.produce(pending, for: settings.progressKey, to: topics.progress, by: producer)
+                    Failpoint.hit(.afterPosition)
+                    Failpoint.hit(.beforeCommit)
                     try producer.commit(timeout: Self.callTimeout)
+                    Failpoint.hit(.afterCommit)
                 }
                 isCommitted = true
             } catch {

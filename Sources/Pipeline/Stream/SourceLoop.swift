@@ -291,10 +291,12 @@ struct SourceLoop: ~Copyable {
         learn()
         guard let report = feedback.reportDue(now: now) else { return }
         do throws(PostgresError) {
+            Failpoint.hit(.beforeConfirm)
             // A reply is asked for, so that an idle stream learns how far the server is.
             try connection.sendStatus(
                 written: report.written, flushed: report.flushed, applied: report.flushed,
                 now: services.clock.wall() / 1000, replyRequested: true)
+            Failpoint.hit(.afterConfirm)
         } catch { throw failure(error) }
         services.state.update { snapshot in
             snapshot.confirmedLSN = max(snapshot.confirmedLSN, report.flushed)

@@ -162,7 +162,9 @@ struct StreamSession: Sendable {
         // (3)
         let producer = try StreamFailures.kafka { () throws(KafkaError) in
             let producer = try services.makeProducer(settings)
+            Failpoint.hit(.beforeFence)
             try initTransactions(producer, link)
+            Failpoint.hit(.afterFence)
             return producer
         }
         // (4)
