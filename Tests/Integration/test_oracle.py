@@ -7,13 +7,15 @@ import dataclasses
 import gzip
 import hashlib
 import json
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import lz4.frame
 import pytest
 
-from harness.oracle.borders import Borders, Prepared
+from harness.oracle.borders import Borders, BordersUnclear, Prepared, read_borders
 from harness.oracle.checks import Expectation, judge
 from harness.oracle.objects import StoredObject, decode
 from harness.oracle.source import UNCHANGED, Cell, Shape, Transaction, Unreadable, parse, parse_change, published
@@ -222,6 +224,16 @@ def tear_over_two_transactions(w: World) -> None:
     w.borders._spans[("public.u", find(w, "c", "public.u").partition)][0] = (base, last, 1)
 
 
+def mark_a_whole_one_as_split(w: World) -> None:
+    replace_record(w, find(w, "d"), split="2")
+
+
+def mark_a_torn_one_in_both_parts(w: World) -> None:
+    tear_over_two_transactions(w)
+    for records in w.kafka.values():
+        records[:] = [dataclasses.replace(r, split="2") if r.position and r.position.commit_lsn == w.source[0].end_lsn - 16 else r for r in records]
+
+
 def show_aborted(w: World) -> None:
     w.borders.transactions[2] = dataclasses.replace(w.borders.transactions[2], commit=False)
 
@@ -230,6 +242,14 @@ def outside_of_transaction(w: World) -> None:
     partition = next(p for p, spans in w.borders._spans.items() if spans and p[0] == "public.t")
     w.borders._spans[partition].pop()
     w.borders._starts[partition].pop()
+
+
+def split_in_order(w: World) -> None:
+    """No damage: the second Kafka transaction holds the marked rest of the first PostgreSQL transaction."""
+    partition = ("public.u", find(w, "c", "public.u").partition)
+    tear_over_two_transactions(w)
+    first = w.kafka[partition][0]
+    replace_record(w, first, split="2")
 
 
 def confirm_early(w: World) -> None:
@@ -295,7 +315,7 @@ KAFKA_DAMAGE = [
     (lose_row, "lost"), (lose_tombstone, "lost"), (lose_whole_transaction, "lost"), (send_twice, "twice"),
     (send_rolled_back, "never committed"), (send_by_hand, "never committed"), (send_unpublished_ordinal, "never committed"),
     (swap_transactions, "out of order"), (swap_delete_and_tombstone, "out of order"),
-    (tear_over_two_transactions, "torn"), (show_aborted, "torn"), (outside_of_transaction, "torn"),
+    (tear_over_two_transactions, "torn"), (mark_a_whole_one_as_split, "torn"), (mark_a_torn_one_in_both_parts, "torn"), (show_aborted, "torn"), (outside_of_transaction, "torn"),
     (confirm_early, "position"), (confirm_late, "position"), (position_elsewhere, "position"),
     (wrong_value, "wrong"), (null_for_value, "wrong"), (null_for_toast, "wrong"), (missing_column, "wrong"), (wrong_key, "wrong"),
     (spaced_key, "wrong"), (wrong_partition, "wrong"), (wrong_transaction_id, "wrong"), (wrong_commit_time, "wrong"),
@@ -307,6 +327,11 @@ def test_damage_in_kafka_is_found(world: World, damage: Callable[[World], None],
     damage(world)
     verdict = world.judge()
     assert verdict.kafka[kind] > 0, verdict.report()
+
+
+def test_a_split_that_is_marked_is_none(world: World) -> None:
+    split_in_order(world)
+    assert not world.judge().kafka["torn"]
 
 
 # Objects
@@ -456,3 +481,75 @@ def test_murmur2_is_the_java_clients() -> None:
              b"a-little-bit-longer-string": -1486304829, b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971, b"abc": 479470107}
     for data, signed in cases.items():
         assert murmur2(data) == signed & 0xFFFFFFFF
+
+
+# The broker's files
+
+def varint(number: int) -> bytes:
+    number = (number << 1) ^ (number >> 63)
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*out, number])
+
+
+def batch(base: int, records: list[tuple[bytes, bytes]], producer: int = 1, transactional: bool = True, control: bool = False, at: int = 0) -> bytes:
+    """A record batch, version 2, as it lies in a segment."""
+    body = b""
+    for delta, (key, value) in enumerate(records):
+        inner = b"\0" + varint(0) + varint(delta) + varint(len(key)) + key + varint(len(value)) + value + varint(0)
+        body += varint(len(inner)) + inner
+    head = struct.pack(">ibIhiqqqhii", 0, 2, 0, transactional * 0x10 | control * 0x20, len(records) - 1, at, at, producer, 0, 0, len(records))
+    return struct.pack(">qi", base, len(head) + len(body)) + head + body
+
+
+def marker(base: int, commit: bool, at: int) -> bytes:
+    return batch(base, [(struct.pack(">hh", 0, int(commit)), struct.pack(">hi", 0, 0))], control=True, at=at)
+
+
+def state(base: int, name: str, status: int, at: int, partitions: list[tuple[str, int]]) -> bytes:
+    """A record of __transaction_state: 2 is PrepareCommit, 3 PrepareAbort."""
+    value = struct.pack(">hqhibi", 0, 1, 0, 60000, status, len(partitions))
+    for topic, number in partitions:
+        value += struct.pack(">h", len(topic)) + topic.encode() + struct.pack(">ii", 1, number)
+    key = struct.pack(">hh", 0, len(name)) + name.encode()
+    return batch(base, [(key, value + struct.pack(">qq", at, at))], producer=-1, transactional=False)
+
+
+def broker_files(root: Path, second_commits: bool) -> Path:
+    """Two Kafka transactions of one producer over two partitions, and what another wrote."""
+    for name, content in {
+        "t-0": batch(0, [(b"k", b"1"), (b"k", b"2")]) + marker(2, True, 100) + batch(3, [(b"k", b"3")]) + marker(4, second_commits, 200),
+        "t-1": batch(0, [(b"o", b"x")], producer=7) + batch(1, [(b"k", b"4")]) + marker(2, second_commits, 201),
+        "__transaction_state-3": state(0, "sluice.t", 2, 99, [("t", 0)]) + state(1, "other", 2, 120, [("t", 1)])
+        + state(2, "sluice.t", 2 if second_commits else 3, 199, [("t", 0), ("t", 1)]),
+    }.items():
+        (root / name).mkdir(parents=True)
+        (root / name / "00000000000000000000.log").write_bytes(content + b"\0\0\0")  # a batch that is being written
+    return root
+
+
+def test_borders_are_read_from_the_brokers_files(tmp_path: Path) -> None:
+    found = read_borders([broker_files(tmp_path / "a", True)], "sluice.t", [("t", 0), ("t", 1)])
+    assert [found.transaction(("t", 0), offset) for offset in range(5)] == [0, 0, None, 1, None]
+    assert [found.transaction(("t", 1), offset) for offset in range(3)] == [None, 1, None]
+    assert found.committed(0) and found.committed(1)
+    aborted = read_borders([broker_files(tmp_path / "b", False)], "sluice.t", [("t", 0), ("t", 1)])
+    assert aborted.committed(0) and not aborted.committed(1)
+
+
+def test_the_longest_copy_of_a_partition_is_read(tmp_path: Path) -> None:
+    whole = broker_files(tmp_path / "a", True)
+    behind = broker_files(tmp_path / "b", True)
+    for file in behind.glob("*/*.log"):
+        file.write_bytes(file.read_bytes()[:90])
+    assert read_borders([behind, whole], "sluice.t", [("t", 0)]).transaction(("t", 0), 3) == 1
+
+
+def test_a_marker_that_contradicts_the_coordinator_is_an_error(tmp_path: Path) -> None:
+    root = broker_files(tmp_path / "a", True)
+    file = root / "t-0" / "00000000000000000000.log"
+    file.write_bytes(batch(0, [(b"k", b"1")]) + marker(1, False, 100))
+    with pytest.raises(BordersUnclear):
+        read_borders([root], "sluice.t", [("t", 0)])

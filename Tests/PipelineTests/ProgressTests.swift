@@ -57,6 +57,28 @@ import Testing
     }
 }
 
+@Suite struct SplitMarkTests {
+    private func part(_ commitLSN: UInt64, after stored: StoredPosition) -> Int {
+        var position = ByteBuffer(capacity: 64)
+        RecordPosition(
+            position: EventPosition(epoch: 1, commitLSN: LSN(commitLSN), ordinal: 9), commitTime: 1_795_633_610_160_929
+        ).write(into: &position)
+        return SplitMark.part(of: position.span, after: stored)
+    }
+
+    @Test func theRestOfASplitTransactionIsMarkedWhateverFollowsItInTheBatch() {
+        let stored = StoredPosition(
+            systemID: "1", timeline: 1, slot: "s", epoch: 1, lsn: LSN(0x100), commitLSN: LSN(0x200), ordinal: 5,
+            splitPart: 3, options: "", state: .streaming)
+        #expect(part(0x200, after: stored) == 3)
+        #expect(part(0x300, after: stored) == 0)
+        var whole = stored
+        whole.ordinal = 0
+        whole.splitPart = 0
+        #expect(part(0x200, after: whole) == 0)
+    }
+}
+
 @Suite struct ProducerRecoveryTests {
     @Test func theClassesOfTheDesign() {
         var recovery = ProducerRecovery()

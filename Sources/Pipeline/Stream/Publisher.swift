@@ -196,11 +196,11 @@ struct Publisher: ~Copyable {
     /// Offers records to the client until all are taken; answers the index after the last.
     func send(_ chunk: RecordChunk, _ records: Range<Int>, copying: Bool) throws(KafkaError) -> Int {
         guard let producer else { return records.lowerBound }
-        let part = pending.ordinal > 0 ? pending.splitPart : 0
         let all = chunk.records
         try chunk.withBytes { (bytes) throws(KafkaError) in
             for index in records {
                 let record = all[index]
+                let part = SplitMark.part(of: bytes.extracting(record.position), after: stored)
                 Failpoint.hit(.beforeProduce)
                 while try offer(record, bytes, part: part, to: producer, copying: copying) == .queueFull {
                     producer.poll(.milliseconds(10))

@@ -314,7 +314,7 @@ def _restarted(scene: Scene, is_stream: bool, env: dict[str, str]) -> Agent:
 class Kind:
     fault: Fault
     side: str  # stream, sink: which of the two must be at work before the fault
-    weight: int = 3
+    weight: int = 4
 
 
 KINDS: dict[str, Kind] = {
@@ -322,7 +322,7 @@ KINDS: dict[str, Kind] = {
     "sink-kill": Kind(sink_kill, "sink"),
     "sigterm": Kind(sigterm, "stream"),
     "postgres-kill": Kind(postgres_kill, "stream"),
-    "broker-kill": Kind(broker_kill, "stream", 2),
+    "broker-kill": Kind(broker_kill, "stream", 1),
     "broker-pause": Kind(broker_pause, "stream", 1),
     "walsender-terminate": Kind(walsender_terminate, "stream"),
     "zombie": Kind(zombie, "stream", 2),

@@ -138,7 +138,7 @@ def judge(source: list[Transaction], kafka: Mapping[Partition, list[Record]], ho
     base = min(first, 1)
 
     seen: dict[Identity, int] = {}
-    members: dict[int, set[int | None]] = {}  # transaction -> Kafka transactions
+    members: dict[int, dict[str | None, set[int | None]]] = {}  # transaction -> part, where it was split -> Kafka transactions
     contents: dict[int, int] = {}  # Kafka transaction -> last PostgreSQL transaction in it
     for partition, records in kafka.items():
         before: tuple[int, int, int] | None = None
@@ -163,10 +163,10 @@ def judge(source: list[Transaction], kafka: Mapping[Partition, list[Record]], ho
             before = place
             if problem := _wrong(record, value, expected[identity], source[number], how, counts[record.topic]):
                 faults.add("wrong", f"{_describe(record)}: {problem}")
-            if borders is not None and record.split is None:
+            if borders is not None:
                 inside = borders.transaction(partition, record.offset)
-                members.setdefault(number, set()).add(inside)
-                if inside is not None:
+                members.setdefault(number, {}).setdefault(record.split, set()).add(inside)
+                if inside is not None and record.split is None:
                     contents[inside] = max(contents.get(inside, -1), number)
     for identity in expected:
         if identity not in seen:
@@ -179,15 +179,21 @@ def judge(source: list[Transaction], kafka: Mapping[Partition, list[Record]], ho
     return verdict
 
 
-def _check_borders(verdict: Verdict, source: list[Transaction], borders: Borders, members: dict[int, set[int | None]],
+def _check_borders(verdict: Verdict, source: list[Transaction], borders: Borders, members: dict[int, dict[str | None, set[int | None]]],
                    contents: dict[int, int], progress: list[Progress] | None, progress_topic: str) -> None:
     faults = verdict.kafka
     verdict.kafka_transactions = sum(1 for transaction in borders.transactions if transaction.commit)
     verdict.aborted_transactions = len(borders.transactions) - verdict.kafka_transactions
-    for number, inside in members.items():
+    for number, parts in members.items():
         xid = source[number].xid
-        if len(inside) > 1:
-            faults.add("torn", f"xid {xid} lies in Kafka transactions {sorted(str(i) for i in inside)}")
+        for part, places in parts.items():
+            if len(places) > 1:
+                what = "" if part is None else f"part {part} of "
+                faults.add("torn", f"{what}xid {xid} lies in Kafka transactions {sorted(str(i) for i in places)}")
+        inside = set().union(*parts.values())
+        # A part is what one Kafka transaction holds: no mark may excuse a whole transaction, nor hide a second tear.
+        if parts.keys() - {None} and (None not in parts or len(inside) < len(parts)):
+            faults.add("torn", f"xid {xid} is marked as split in parts {[str(part) for part in parts]}, in {len(inside)} Kafka transactions")
         for index in inside:
             if index is None:
                 faults.add("torn", f"xid {xid} has records outside of any decided Kafka transaction")

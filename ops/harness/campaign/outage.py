@@ -1,0 +1,217 @@
+"""`ops/campaign/outage`: a server is gone for ten minutes, under load (C7). Memory and disk stay under their bounds, the replication
+connection lives, the metrics say what is the matter, and when the server is back all drains and the oracle finds nothing missing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..agent import Agent, merge
+from ..processes import Lab, kill_all
+from ..site import Site
+from .world import Choice, World
+
+MIB = 1 << 20
+MEMORY = 96 * MIB  # resident, with the sink (issue 6)
+SPOOL = 64 * MIB
+DISK = 8 * MIB  # of the third: smaller than `limits.spool`
+
+
+@dataclass
+class Watch:
+    """What was seen, second by second."""
+
+    what: str
+    seconds: float
+    peak_memory: int = 0
+    peak_spool: int = 0
+    peak_disk: int = 0
+    walsenders: set[int | None] = field(default_factory=set)
+    not_ready: int = 0
+    samples: int = 0
+    first: dict[str, float] = field(default_factory=dict)
+    last: dict[str, float] = field(default_factory=dict)
+    paused: int = 0
+    drained_seconds: float = 0
+    verdict: str = ""
+    wrong: list[str] = field(default_factory=list)
+
+    def must(self, true: bool, what: str) -> None:
+        if not true:
+            self.wrong.append(what)
+
+    def line(self) -> str:
+        grown = ", ".join(f"{name} {self.first.get(name, 0):,.0f} -> {value:,.0f}" for name, value in sorted(self.last.items()))
+        return (f"outage: {self.what} for {self.seconds:.0f} s: peak memory {self.peak_memory / MIB:.1f} MiB, spool {self.peak_spool / MIB:.1f} MiB,"
+                f" walsender {'the same' if len(self.walsenders) == 1 else self.walsenders}, not ready in {self.not_ready} of {self.samples} looks,"
+                f" sink paused in {self.paused}, drained {self.drained_seconds:.0f} s after | {grown} | {self.verdict}"
+                f" | {'as it must be' if not self.wrong else 'WRONG: ' + '; '.join(self.wrong)}")
+
+
+SHOWN = ("sluice_errors_total", "sluice_retries_total", "sluice_sink_lag_records", "sluice_sink_spool_failures_total", "sluice_buffered_bytes")
+
+
+def shown(agent: Agent) -> dict[str, float]:
+    metrics = agent.metrics()
+    found = {name: sum(value for key, value in metrics.items() if key.split("{")[0] == name) for name in SHOWN}
+    found |= {f"lag of {step}": metrics.get(f'sluice_lag_bytes{{step="{step}"}}', 0) for step in ("received", "kafka", "s3")}
+    return found
+
+
+def resident(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise LookupError("no VmRSS")
+
+
+def walsender(site: Site) -> int | None:
+    row = site.connection.execute("select active_pid from pg_replication_slots where slot_name = %s", (site.agent.slot,)).fetchone()
+    return row[0] if row else None
+
+
+def used(folder: Path) -> int:
+    """Bytes of a file system of its own."""
+    facts = os.statvfs(folder)
+    return (facts.f_blocks - facts.f_bfree) * facts.f_frsize
+
+
+def watch(site: Site, seen: Watch, disk: Path | None) -> None:
+    agent = site.agent
+    seen.first = shown(agent)
+    until = time.monotonic() + seen.seconds
+    while time.monotonic() < until:
+        agent.running().require_running()
+        metrics = agent.metrics()
+        seen.samples += 1
+        seen.peak_memory = max(seen.peak_memory, resident(agent.running().pid))
+        seen.peak_spool = max(seen.peak_spool, int(metrics.get("sluice_spool_bytes", 0)))
+        seen.paused += metrics.get("sluice_sink_paused", 0) > 0
+        seen.not_ready += agent.http("/readyz")[0] != 200
+        seen.walsenders.add(walsender(site))
+        if disk is not None:
+            seen.peak_disk = max(seen.peak_disk, used(disk))
+        time.sleep(1)
+    seen.last = shown(agent)
+
+
+@contextmanager
+def small_disk(lab: Lab) -> Iterator[Path]:
+    """A file system of a few MiB: only root can make one."""
+    place = lab.folder("disk")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "sluice-spool", str(place)], check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=False)
+
+
+def outage(world: World, what: str, seconds: float, rate: float, away: Callable[[], None], back: Callable[[], None],
+           disk: Path | None = None) -> Watch:
+    changes: dict[str, Any] = {"limits": {"spool": f"{SPOOL >> 20}MiB"}, "s3": {"rotate": {"bytes": "16MiB", "age": "10s"}},
+                               "kafka": {"transaction": {"timeout": "60s"}, "split": {"age": "45s"}}}
+    if disk is not None:
+        changes = merge(changes, {"limits": {"spool": "1GiB", "spool_dir": str(disk)}})
+    site = world.site(changes)
+    site.init().run()
+    seen = Watch(what, seconds)
+    with site.workload(rate=rate, large_every=200, large_rows=2000):
+        time.sleep(5)
+        away()
+        try:
+            watch(site, seen, disk)
+        finally:
+            back()
+        time.sleep(5)
+    began = time.monotonic()
+    verdict = site.auditor.verdict(timeout=600)
+    seen.drained_seconds = time.monotonic() - began
+    seen.verdict = verdict.line()
+    seen.walsenders.add(walsender(site))
+    seen.must(verdict.clean, verdict.report())
+    seen.must(len(seen.walsenders) == 1 and None not in seen.walsenders, f"the replication connection did not live: {seen.walsenders}")
+    seen.must(seen.peak_memory <= MEMORY, f"memory {seen.peak_memory:,} over {MEMORY:,}")
+    seen.must(seen.peak_spool <= SPOOL, f"spool {seen.peak_spool:,} over {SPOOL:,}")
+    seen.must(disk is None or seen.peak_disk <= DISK, f"disk {seen.peak_disk:,}")
+    code = site.agent.stop()
+    seen.must(code == 0, f"SIGTERM: exit {code}")
+    site.close()
+    return seen
+
+
+def broker(world: World, seconds: float, rate: float) -> Watch:
+    seen = outage(world, "broker gone", seconds, rate, world.kafka.kill, lambda: (world.kafka.start(timeout=180), None)[1])
+    seen.must(seen.last["lag of kafka"] > seen.first["lag of kafka"], "the lag did not grow")
+    seen.must(seen.last["sluice_errors_total"] > seen.first["sluice_errors_total"], "no failure was counted")
+    seen.must(seen.not_ready > 0, "the agent said that it was ready")
+    return seen
+
+
+def store(world: World, seconds: float, rate: float) -> Watch:
+    server = world.stack.store
+    seen = outage(world, "store gone", seconds, rate, server.kill, lambda: (server.start(), None)[1])
+    _store_said_so(seen)
+    return seen
+
+
+def spool(world: World, seconds: float, rate: float) -> Watch:
+    """The store is gone too: or nothing would stay on the disk."""
+    server = world.stack.store
+    with small_disk(world.stack.lab) as disk:
+        seen = outage(world, f"disk of the spool full ({DISK >> 20} MiB) and store gone", seconds, rate, server.kill,
+                      lambda: (server.start(), None)[1], disk)
+    _store_said_so(seen)
+    seen.must(seen.last["sluice_sink_spool_failures_total"] > 0, "the disk was never full")
+    return seen
+
+
+def _store_said_so(seen: Watch) -> None:
+    seen.must(seen.last["sluice_retries_total"] > seen.first["sluice_retries_total"], "no attempt was counted")
+    seen.must(seen.last["sluice_sink_lag_records"] > seen.first["sluice_sink_lag_records"], "the sink's lag did not grow")
+    seen.must(seen.last["lag of kafka"] < 16 * MIB, "Kafka fell behind though only the store was gone")
+    seen.must(seen.not_ready > 0, "the agent said that it was ready")
+
+
+OUTAGES: dict[str, Callable[[World, float, float], Watch]] = {"broker": broker, "store": store, "spool": spool}
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(prog="ops/campaign/outage", description=__doc__)
+    options.add_argument("--seconds", type=float, default=600)
+    options.add_argument("--rate", type=float, default=60, help="transactions a second")
+    options.add_argument("--what", default=",".join(OUTAGES), help="broker, store, spool")
+    options.add_argument("--json", type=Path)
+    chosen = options.parse_args()
+    lab = Lab("sluice-outage-")
+    found: list[Watch] = []
+    try:
+        world = World(Choice(15, "2.0", 1), lab)
+        for what in chosen.what.split(","):
+            found.append(OUTAGES[what](world, chosen.seconds, chosen.rate))
+            print(found[-1].line(), flush=True)
+        world.close()
+        if chosen.json is not None:
+            chosen.json.write_text(json.dumps([{**vars(seen), "walsenders": len(seen.walsenders)} for seen in found], indent=1) + "\n")
+        lab.keep = any(seen.wrong for seen in found)
+        return 1 if lab.keep else 0
+    except BaseException:
+        lab.keep = True
+        raise
+    finally:
+        kill_all()
+        if lab.keep:
+            print(f"kept: {lab.root}", file=sys.stderr)
+        lab.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
