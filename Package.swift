@@ -10,8 +10,12 @@ let base: [SwiftSetting] = [
     .treatAllWarnings(as: .error),
 ]
 
-/// With `SLUICE_FAILPOINTS=1` the places that `Failpoint` names can end the process: for campaigns of faults alone.
-let failpoints: [SwiftSetting] = Context.environment["SLUICE_FAILPOINTS"] == "1" ? [.define("FAILPOINTS")] : []
+/// The places that `Failpoint` names can end the process: in debug builds, and, for campaigns of faults, where
+/// `SLUICE_FAILPOINTS=1` asks for it. Never in a release.
+let failpoints: [SwiftSetting] = [
+    Context.environment["SLUICE_FAILPOINTS"] == "1"
+        ? .define("FAILPOINTS") : .define("FAILPOINTS", .when(configuration: .debug))
+]
 
 /// The modules that meet no C library also mark every unsafe expression.
 let strict: [SwiftSetting] = base + [.strictMemorySafety()]

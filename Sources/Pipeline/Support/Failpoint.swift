@@ -5,9 +5,9 @@
 
 /// A named place in the code at which a campaign of faults ends or stops the process.
 ///
-/// It does something only in a build with `FAILPOINTS` defined (`SLUICE_FAILPOINTS=1 swift build`), where
-/// `SLUICE_FAILPOINT=<name>:<count>:<exit|stop>` says what happens when the place is reached for the count-th time. In any
-/// other build a place is nothing: not a call, not its name (a test looks for the names in the release binary).
+/// It does something only in a build with `FAILPOINTS` defined (debug builds, and `SLUICE_FAILPOINTS=1 swift build`), where
+/// `SLUICE_FAILPOINT=<name>:<count>:<exit|stop>` says what happens when the place is reached for the count-th time. In a
+/// release a place is nothing: not a call, not its name (a test looks for the names in the release binary).
 package struct Failpoint: Sendable {
     #if FAILPOINTS
         private let name: StaticString

@@ -21,14 +21,13 @@ from .faults import KINDS, POINTS
 from .rounds import Plan, Result
 from .world import Choice, World
 
-FAILPOINTS = REPOSITORY / ".build" / "failpoints" / "release" / "sluice"
-
-
 def failpoints() -> Path | None:
-    """`SLUICE_FAILPOINTS_BIN`, else what `SLUICE_FAILPOINTS=1 swift build --build-path .build/failpoints` makes, else none."""
+    """`SLUICE_FAILPOINTS_BIN`, else what `SLUICE_FAILPOINTS=1 swift build -c release --build-path .build/failpoints` makes, else the
+    debug build, else none."""
     named = os.environ.get("SLUICE_FAILPOINTS_BIN")
-    path = Path(named) if named else FAILPOINTS
-    return path if path.exists() else None
+    build = REPOSITORY / ".build"
+    candidates = [Path(named)] if named else [build / "failpoints" / "release" / "sluice", build / "debug" / "sluice"]
+    return next((path for path in candidates if path.exists()), None)
 
 
 def parse_stack(text: str) -> tuple[int, str]:
@@ -68,8 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.error(f"no such kind: {', '.join(unknown)}")
     if program is None and POINTS & set(kinds):
         if chosen.kinds != "all":
-            options.error("failpoints need their own build: SLUICE_FAILPOINTS=1 swift build -c release --build-path .build/failpoints")
-        print(f"without {', '.join(sorted(POINTS))}: no build in .build/failpoints", flush=True)
+            options.error("failpoints need a build that has them: swift build, or SLUICE_FAILPOINTS=1 swift build -c release --build-path .build/failpoints")
+        print(f"without {', '.join(sorted(POINTS))}: no build that has them", flush=True)
         kinds = [kind for kind in kinds if kind not in POINTS]
     choice = Choice(*chosen.stack, chosen.brokers)
     lab = Lab("sluice-campaign-")
