@@ -195,6 +195,27 @@ extension SinkServerTests {
             #expect(try bench.objects(compression).count > 10)
         }
 
+        /// The store is away, complete objects wait for it, and then the disk is full: what waits is not read again.
+        @Test(.enabled(if: SinkServers.s3 != nil, "SLUICE_TEST_S3_PROXY is not set"))
+        func aDiskThatFillsWhileObjectsWaitLosesNone() throws {
+            let bench = try SinkBench(s3: true)
+            let (proxy, through) = try proxied()
+            let settings = try bench.settings(through)
+            let sink = RunningSink(settings)
+            #expect(sink.wait { $0.sink.partitions.count == 1 }, "\(sink.log)")
+            proxy.set(open: false)
+            try bench.produce([Made(1), Made(2)])
+            #expect(sink.wait { $0.sink.retries > 0 }, "\(sink.log)")
+            #expect(rmdir(settings.spoolDirectory) == 0)
+            let filler = String(repeating: "z", count: 9000)
+            try bench.produce((3...60).map { Made(#"{"f":"\#(filler)"}"#, Made.at($0)) })
+            #expect(sink.wait { $0.sink.spoolFailures > 0 }, "\(sink.log)")
+            proxy.set(open: true)
+            #expect(sink.wait { $0.isDrained() && $0.records == 60 }, "\(sink.log)")
+            #expect(sink.stop() == nil)
+            try bench.expectExact()
+        }
+
         @Test func hundredsOfPartitionsNeedFewFiles() throws {
             let bench = try SinkBench(partitions: 300)
             let filler = String(repeating: "y", count: 30_000)

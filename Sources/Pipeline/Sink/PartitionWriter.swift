@@ -93,10 +93,18 @@ final class PartitionWriter {
     }
 
     /// The disk is full: reads the records of an object again, into smaller ones.
+    ///
+    /// Where the object is the open one, the complete ones before it stay: they wait for the store, and nothing would read
+    /// their records again.
     func rewind(to segment: Segment, _ error: StorageError) {
         context.spoolFailed(at: max(segment.spoolBytes, segment.facts.bytes / 8), error)
         gap = segment.gap
-        restart(at: segment.start, segment.before)
+        guard segment === open else { return restart(at: segment.start, segment.before) }
+        segment.giveBack(context.pool)
+        open = nil
+        deduplicator = segment.before
+        endSeen = nil
+        phase = .seeking(segment.start)
     }
 
     // MARK: Records
