@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import platform
 import random
@@ -38,6 +39,7 @@ def parse_stack(text: str) -> tuple[int, str]:
 
 
 def campaign(choice: Choice, plan: Plan, lab: Lab) -> Result:
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # a server that is killed under a transaction is no news here
     print(f"campaign: seed {plan.seed}, {plan.faults} faults of {len(plan.kinds)} kinds; {choice.text}; {binary()}", flush=True)
     world = World(choice, lab)
     try:

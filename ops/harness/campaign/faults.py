@@ -255,9 +255,9 @@ def net_half_reply(scene: Scene) -> str:
 
 # Named points in the code (a build with SLUICE_FAILPOINTS=1)
 
-STREAM_POINTS = {"before-produce": 400, "after-produce": 400, "before-position": 60, "after-position": 60, "before-commit": 60, "after-commit": 60,
-                 "before-confirm": 8, "after-confirm": 8, "before-fence": 1, "after-fence": 1}
-SINK_POINTS = {"before-put": 8, "after-put": 8, "before-offset": 4, "after-offset": 4}
+STREAM_POINTS = {"before-produce": 300, "after-produce": 300, "before-position": 20, "after-position": 20, "before-commit": 20, "after-commit": 20,
+                 "before-confirm": 5, "after-confirm": 5, "before-fence": 1, "after-fence": 1}
+SINK_POINTS = {"before-put": 6, "after-put": 6, "before-offset": 4, "after-offset": 4}
 
 
 def failpoint(scene: Scene) -> str:

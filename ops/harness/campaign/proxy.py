@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -18,6 +19,8 @@ class Network:
     """The thread in which all fronts forward."""
 
     def __init__(self) -> None:
+        # The oracle and the load are threads beside this one: a stall that nobody asked for must stay short.
+        sys.setswitchinterval(0.0005)
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True, name="network")
         self._thread.start()

@@ -100,7 +100,7 @@ def _round(world: World, plan: Plan, result: Result, cards: list[str], source: r
     crew = Crew(site, layout, plan.failpoints)
     scene = Scene(world, site, crew, source)
     crew.start()
-    load = site.workload(seed=source.randrange(1 << 30), rate=plan.rate, connections=4, large_every=150, large_rows=2000).start()
+    load = site.workload(seed=source.randrange(1 << 30), rate=plan.rate, connections=4, large_every=250, large_rows=2000).start()
     try:
         crew.wait_streaming()
         crew.wait_sinking()

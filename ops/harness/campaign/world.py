@@ -20,6 +20,8 @@ _KAFKA = {
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
     "group.min.session.timeout.ms": "1000",
     "leader.imbalance.check.interval.seconds": "5",
+    "broker.session.timeout.ms": "3000",
+    "broker.heartbeat.interval.ms": "500",
     "log.cleaner.enable": "false",  # the oracle reads the state of every transaction, also of old ones
 }
 
