@@ -26,7 +26,7 @@ import Testing
             found == [
                 "sluice.yaml:1:7: name: \"Tesouro\" is not allowed; allowed: a-z, 0-9 and _, at most 56 characters (slot and publication are sluice_<name>)",
                 "sluice.yaml:4:11: postgres.tables: \"a_gold\" is not schema.table; wildcards * and ? are allowed in both (did you mean public.a_gold?)",
-                "sluice.yaml:5:3: postgres.slt: unknown key; allowed here: url, password, password_file, tables, slot, publication, replay_window (did you mean slot?)",
+                "sluice.yaml:5:3: postgres.slt: unknown key; allowed here: url, password, password_file, tables, slot, publication, streaming, replay_window (did you mean slot?)",
                 "sluice.yaml:7:12: kafka.brokers: \"h:99999\" is not host:port",
                 "sluice.yaml:8:3: kafka.partitons: unknown key; allowed here: brokers, topic, partitions, replication_factor, client, transaction, split (did you mean partitions?)",
                 "sluice.yaml:9:23: kafka.replication_factor: \"0\" is not allowed; allowed: 1 to 100",

@@ -9,6 +9,20 @@ struct RelationDescriber: ~Copyable {
 
     init(patterns: [TablePattern]) { self.patterns = patterns }
 
+    /// Whether transactions may come from another server. Protocol 2 tells it of those alone whose very first change says so,
+    /// and never where they were committed there.
+    mutating func hasOrigins(settings: StreamSettings) throws(SessionFailure) -> Bool {
+        do throws(PostgresError) {
+            if connection == nil {
+                connection = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(10))
+            }
+            guard var open = connection.take() else { return true }
+            let found = try open.query("SELECT FROM pg_catalog.pg_replication_origin LIMIT 1", []).count > 0
+            connection = consume open
+            return found
+        } catch { throw StreamFailures.session(error, settings) }
+    }
+
     mutating func describe(
         _ relation: Relation, settings: StreamSettings
     ) throws(SessionFailure) -> TableDescription {

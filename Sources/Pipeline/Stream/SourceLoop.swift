@@ -195,6 +195,10 @@ struct SourceLoop: ~Copyable {
             return true
         case .committed(let transaction):
             let commit = transaction.commit
+            // Once for a large transaction, before anything of it is published.
+            if try tables.hasOrigins(settings: settings) {
+                throw .fallBack(.origin(commit.xid), at: commit.endLSN)
+            }
             services.log.debug(
                 "a transaction that was streamed is committed",
                 ["transaction": .init(Int(commit.xid)), "lsn": .init(commit.commitLSN)])

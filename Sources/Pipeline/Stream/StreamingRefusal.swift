@@ -11,7 +11,7 @@ struct StreamingRefusal: Error, Equatable {
         case disk
         /// Too many subtransactions were rolled back to remember them all.
         case subtransactions
-        /// A transaction came from another server.
+        /// A transaction came from another server, or may have.
         case origin
     }
 
@@ -43,7 +43,7 @@ struct StreamingRefusal: Error, Equatable {
 
     static func origin(_ transaction: UInt32) -> StreamingRefusal {
         StreamingRefusal(
-            .origin, "a transaction came from another server, and only protocol 1 says where it was committed there",
+            .origin, "there are replication origins, and only protocol 1 says where a transaction was committed first",
             transaction: transaction)
     }
 }
