@@ -51,7 +51,7 @@ class Bar:
     limit: float | None = None
 
 
-def bars(canvas: Canvas, x: float, y: float, found: list[Bar], label: float = 150) -> float:
+def bars(canvas: Canvas, x: float, y: float, found: list[Bar], label: float = 165) -> float:
     """Horizontal bars; a dot for each round, a stroke where the target is. Answers the height."""
     most = max([bar.value for bar in found] + [one for bar in found for one in bar.each] + [bar.limit or 0 for bar in found]) or 1
     room = HALF - label - 120
@@ -90,8 +90,9 @@ def rates(stream: dict[str, Any]) -> list[Bar]:
 
 def sinks(subjects: dict[str, Any]) -> list[Bar]:
     targets = {"file lz4": 400_000, "file gzip": 300_000}
-    names = {"consumer that looks up the header": "… and its header"}
-    return [Bar(names.get(name, name if " " in name else f"bare {name}"), one["rows_per_second"],
+    names = {"consumer that looks up the header": "… and its header",
+             **{f"{store} {kind}": f"sink to {'a file' if store == 'file' else 'S3'}, {kind}" for store in ("file", "S3") for kind in ("none", "lz4", "gzip")}}
+    return [Bar(names.get(name, f"bare {name}"), one["rows_per_second"],
                 f"{short(one['rows_per_second'])}/s, {one['cpu_seconds_per_million']:.1f} CPU s", OURS if name.startswith(("file", "S3")) else OTHER,
                 [run["rate"] for run in one["runs"]], targets.get(name)) for name, one in subjects.items()]
 
@@ -131,9 +132,9 @@ def latencies(canvas: Canvas, x: float, y: float, found: dict[str, Any]) -> floa
     for number, (name, (colour, label)) in enumerate(shown.items()):
         one = found[name]
         canvas.path([(across(value), y + height * (1 - percent / 100)) for value, percent in zip(one["curve"], share, strict=True)], colour)
-        canvas.rect(x + 40 + number * 165, y + height + 26, 10, 10, colour)
-        canvas.text(x + 55 + number * 165, y + height + 35, label, 11)
-        canvas.text(x + 55 + number * 165, y + height + 49, f"p50 {one['p50']:.1f}, p99 {one['p99']:.1f} ms", 11, FAINT)
+        canvas.rect(x + 40 + number * 150, y + height + 26, 10, 10, colour)
+        canvas.text(x + 55 + number * 150, y + height + 35, label, 11)
+        canvas.text(x + 55 + number * 150, y + height + 49, f"p50 {one['p50']:.1f}, p99 {one['p99']:.1f} ms", 11, FAINT)
     return height + 55
 
 
@@ -178,7 +179,7 @@ def draw(parts: dict[str, Any]) -> str:
         heights.append(55 + bars(canvas, left, y + 50, sinks(sink["subjects"])))
     if found := memories(parts):
         canvas.title(right, y + 20, "Resident memory", "the most that ever was, MB")
-        heights.append(55 + bars(canvas, right, y + 50, found, label=160))
+        heights.append(55 + bars(canvas, right, y + 50, found))
     y += max(heights) + (30 if max(heights) else 0)
     if grown := axes(parts):
         canvas.title(left, y + 20, "How cost grows", "above: rate as a share of pg_recvlogical's on the same WAL; below: peak resident MB; a hollow dot: each row into another table")

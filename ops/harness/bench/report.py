@@ -64,7 +64,7 @@ def details(parts: dict[str, Any]) -> list[str]:
                                                                           for way in ("tcp", "socket")) + "."]
     if sink := parts.get("sink"):
         found += ["## From a full topic", f"{sink['rows']:,} records; `S3` is {sink['store']} on the same machine, and takes its share of it.", _rates(
-            {name if name.startswith(("producer", "consumer")) is False else f"bare librdkafka {name}": one for name, one in sink["subjects"].items()}, "records")]
+            {f"bare librdkafka {name}" if name.startswith(("producer", "consumer")) else f"sink, {name}": one for name, one in sink["subjects"].items()}, "records")]
     if latency := parts.get("latency"):
         found += ["## Commit to visible", f"{latency['rows_per_second']:,} transactions of one row a second over {latency['connections']} connections, {latency['seconds']:g} s;"
                   f" the agent used {latency['cpu_seconds_per_million']:.1f} CPU s per 1M rows and {latency['peak_megabytes']:.0f} MB at most.",

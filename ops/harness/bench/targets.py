@@ -103,6 +103,8 @@ def axes(parts: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
         found["transaction_rows"].append({"axis": "transaction_rows", "at": memory["rows"], "mixed": False, "rows": memory["rows"], **memory["streaming alone"],
                                           "ratio": memory["ratio"], "pg_recvlogical": memory["pg_recvlogical"],
                                           "megabytes_per_second": round(108 * memory["streaming alone"]["rows_per_second"] / 1e6, 1)})
+    for points in found.values():
+        points.sort(key=lambda point: (point["at"], point["mixed"]))
     return found
 
 
