@@ -120,6 +120,22 @@ import Testing
         #expect(pins.judge("b", count: 7, isEmpty: true) == .changed(from: 6))
     }
 
+    /// Where the counts agree, whether the topic is empty is not asked: it must make no difference.
+    @Test func whereCountsAgreeNothingElseMatters() {
+        var pins = PartitionPins()
+        for (topic, count) in [("a", 3), ("b", 3), ("c", 6), ("c", 6)] as [(String, Int32)] {
+            if pins.agree(with: topic, count: count) {
+                var (empty, full) = (pins, pins)
+                #expect(empty.judge(topic, count: count, isEmpty: true) == .fits)
+                #expect(full.judge(topic, count: count, isEmpty: false) == .fits)
+                #expect(empty == full)
+            }
+            #expect(pins.judge(topic, count: count, isEmpty: true) == .fits)
+        }
+        #expect(pins.agree(with: "a", count: 3) && pins.agree(with: "c", count: 6))
+        #expect(!pins.agree(with: "a", count: 6) && !pins.agree(with: "c", count: 3))
+    }
+
     @Test func whatAHumanAcceptsFitsAndIsRemembered() {
         var pins = PartitionPins()
         _ = pins.judge("a", count: 1, isEmpty: true)

@@ -15,6 +15,12 @@ package struct PartitionPins: Equatable, Sendable {
         case changed(from: Int32)
     }
 
+    /// Whether a topic's count is what it should be, be it empty or not: then nobody has to be asked.
+    package func agree(with topic: String, count: Int32) -> Bool {
+        guard let pinned = others[topic] ?? usual else { return true }
+        return pinned == count
+    }
+
     /// Looks at a topic that is about to be written to, and remembers a new one.
     /// - Parameter isEmpty: whether nothing was ever written to it.
     package mutating func judge(_ topic: String, count: Int32, isEmpty: Bool) -> Judgement {
