@@ -135,7 +135,13 @@ public final class TransactionalProducer {
     /// Sends what is waiting and makes it all visible. `.indefinite` where it was not known to be done, or not, by `timeout`;
     /// `.abortable` where a record was refused.
     public func commit(timeout: Duration) throws(KafkaError) {
-        try retrying("commit", timeout, past: .indefinite) { rd_kafka_commit_transaction($0, $1) }
+        do throws(KafkaError) {
+            try retrying("commit", timeout, past: .indefinite) { rd_kafka_commit_transaction($0, $1) }
+        } catch {
+            // Where the transaction has failed before the call, it answers at once: the reports that explain it still wait.
+            if error.disposition == .abortable { poll(.milliseconds(50)) }
+            throw error
+        }
         isInTransaction = false
     }
 

@@ -109,6 +109,9 @@ extension BrokerTests {
                     let outcome = try producer.produce(
                         to: topic, partition: 0, key: nil, value: value.span, retention: .borrowed)
                     #expect(outcome == .queued)
+                    // An abort that overtakes the announcement of its partition fails (librdkafka#4849; sluice then renews
+                    // its producer): half of the records are there before it, the other half is still waiting.
+                    if !commits, start == size / 2 { try producer.flush(timeout: patience) }
                 }
                 if commits { try producer.commit(timeout: patience) } else { try producer.abort(timeout: patience) }
                 #expect(producer.outstanding == 0)
