@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +81,8 @@ def close_the_hour(servers: Servers, topic: str) -> None:
 
 
 def sink(servers: Servers, agent: Agent, compression: str, store: Store | None) -> Run:
-    """From the first record in its memory until all records of the hour are in objects: each object was fsynced, or answered for by S3. The start
-    (joining the group, looking at the store) is not in the rate, as it is not in the consumer's; it is in the CPU seconds."""
+    """From the assignment of the partition, by the agent's own log, until all records of the hour are in objects: each object was fsynced, or answered
+    for by S3. The look at the store and the first fetch are in it; joining the group is not, as it is not in the consumer's. It is in the CPU seconds."""
     prefix = f"lake-{compression}-{time.monotonic_ns()}"
     if store is None:
         folder = Path(agent.folder) / prefix
@@ -93,32 +94,32 @@ def sink(servers: Servers, agent: Agent, compression: str, store: Store | None) 
     agent.settings["s3"] = {**target, "compression": compression}
     agent.write()
     forget_group(servers, f"sluice.{agent.name}")
+    seen = agent.log.stat().st_size
     agent.start("--only", "sink")
-    began = [time.monotonic()]
     objects = 'sluice_object_records_total{topic="' + agent.topic(("public", "bench")) + '"}'
 
-    def samples() -> dict[str, float]:
+    def stored() -> bool:
         agent.running().require_running()
         try:
-            return agent.metrics()
+            return agent.metrics().get(objects, 0) >= servers.options.rows
         except OSError:
-            return {}
-
-    def reads() -> bool:
-        before = time.monotonic()
-        found = samples()
-        if found.get("sluice_sink_buffered_bytes", 0) > 0 or found.get(objects, 0) > 0:
-            return True
-        began[0] = before
-        return False
-    until("the sink reads", reads, pause=0.002, timeout=120)
-    now = until("all records are in objects", lambda: samples().get(objects, 0) >= servers.options.rows)
+            return False  # it does not listen yet
+    now = until("all records are in objects", stored)
+    began = now - (time.time() - assigned_at(agent, seen))
     pid = agent.running().pid
-    done = Run(servers.options.rows, now - began[0], cpu_seconds(pid), peak_bytes(pid), servers.options.rows / (now - began[0]))
+    done = Run(servers.options.rows, now - began, cpu_seconds(pid), peak_bytes(pid), servers.options.rows / (now - began))
     agent.stop()
     if store is None:
         shutil.rmtree(folder)
     return done
+
+
+def assigned_at(agent: Agent, seen: int) -> float:
+    """When the last partitions were assigned, in seconds since 1970, by what was logged after `seen` bytes."""
+    lines = [line for line in agent.log.read_bytes()[seen:].decode().splitlines() if "partitions are assigned" in line]
+    if not lines:
+        raise RuntimeError(f"no assignment in {agent.log}")
+    return datetime.fromisoformat(lines[-1].split()[0].replace("Z", "+00:00")).timestamp()
 
 
 def forget_group(servers: Servers, group: str) -> None:
