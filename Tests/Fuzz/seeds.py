@@ -7,6 +7,7 @@ Run by hand, with ops/environment sourced, when a recording, a key or a server i
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import re
@@ -54,6 +55,30 @@ def decoder(folder: Path) -> None:
         for index, (relation, changes) in enumerate(rows.items()):
             for choices in (0x10, 0x0F, 0x9A, 0x21 + (index % 2) * 0x40):
                 write(folder, bytes([choices]) + END.join([begin, relation, *changes, commit]))
+
+
+    for recording in sorted((REPOSITORY / "Tests/ChangeDataTests/Fixtures").glob("pgoutput-*.ndjson.gz")):
+        streamed(folder, [bytes.fromhex(json.loads(line)["data"]) for line in gzip.open(recording, "rt")])
+
+
+def streamed(folder: Path, messages: list[bytes]) -> None:
+    """Protocol 2: of each transaction that was sent while it went on, its blocks with a row or two of each kind and table."""
+    transactions: dict[bytes, list[bytes]] = {}
+    block: list[bytes] | None = None
+    for message in messages:
+        if message[:1] == b"S":
+            block = transactions.setdefault(message[1:5], [])
+        target = block if block is not None else transactions.get(message[1:5]) if message[:1] in b"Ac" else None
+        if target is not None and len(message) <= LONGEST:
+            # A row's kind and relation; the blocks' ends all alike.
+            shape = message[:1] + message[5:9] if message[:1] in b"IUD" else message[:1]
+            if sum(other.startswith(shape[:1]) and (len(shape) == 1 or other[5:9] == shape[1:]) for other in target) < (2 if len(shape) > 1 else 12):
+                target.append(message)
+        if message[:1] == b"E":
+            block = None
+    for kept in transactions.values():
+        write(folder, b"\x10" + END.join(kept))
+        write(folder, b"\x0f" + END.join(kept))
 
 
 def latest(rows: dict[bytes, list[bytes]], oid: bytes) -> bytes | None:

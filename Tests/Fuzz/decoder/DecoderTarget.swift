@@ -20,6 +20,10 @@ private struct FuzzSession: ~Copyable {
     private let chunk = RecordChunk(capacity: 8192)
     private let keysAreFlagged: Bool
     private var json = JSONCheck()
+    // Protocol 2, as `StreamedIntake` has it, with memory for the disk.
+    private var streamed = StreamedTransactions()
+    private var relations = RelationOrder()
+    private var kept: [UInt32: [KeptMessage]] = [:]
     private var open: TransactionHead?
     /// Where the last record of the open transaction stands.
     private var ordinal: UInt64 = 0
@@ -49,14 +53,46 @@ private struct FuzzSession: ~Copyable {
             if messages[place] == 0xFF, place + 2 < messages.count, messages[place + 1] == 0xFE,
                 messages[place + 2] == 0xFE
             {
-                feed(messages.extracting(start..<place))
+                take(messages.extracting(start..<place))
                 place += 3
                 start = place
             } else {
                 place += 1
             }
         }
-        feed(messages.extracting(start..<place))
+        take(messages.extracting(start..<place))
+    }
+
+    /// A message of a streamed transaction waits for its commit; any other goes to the encoder.
+    private mutating func take(_ message: Span<UInt8>) {
+        do throws(ChangeDataError) {
+            switch try streamed.accept(message, at: LSN(number)) {
+            case .pass:
+                if message[0] == UInt8(ascii: "R") { relations.applied(message) }
+                feed(message)
+            case .keep(let transaction, let part):
+                let isRelation = message[0] == UInt8(ascii: "R")
+                kept[transaction]?.append(KeptMessage(part, message, arrival: isRelation ? relations.arrived() : nil))
+            case .opened(let transaction): kept[transaction] = kept[transaction] ?? []
+            case .drop(let transaction): kept[transaction] = nil
+            case .publish(let commit, let parts): publish(commit, without: parts)
+            case .closed, .forget, .origin: break
+            }
+        } catch {
+            precondition(!error.description.isEmpty)
+        }
+        precondition(streamed.openCount == kept.count && streamed.forgotten >= 0, "a streamed transaction is lost")
+    }
+
+    private mutating func publish(_ commit: StreamCommit, without parts: Set<UInt32>) {
+        guard let messages = kept.removeValue(forKey: commit.xid) else { fatalError("published without a beginning") }
+        feed(commit.begin.span)
+        for message in messages where !parts.contains(message.part) {
+            if let arrival = message.arrival { relations.applied(message.bytes.span, arrival: arrival) }
+            feed(message.bytes.span)
+        }
+        feed(commit.commit.span)
+        for message in relations.outdated() { feed(message.span) }
     }
 
     private mutating func feed(_ message: Span<UInt8>) {
@@ -203,5 +239,20 @@ private struct FuzzSession: ~Copyable {
             .range,
         ]
         return PostgresType(schema: "public", name: oid % 16 < 8 ? "hstore" : "other", kind: kinds[Int(oid % 8)])
+    }
+}
+
+/// A message of a streamed transaction, without the number of the part that it is of.
+private struct KeptMessage {
+    let part: UInt32
+    var bytes: [UInt8]
+    /// Of a table's announcement.
+    let arrival: UInt64?
+
+    init(_ part: UInt32, _ message: Span<UInt8>, arrival: UInt64?) {
+        self.part = part
+        self.arrival = arrival
+        bytes = [message[0]]
+        for index in 5..<message.count { bytes.append(message[index]) }
     }
 }
