@@ -226,7 +226,6 @@ def test_no_ping_pong_over_20_take_overs(make: SiteMaker) -> None:
     print(f"{TAKEOVERS} take-overs, {sessions} sessions streamed; after kill -9 the first row came after"
           f" {min(times):.2f} to {max(times):.2f} s, in the middle {statistics.median(times):.2f} s")
     assert sessions == TAKEOVERS + 1
-    # Other work on the machine may hold up one; the measure of a single one is the test above.
-    assert statistics.median(times) <= 5 and max(times) <= 10
+    assert max(times) <= 5
     finish(site, active)
     assert active.stop() == 0 and waiting.stop() == 0
