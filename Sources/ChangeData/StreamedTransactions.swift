@@ -54,7 +54,10 @@ public struct StreamedTransactions: Sendable {
     public mutating func accept(
         _ message: Span<UInt8>, at lsn: LSN
     ) throws(ChangeDataError) -> StreamAction {
-        let kind = message.isEmpty ? 0 : message[0]
+        guard !message.isEmpty else {
+            throw .malformed(Malformation(message: 0, offset: 0, reason: .tooShort), at: lsn)
+        }
+        let kind = message[0]
         if let block { return try inside(block, kind, message, at: lsn) }
         switch kind {
         case UInt8(ascii: "S"):
@@ -102,8 +105,6 @@ public struct StreamedTransactions: Sendable {
         case UInt8(ascii: "O"):
             _ = try parse(message, at: lsn, OriginMessage.init)
             return .origin(transaction: transaction)
-        case 0 where message.isEmpty:
-            throw .malformed(Malformation(message: 0, offset: 0, reason: .tooShort), at: lsn)
         default:
             throw .unexpected(message: kind, why: "inside a block of a streamed transaction", at: lsn)
         }

@@ -78,6 +78,17 @@ struct StreamedTests {
         #expect(refusal([Streamed.abort(9, 9)]) == nil, "of what never came there is nothing to lose")
     }
 
+    /// Those who act on what was told apart look at its first byte.
+    @Test func aMessageOfNoByteIsMalformed() throws {
+        for before in [[], [Streamed.start(1, first: true)]] {
+            let error = try #require(refusal(before + [[]]))
+            guard case .malformed(let fault, _) = error, fault.reason == .tooShort else {
+                Issue.record("\(error)")
+                continue
+            }
+        }
+    }
+
     @Test func anOriginIsTold() throws {
         var transactions = StreamedTransactions()
         _ = try accept(&transactions, Streamed.start(1, first: true))
