@@ -52,7 +52,7 @@ struct StreamedIntake: ~Copyable {
         do throws(ChangeDataError) { action = try transactions.accept(message, at: lsn) } catch { throw .data(error) }
         switch action {
         case .pass:
-            if !message.isEmpty, message[0] == UInt8(ascii: "R") { relations.applied(message) }
+            if message[0] == UInt8(ascii: "R") { relations.applied(message) }
             return .direct
         case .origin(let transaction): throw .refused(.origin(transaction))
         case .forget(let transaction, _) where transactions.forgotten > StreamedTransactions.mostForgotten:
