@@ -14,12 +14,9 @@ struct HourLedger {
     /// Topics that have a folder in the store.
     func topics() throws(StorageError) -> [String] {
         var topics: [String] = []
-        var continuation: ListContinuation?
-        repeat {
-            let page = try store.list(prefix: "", delimited: true, continuing: continuation)
+        try forEachPage(prefix: "", delimited: true) { page in
             topics += page.commonPrefixes.map { String($0.dropLast()) }
-            continuation = page.next
-        } while continuation != nil
+        }
         return topics
     }
 
@@ -27,31 +24,36 @@ struct HourLedger {
     /// - Parameter first: nil: all of them.
     func hours(of topic: String, from first: SourceHour?) throws(StorageError) -> [SourceHour: Hour] {
         var hours: [SourceHour: Hour] = [:]
-        var continuation: ListContinuation?
         // Hours sort by their paths; what is before the first hour is passed over by the store.
         let start = first.map { "\(topic)/\($0.path)" }
-        repeat {
-            let page = try store.list(prefix: "\(topic)/year=", startAfter: start, continuing: continuation)
+        try forEachPage(prefix: "\(topic)/year=", after: start) { page in
             for object in page.objects {
                 guard let hour = SourceHour(key: object.key, topic: topic) else { continue }
                 see(object.key, topic, in: &hours[hour, default: Hour()])
             }
-            continuation = page.next
-        } while continuation != nil
+        }
         return hours
     }
 
     /// One hour.
     func hour(_ hour: SourceHour, of topic: String) throws(StorageError) -> Hour {
         var found = Hour()
+        try forEachPage(prefix: HourManifest.prefix(topic: topic, hour: hour)) { page in
+            for object in page.objects { see(object.key, topic, in: &found) }
+        }
+        return found
+    }
+
+    private func forEachPage(
+        prefix: String, after start: String? = nil, delimited: Bool = false, _ body: (ListPage) -> Void
+    ) throws(StorageError) {
         var continuation: ListContinuation?
         repeat {
             let page = try store.list(
-                prefix: HourManifest.prefix(topic: topic, hour: hour), continuing: continuation)
-            for object in page.objects { see(object.key, topic, in: &found) }
+                prefix: prefix, startAfter: start, delimited: delimited, continuing: continuation)
+            body(page)
             continuation = page.next
         } while continuation != nil
-        return found
     }
 
     private func see(_ key: String, _ topic: String, in hour: inout Hour) {
