@@ -59,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.add_argument("--stack", type=parse_stack, default=(15, "2.0"), metavar="pg15-librdkafka2.0", help="versions: 15 or 18, 2.0 or 2.16")
     options.add_argument("--brokers", type=int, choices=(1, 3), default=1)
     options.add_argument("--check-every", type=int, default=50, help="faults between two verdicts")
+    options.add_argument("--minutes", type=float, default=float("inf"), help="after so many no further round begins")
     options.add_argument("--rate", type=float, default=40, help="transactions a second")
     options.add_argument("--json", type=Path, help="where the result goes; else it is printed only as a line")
     chosen = options.parse_args(arguments)
@@ -75,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     choice = Choice(*chosen.stack, chosen.brokers)
     lab = Lab("sluice-campaign-")
     try:
-        result = campaign(choice, Plan(seed, chosen.faults, kinds, chosen.check_every, chosen.rate, program), lab)
+        result = campaign(choice, Plan(seed, chosen.faults, kinds, chosen.check_every, chosen.rate, program, chosen.minutes), lab)
         for finding in result.findings:
             print(f"found: {finding}")
         if chosen.json is not None:

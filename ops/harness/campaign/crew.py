@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from ..agent import Agent
@@ -72,8 +75,13 @@ class Crew:
             again()
 
     def until(self, what: str, true: Callable[[], bool], timeout: float, tending: bool = True) -> None:
-        deadline = time.monotonic() + timeout
+        began = time.monotonic()
+        deadline = began + timeout
         while True:
+            # A machine that stood still, this process with it, has given nobody time.
+            stood = time.monotonic() - began - 5
+            began = time.monotonic()
+            deadline += max(0.0, stood)
             if tending:
                 self.tend()
             try:
@@ -82,6 +90,9 @@ class Crew:
             except (OSError, ValueError, LookupError):
                 pass  # not listening yet
             if time.monotonic() > deadline:
+                if what:
+                    for agent in (self.main, self.sink):
+                        write_stacks(agent)
                 tails = "\n".join(f"--- {agent.log}\n{agent.running().tail(40)}" for agent in (self.main, self.sink))
                 raise NotReady(f"{what}: not so after {timeout:.0f} s\n{tails}")
             time.sleep(0.03)
@@ -124,6 +135,16 @@ class Crew:
             if code != 0:
                 wrong.append(f"{agent.label} answered SIGTERM with {code}; {agent.log}:\n{agent.running().tail(40)}")
         return wrong
+
+
+def write_stacks(agent: Agent) -> None:
+    """Where each thread of an agent that does not go on is, beside its log; where there is a gdb."""
+    debugger = shutil.which("gdb")
+    if debugger is None or not agent.running().running:
+        return
+    with suppress(subprocess.TimeoutExpired), agent.log.with_suffix(".stacks").open("w") as file:
+        subprocess.run([debugger, "-p", str(agent.running().pid), "-batch", "-ex", "thread apply all bt 30"], stdin=subprocess.DEVNULL,
+                       stdout=file, stderr=subprocess.DEVNULL, timeout=120, check=False)
 
 
 def total(agent: Agent, metric: str) -> float:

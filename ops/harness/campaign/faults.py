@@ -102,7 +102,12 @@ def broker_kill(scene: Scene) -> str:
     kafka = scene.world.kafka
     index, which = _broker(scene)
     kafka.kill(index)
-    scene.pause(0, 2 if len(kafka.nodes) == 1 else 7)
+    if len(kafka.nodes) > 1:
+        scene.pause(0, 7)
+    elif scene.random.random() < 0.6:
+        scene.pause(0, 2)
+    else:  # until the open transaction is too old when the coordinator is back
+        scene.pause(TRANSACTION_TIMEOUT, TRANSACTION_TIMEOUT + 4)
     kafka.start(index, timeout=180)
     scene.world.wait_replicated()
     return which

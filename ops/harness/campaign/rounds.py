@@ -24,6 +24,7 @@ class Plan:
     check_every: int
     rate: float
     failpoints: Path | None
+    minutes: float = float("inf")  # no round begins later
 
 
 @dataclass
@@ -87,7 +88,7 @@ def run(world: World, plan: Plan) -> Result:
     for first in range(0, len(cards), plan.check_every):
         _round(world, plan, result, cards[first : first + plan.check_every], source)
         result.seconds = time.monotonic() - began
-        if not result.clean:
+        if not result.clean or result.seconds > plan.minutes * 60:
             break
     return result
 
