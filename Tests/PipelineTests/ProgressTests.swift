@@ -57,6 +57,19 @@ import Testing
     }
 }
 
+@Suite struct MissingPositionTests {
+    @Test func itIsLookedForAWhileAndLongerByOneThatHasReadIt() {
+        var missing = MissingPosition()
+        #expect(!missing.isGone(now: 0, hasStreamed: false))
+        #expect(!missing.isGone(now: .seconds(2), hasStreamed: false))
+        #expect(missing.isGone(now: .seconds(3), hasStreamed: false))
+        #expect(!missing.isGone(now: .seconds(29), hasStreamed: true))
+        #expect(missing.isGone(now: .seconds(30), hasStreamed: true))
+        missing.found()
+        #expect(!missing.isGone(now: .seconds(31), hasStreamed: false))
+    }
+}
+
 @Suite struct SplitMarkTests {
     private func part(_ commitLSN: UInt64, after stored: StoredPosition) -> Int {
         var position = ByteBuffer(capacity: 64)

@@ -7,11 +7,16 @@ final class SessionMemory: Sendable {
     private let streamed = Atomic<Bool>(false)
     private let pid = Atomic<Int32>(0)
     private let choice = Mutex(StreamingChoice())
+    private let missing = Mutex(MissingPosition())
 
     /// Whether a session of this process has streamed.
     var hasStreamed: Bool { streamed.load(ordering: .acquiring) }
     /// The process of our last walsender; 0 for none.
     var walsender: Int32 { pid.load(ordering: .acquiring) }
+
+    /// Whether a position that is not shown is gone; see `MissingPosition`.
+    func isGone(now: Int64) -> Bool { missing.withLock { $0.isGone(now: now, hasStreamed: hasStreamed) } }
+    func foundPosition() { missing.withLock { $0.found() } }
 
     func began() { streamed.store(true, ordering: .releasing) }
     func holdsSlot(walsender: Int32) { pid.store(walsender, ordering: .releasing) }

@@ -95,7 +95,7 @@ struct StreamSession: Sendable {
         do throws(StartRefusal) {
             return try StartDecision.judge(position, facts)
         } catch {
-            guard error.kind == .slotAhead, isOpen, let position else { throw .exit(error.exit) }
+            guard error.kind == .slotAhead, isOpen, let position else { throw failure(error, facts) }
             return position
         }
     }
@@ -107,7 +107,9 @@ struct StreamSession: Sendable {
     private func position(_ found: ProgressStore.Found) throws(SessionFailure) -> StoredPosition? {
         switch found {
         case .nothing: return nil
-        case .position(let read): return read
+        case .position(let read):
+            memory.foundPosition()
+            return read
         case .unreadable(let why):
             throw .exit(AgentExit(.gap, "the position in topic \(settings.progressTopic) cannot be read: \(why)"))
         }
@@ -117,7 +119,14 @@ struct StreamSession: Sendable {
         let position = try position(found)
         do throws(StartRefusal) {
             return try StartDecision.judge(position, facts)
-        } catch { throw .exit(error.exit) }
+        } catch { throw failure(error, facts) }
+    }
+
+    private func failure(_ refusal: StartRefusal, _ facts: StartFacts) -> SessionFailure {
+        guard refusal.kind == .noPosition, facts.slot != nil, !memory.isGone(now: services.clock.monotonic()) else {
+            return .exit(refusal.exit)
+        }
+        return .retry(component: .kafka, reason: "topic \(settings.progressTopic) shows no position")
     }
 
     private func connect() throws(SessionFailure) -> ReplicationConnection {
