@@ -18,10 +18,7 @@ extension BrokerTests {
             #expect(try cluster.admin.partitionCount(of: name, timeout: patience) == nil)
             #expect(try cluster.admin.createTopics([new], timeout: patience) == [name: .created])
             #expect(try cluster.admin.createTopics([new], timeout: patience) == [name: .existed])
-            // The controller has it; the broker that is asked learns of it a moment later.
-            let known = Deadline(after: patience)
-            while try cluster.admin.partitionCount(of: name, timeout: patience) == nil, !known.hasPassed {}
-            #expect(try cluster.admin.partitionCount(of: name, timeout: patience) == 3)
+            #expect(try cluster.known(name) == 3)
             let configuration = try cluster.admin.configuration(ofTopic: name, timeout: patience)
             #expect(configuration["retention.ms"] == "604800000")
             #expect(configuration["max.message.bytes"] == "2000000")

@@ -36,8 +36,19 @@ final class TestCluster {
         let name = Self.unique(prefix)
         let new = NewTopic(name, partitions: partitions, replicationFactor: 1, configuration: configuration)
         try #require(admin.createTopics([new], timeout: patience) == [name: .created])
-        _ = try admin.partitionCount(of: name, timeout: patience)
+        try #require(try known(name) == partitions)
         return name
+    }
+
+    /// How many partitions the broker that is asked says that a new topic has: the controller made it, and this broker may
+    /// learn of it, and of its leaders, seconds later where the machine is busy.
+    func known(_ topic: String) throws -> Int32? {
+        let deadline = Deadline(after: patience)
+        while !deadline.hasPassed {
+            if let count = try admin.partitionCount(of: topic, timeout: patience) { return count }
+            usleep(20_000)
+        }
+        return nil
     }
 
     func producer(_ id: String? = nil, _ change: (inout ProducerOptions) -> Void = { _ in }) throws

@@ -232,7 +232,7 @@ private func object(
         #expect(
             policy.judge(
                 usage {
-                    $0.openSpool = 4000; $0.waitingSpool = 3500
+                    $0.openSpool = 4000; $0.waitingSpool = 3400
                 }, isPaused: false) == .init())
         #expect(
             policy.judge(
@@ -241,10 +241,20 @@ private func object(
                 }, isPaused: false) == .init(pauses: true))
     }
 
+    /// What is judged has been written: the bound must hold after the turn that comes before the next look.
+    @Test func roomForOneTurnIsKept() {
+        #expect(!policy.judge(usage { $0.waitingSpool = 7496 }, isPaused: false).pauses)
+        #expect(policy.judge(usage { $0.waitingSpool = 7500 }, isPaused: false).pauses)
+        let large = PressurePolicy(memory: 1 << 20, spool: 1 << 30, files: 10)
+        let most = (1 << 30) - PressurePolicy.turn
+        #expect(!large.judge(usage { $0.waitingSpool = most - 4 }, isPaused: false).pauses)
+        #expect(large.judge(usage { $0.waitingSpool = most }, isPaused: false).pauses)
+    }
+
     @Test func aPauseEndsWhenAQuarterIsFree() {
-        #expect(policy.judge(usage { $0.waitingSpool = 6500 }, isPaused: true).pauses)
-        #expect(!policy.judge(usage { $0.waitingSpool = 6500 }, isPaused: false).pauses)
-        #expect(!policy.judge(usage { $0.waitingSpool = 5900 }, isPaused: true).pauses)
+        #expect(policy.judge(usage { $0.waitingSpool = 6000 }, isPaused: true).pauses)
+        #expect(!policy.judge(usage { $0.waitingSpool = 6000 }, isPaused: false).pauses)
+        #expect(!policy.judge(usage { $0.waitingSpool = 5600 }, isPaused: true).pauses)
     }
 
     @Test func fullMemoryGoesToDiskIfItIsOfOpenObjects() {

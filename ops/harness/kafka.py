@@ -144,12 +144,12 @@ class Kafka:
     def wait_ready(self, timeout: float = 60) -> None:
         """All nodes that run are in the metadata, and topics can be looked up."""
         alive = [node for node in self.nodes if node.process is not None and node.process.running]
-        admin = self.admin()
 
         def answers() -> bool:
             for node in alive:
                 node.running().require_running()
-            return {node.number for node in alive} <= set(admin.list_topics(timeout=2).brokers)
+            # A client of its own each time: one that was told of no broker at all, by a node that is fenced still, may not ask again for minutes.
+            return {node.number for node in alive} <= set(self.admin().list_topics(timeout=5).brokers)
         wait_until(f"Kafka answers (log: {self.nodes[0].root / 'server.log'})", answers, timeout, pause=0.1)
 
     def kill(self, index: int = 0) -> None:

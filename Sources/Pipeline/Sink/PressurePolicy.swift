@@ -7,6 +7,9 @@ package struct PressurePolicy: Equatable, Sendable {
     /// Open files.
     package var files: Int
 
+    /// What one turn of the reader takes in at most, bytes, but for a record that is larger alone.
+    package static let turn = 4 << 20
+
     package init(memory: Int, spool: Int, files: Int) {
         self.memory = memory
         self.spool = spool
@@ -61,11 +64,12 @@ package struct PressurePolicy: Equatable, Sendable {
         }
         if usage.files >= files, usage.openSpool > 0 { decision.endsLargest = true }
         if usage.memory >= memory {
-            let hasRoom = usage.files < files && usage.spool < spool
+            let hasRoom = usage.files < files && usage.spool < spool - min(Self.turn, spool / 16)
             decision.spillsLargest = hasRoom && usage.openMemory > memory / 8
         }
+        // A turn is judged when it has written: room for one is kept, so that the bound itself is never passed.
         decision.pauses =
-            isFull(usage.spool, spool) || isFull(usage.memory, memory) && !decision.spillsLargest
+            isFull(usage.spool, spool - min(Self.turn, spool / 16)) || isFull(usage.memory, memory) && !decision.spillsLargest
             || usage.files > files + files / 2
         return decision
     }

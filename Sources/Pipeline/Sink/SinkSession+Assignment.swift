@@ -76,7 +76,7 @@ extension SinkSession {
         while going.contains(where: { !$0.waiting.isEmpty }) {
             context.now = services.clock.monotonic()
             guard context.now < deadline else { return }
-            services.state.turned("sink", now: context.now)
+            services.state.turned(.sink, now: context.now)
             let left = Int(min(deadline &- context.now, .milliseconds(200)) / 1_000_000)
             queue.arrived.wait(milliseconds: max(1, left))
             for result in queue.takeResults() { try handle(result) }

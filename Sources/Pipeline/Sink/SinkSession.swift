@@ -89,7 +89,7 @@ final class SinkSession {
             try writer(of: record)?.take(record)
         }
         // What one turn can add to memory and disk stays small whatever the size of a record.
-        if count > 0 { recordsAtOnce = min(2000, max(1, (4 << 20) / max(1, bytes / count))) }
+        if count > 0 { recordsAtOnce = min(2000, max(1, PressurePolicy.turn / max(1, bytes / count))) }
         context.now = services.clock.monotonic()
         if let event { try handle(event) }
         for result in queue.takeResults() { try handle(result) }
@@ -167,7 +167,7 @@ final class SinkSession {
 
     func report() {
         nextReport = context.now &+ .milliseconds(500)
-        services.state.turned("sink", now: context.now)
+        services.state.turned(.sink, now: context.now)
         publishReach()
         let usage = usage
         let partitions = writers.values.map { writer in

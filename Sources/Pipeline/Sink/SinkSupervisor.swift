@@ -22,6 +22,7 @@ package struct SinkSupervisor {
             HourSealer(settings, services, board).run()
         }
         let exit = attempts()
+        services.state.left(.sink)
         board.close()
         _ = sealer.join(milliseconds: 2000)
         if let exit { services.state.update { $0.sinkError = exit.message } }

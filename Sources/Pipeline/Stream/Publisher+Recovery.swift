@@ -17,6 +17,7 @@ extension Publisher {
         var error = first
         while true {
             guard !link.isAborted else { throw .stopped }
+            services.turned(.publisher)
             services.state.failed("kafka", kind: "\(error.disposition)")
             services.log.warning("kafka refused a call", ["error": .init(error)])
             switch recovery.action(
@@ -37,9 +38,15 @@ extension Publisher {
                     continue
                 }
             case .renew, .renewIfSlotIsOurs:
-                if try renew(attempted: attempted) == .alreadyCommitted { return .alreadyCommitted }
+                if try renew(attempted: attempted) == .alreadyCommitted {
+                    services.log.info("kafka goes on: the commit had been made")
+                    return .alreadyCommitted
+                }
             }
-            guard let next = resendFailure() else { return .resent }
+            guard let next = resendFailure() else {
+                services.log.info("kafka goes on: the open transaction was sent again")
+                return .resent
+            }
             error = next
             try pause()
         }
@@ -73,6 +80,7 @@ extension Publisher {
         producer = nil
         while true {
             guard !link.isAborted else { throw .stopped }
+            services.turned(.publisher)
             try requireSlot()
             do throws(KafkaError) {
                 let fresh = try services.makeProducer(settings)
@@ -119,7 +127,8 @@ extension Publisher {
         _ found: ProgressStore.Found, _ attempted: StoredPosition?
     ) throws(SessionFailure) -> Recovered {
         guard case .position(let position) = found else {
-            throw .exit(AgentExit(.gap, "the position is gone from topic \(settings.progressTopic)"))
+            // The next session looks for it as long as `MissingPosition` says, and then says all that can be said.
+            throw .retry(component: .kafka, reason: "topic \(settings.progressTopic) shows no position: \(found)")
         }
         if let attempted, position == attempted { return .alreadyCommitted }
         guard position == stored else {
@@ -139,6 +148,7 @@ extension Publisher {
     private mutating func pause() throws(SessionFailure) {
         let until = services.clock.monotonic() &+ backoff.next(random: services.clock.random())
         while services.clock.monotonic() < until {
+            services.turned(.publisher)
             guard !link.isAborted else { throw .stopped }
             if let deadline = services.stop.deadline, services.clock.monotonic() >= deadline { throw .stopped }
             link.queue.filled.wait(milliseconds: 20)

@@ -56,6 +56,7 @@ struct Publisher: ~Copyable {
         // The one reference to the producer: it goes before the chunks do, which it may still be pointing into.
         defer { producer = nil }
         while true {
+            services.turned(.publisher)
             switch link.queue.pop() {
             case .chunk(let chunk): try publish(chunk)
             case .empty: try idle()
@@ -91,6 +92,7 @@ struct Publisher: ~Copyable {
     private func drainProducer() throws(SessionFailure) {
         while let producer, producer.outstanding > 0 {
             guard !link.isAborted else { throw .stopped }
+            services.turned(.publisher)
             // A time-out is looked at here, a record that was refused at the commit.
             try? producer.flush(timeout: .milliseconds(200))
         }
@@ -203,6 +205,7 @@ struct Publisher: ~Copyable {
                 let part = SplitMark.part(of: bytes.extracting(record.position), after: stored)
                 Failpoint.hit(.beforeProduce)
                 while try offer(record, bytes, part: part, to: producer, copying: copying) == .queueFull {
+                    services.turned(.publisher)
                     producer.poll(.milliseconds(10))
                 }
                 Failpoint.hit(.afterProduce)

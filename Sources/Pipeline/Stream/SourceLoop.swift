@@ -54,7 +54,7 @@ struct SourceLoop: ~Copyable {
     mutating func run() throws(SessionFailure) {
         while true {
             let now = services.clock.monotonic()
-            services.state.turned("stream", now: now)
+            services.state.turned(.stream, now: now)
             if let failure = link.failure { throw failure }
             if let exit = services.alarm.raised { throw .exit(exit) }
             if services.stop.isRequested { return try drain() }

@@ -36,6 +36,9 @@ package struct StreamServices: Sendable {
             })
     }
 
+    /// A loop has turned.
+    func turned(_ loop: AgentState.Loop) { state.turned(loop, now: clock.monotonic()) }
+
     /// Says that protocol 2 is given up for a while.
     func refused(_ refusal: StreamingRefusal) {
         state.failed("streaming", kind: refusal.kind.rawValue)

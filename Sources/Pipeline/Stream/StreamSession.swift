@@ -49,7 +49,8 @@ struct StreamSession: Sendable {
         memory.holdsSlot(walsender: connection.backendPID)
         services.stop.register(link.queue.freed)
         defer { services.stop.unregister(link.queue.freed) }
-        let publisher = WorkerThread(name: "publisher") {
+        let publisher = WorkerThread(name: "publisher") { [services] in
+            defer { services.state.left(.publisher) }
             do throws(SessionFailure) {
                 try publish(link)
                 link.publisherEnded(nil)
@@ -214,6 +215,7 @@ struct StreamSession: Sendable {
     /// Calls again as long as brokers are away: this waits as long as they do, and the connection lives meanwhile.
     func initTransactions(_ producer: TransactionalProducer, _ link: StreamLink) throws(KafkaError) {
         while true {
+            services.turned(.publisher)
             do throws(KafkaError) {
                 return try producer.initTransactions(timeout: .seconds(5))
             } catch {
@@ -231,6 +233,7 @@ struct StreamSession: Sendable {
         let started = services.clock.monotonic()
         var told = started
         while !link.isAborted, !link.queue.isClosed {
+            services.turned(.publisher)
             let (found, isOpen) = try StreamFailures.kafka { () throws(KafkaError) in
                 try store.read(timeout: .seconds(10))
             }

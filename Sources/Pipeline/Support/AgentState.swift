@@ -6,6 +6,14 @@ import Synchronization
 package final class AgentState: Sendable {
     package enum Phase: String, Sendable, CaseIterable { case starting, standby, streaming, stopped }
 
+    /// The threads that must go on for the agent to be healthy.
+    package enum Loop: String, Sendable, CaseIterable {
+        case stream, publisher, sink
+
+        /// How long one turn may take, nanoseconds. A call to Kafka has a minute (`Publisher.callTimeout`), a turn up to two.
+        var patience: Int64 { self == .publisher ? .seconds(180) : .seconds(60) }
+    }
+
     package struct Table: Sendable {
         package var topic = ""
         /// By `Operation.rawValue`.
@@ -14,8 +22,8 @@ package final class AgentState: Sendable {
 
     package struct Snapshot: Sendable {
         package var phase = Phase.starting
-        /// Monotonic nanoseconds of the last turn of each loop, by its name.
-        package var turns: [String: Int64] = [:]
+        /// Monotonic nanoseconds of the last turn of each loop that runs.
+        package var turns: [Loop: Int64] = [:]
         /// Why it is not streaming, or the last error of the stream; nil when all is well.
         package var streamError: String?
         package var sinkError: String?
@@ -98,7 +106,10 @@ package final class AgentState: Sendable {
     // MARK: Events
 
     /// A loop has turned.
-    package func turned(_ loop: String, now: Int64) { update { $0.turns[loop] = now } }
+    package func turned(_ loop: Loop, now: Int64) { update { $0.turns[loop] = now } }
+
+    /// A loop has ended: it need not turn.
+    package func left(_ loop: Loop) { update { $0.turns[loop] = nil } }
 
     /// Something failed and is tried again, or ends the agent.
     package func failed(_ component: String, kind: String) {

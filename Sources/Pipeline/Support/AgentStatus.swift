@@ -28,8 +28,8 @@ package struct AgentStatus: Sendable {
     /// 200 while the loops turn.
     package var health: HTTPResponse {
         let now = clock.monotonic()
-        for (loop, turn) in state.snapshot.turns where now &- turn > .seconds(60) {
-            return HTTPResponse(status: 503, text: "\(loop) has not turned for \((now &- turn) / .seconds(1)) s\n")
+        for (loop, turn) in state.snapshot.turns where now &- turn > loop.patience {
+            return HTTPResponse(status: 503, text: "\(loop.rawValue) has not turned for \((now &- turn) / .seconds(1)) s\n")
         }
         return HTTPResponse(text: "ok\n")
     }

@@ -1,0 +1,65 @@
+import Synchronization
+import Telemetry
+import Testing
+
+@testable import Pipeline
+
+/// What a kubelet asks: whether the agent's loops turn, and whether it streams.
+@Suite struct AgentStatusTests {
+    private let state = AgentState()
+    private let now = Now()
+
+    /// A clock that only the test moves.
+    private final class Now: Sendable {
+        private let nanoseconds = Atomic<Int64>(0)
+        var value: Int64 { nanoseconds.load(ordering: .relaxed) }
+        func pass(_ seconds: Int) { nanoseconds.add(.seconds(seconds), ordering: .relaxed) }
+    }
+
+    private var status: AgentStatus {
+        AgentStatus(
+            name: "a", version: "1", slot: "s", state: state,
+            clock: Clock(wall: { [now] in now.value }, monotonic: { [now] in now.value }, random: { 0 }),
+            streams: true, sinks: true)
+    }
+
+    private func turn(_ loops: AgentState.Loop...) {
+        for loop in loops { state.turned(loop, now: now.value) }
+    }
+
+    @Test func aLoopThatStandsStillIsNamed() {
+        turn(.stream, .publisher, .sink)
+        now.pass(60)
+        #expect(status.health.status == 200)
+        turn(.stream, .publisher)
+        now.pass(1)
+        #expect(status.health == HTTPResponse(status: 503, text: "sink has not turned for 61 s\n"))
+    }
+
+    @Test func thePublisherHasTheTimeThatCallsToKafkaTake() {
+        turn(.publisher)
+        now.pass(180)
+        #expect(status.health.status == 200)
+        now.pass(1)
+        #expect(status.health == HTTPResponse(status: 503, text: "publisher has not turned for 181 s\n"))
+    }
+
+    @Test func aLoopThatHasEndedNeedNotTurn() {
+        turn(.stream, .sink)
+        state.left(.sink)
+        now.pass(50)
+        turn(.stream)
+        now.pass(50)
+        #expect(status.health.status == 200)
+    }
+
+    @Test func readinessTellsActiveAndStandbyApart() {
+        #expect(status.readiness == HTTPResponse(status: 503, text: "starting\n"))
+        state.entered(.standby, holder: 1)
+        #expect(status.readiness == HTTPResponse(status: 503, text: "standby\n"))
+        state.entered(.streaming)
+        #expect(status.readiness == HTTPResponse(text: "streaming\n"))
+        state.update { $0.sinkError = "the store is away" }
+        #expect(status.readiness == HTTPResponse(status: 503, text: "sink: the store is away\n"))
+    }
+}
