@@ -80,17 +80,37 @@ public final class KafkaAdmin {
         return list.offsets()
     }
 
+    private func makeCommitted() throws(KafkaError) {
+        guard committed == nil else { return }
+        committed = try ClientHandle.reader(settings, ReaderOptions(), events: events, operation: "admin")
+    }
+
     /// The ends of a partition now; `lastStable` is asked for last.
     public func bounds(of partition: TopicPartition, timeout: Duration) throws(KafkaError) -> PartitionBounds {
         let deadline = Deadline(after: timeout)
-        if committed == nil {
-            committed = try ClientHandle.reader(settings, ReaderOptions(), events: events, operation: "admin")
-        }
+        try makeCommitted()
         let all = try handle.watermarks(of: partition, deadline)
         let stable = try committed?.watermarks(of: partition, deadline)
         // A marker that was written in between is behind the first answer.
         return PartitionBounds(
             low: all.low, lastStable: stable?.high ?? all.high, high: max(all.high, stable?.high ?? all.high))
+    }
+
+    /// Those of these partitions in which records wait for the end of a transaction, whoever's it is. Partitions that do not
+    /// exist are left out.
+    public func undecided(
+        _ partitions: [TopicPartition], timeout: Duration
+    ) throws(KafkaError) -> [TopicPartition] {
+        guard !partitions.isEmpty else { return [] }
+        let deadline = Deadline(after: timeout)
+        // In this order a transaction that ends in between is not taken for one that is open.
+        try makeCommitted()
+        let all = try handle.ends(of: partitions, deadline)
+        let stable = try committed?.ends(of: partitions, deadline) ?? [:]
+        return partitions.filter { partition in
+            guard let end = all[partition], let decided = stable[partition] else { return false }
+            return decided < end
+        }
     }
 
     /// Creates topics, and says of each what became of it; with `dryRun` the brokers only say what would.

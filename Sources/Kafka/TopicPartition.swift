@@ -90,6 +90,14 @@ struct TopicPartitionList: ~Copyable {
         Self.elements(of: pointer).filter { $0.offset >= 0 }.map(\.value)
     }
 
+    /// Each partition with the offset and the error that librdkafka has noted beside it.
+    borrowing func results(_ operation: String) -> [(partition: TopicPartition, offset: Int64, error: KafkaError?)] {
+        Self.elements(of: pointer).map { element in
+            let partition = TopicPartition(String(cString: element.topic), element.partition)
+            return (partition, element.offset, KafkaError(element.err, operation: operation, detail: "\(partition)"))
+        }
+    }
+
     /// Throws the first error that librdkafka has noted beside a partition.
     borrowing func throwFirstError(_ operation: String) throws(KafkaError) {
         try Self.throwFirstError(in: pointer, operation)

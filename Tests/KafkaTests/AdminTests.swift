@@ -1,3 +1,4 @@
+import Glibc
 import Testing
 
 @testable import Kafka
@@ -64,6 +65,35 @@ extension BrokerTests {
                 _ = try cluster.admin.bounds(of: TopicPartition(name, 0), timeout: .seconds(5))
             }
             #expect(bounds?.reason == .unknownTopic)
+        }
+
+        @Test func partitionsWithAnOpenTransactionAreTold() throws {
+            let (open, decided) = (try cluster.topic("undecided", partitions: 3), try cluster.topic("undecided"))
+            let absent = TopicPartition(TestCluster.unique("undecided"), 0)
+            let all = (0..<3).map { TopicPartition(open, $0) } + [TopicPartition(decided, 0), absent]
+            func undecided(_ partitions: [TopicPartition], once expected: [TopicPartition]) throws -> [TopicPartition] {
+                var found = try cluster.admin.undecided(partitions, timeout: patience)
+                // A marker is written after the commit has been answered.
+                for _ in 0..<200 where found != expected {
+                    usleep(20_000)
+                    found = try cluster.admin.undecided(partitions, timeout: patience)
+                }
+                return found
+            }
+            #expect(try cluster.admin.undecided(all, timeout: patience) == [])
+            #expect(try cluster.admin.undecided([absent], timeout: patience) == [])
+            #expect(try cluster.admin.undecided([], timeout: patience) == [])
+            let producer = try cluster.producer()
+            try producer.transaction(["a"], to: try producer.topic(decided, timeout: patience))
+            #expect(try undecided(all, once: []) == [])
+            let topic = try producer.topic(open, timeout: patience)
+            try producer.begin()
+            try producer.produce("b", to: topic, partition: 0)
+            try producer.produce("c", to: topic, partition: 2)
+            try producer.flush(timeout: patience)
+            #expect(try cluster.admin.undecided(all, timeout: patience) == [all[0], all[2]])
+            try producer.abort(timeout: patience)
+            #expect(try undecided(all, once: []) == [])
         }
 
         @Test func transactionTimeOutAboveTheBrokersIsRefused() throws {

@@ -21,6 +21,7 @@ struct ReplaySession: Sendable {
     let tally: ReplayTally?
     /// What to say where the position is no longer in the window.
     let refusal: @Sendable (_ position: LSN, _ window: LSN) -> AgentExit
+    private let memory = SessionMemory()
 
     /// Bytes of WAL before the position that are read and dropped, so that the first record's `source.sequence` names the
     /// transaction before it, as the live one does.
@@ -37,7 +38,7 @@ struct ReplaySession: Sendable {
         var window = LSN(0)
         let connection = try connect(at: position.lsn, window: &window)
         guard position.lsn >= window else { throw .exit(refusal(position.lsn, window)) }
-        let session = StreamSession(settings: settings, services: services, memory: SessionMemory())
+        let session = StreamSession(settings: settings, services: services, memory: memory)
         try session.stream(over: connection, senderTimeout: senderTimeout, slotAt: window) {
             link throws(SessionFailure) in
             services.stop.register(link.queue.filled)
@@ -81,18 +82,18 @@ struct ReplaySession: Sendable {
             try session.initTransactions(producer, link)
             return producer
         }
-        let found = try session.settledPosition(store, link).position
+        let known = try session.knownTopics().partitions
         let topics = try StreamFailures.kafka { () throws(KafkaError) in
-            let topics = try TopicDirectory(
-                settings, maker: TopicMaker(settings, events: services.kafkaEvents, log: services.log),
-                producer: producer)
-            if found == nil {
-                // The range is on record before the first row, so that the same command goes on with it.
+            try TopicDirectory(settings, services, memory, known: known, producer: producer)
+        }
+        let found = try session.settledPosition(store, link).position
+        if found == nil {
+            // The range is on record before the first row, so that the same command goes on with it.
+            try StreamFailures.kafka { () throws(KafkaError) in
                 try producer.begin()
                 try ProgressStore.produce(initial, for: settings.progressKey, to: topics.progress, by: producer)
                 try producer.commit(timeout: .seconds(30))
             }
-            return topics
         }
         let stored = found ?? initial
         services.state.update { $0.stored = stored }

@@ -69,7 +69,8 @@ package struct PressurePolicy: Equatable, Sendable {
         }
         // A turn is judged when it has written: room for one is kept, so that the bound itself is never passed.
         decision.pauses =
-            isFull(usage.spool, spool - min(Self.turn, spool / 16)) || isFull(usage.memory, memory) && !decision.spillsLargest
+            isFull(usage.spool, spool - min(Self.turn, spool / 16))
+            || isFull(usage.memory, memory) && !decision.spillsLargest
             || usage.files > files + files / 2
         return decision
     }

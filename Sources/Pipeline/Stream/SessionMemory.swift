@@ -8,6 +8,7 @@ final class SessionMemory: Sendable {
     private let pid = Atomic<Int32>(0)
     private let choice = Mutex(StreamingChoice())
     private let missing = Mutex(MissingPosition())
+    private let unsettled = Mutex(Set<String>())
 
     /// Whether a session of this process has streamed.
     var hasStreamed: Bool { streamed.load(ordering: .acquiring) }
@@ -17,6 +18,10 @@ final class SessionMemory: Sendable {
     /// Whether a position that is not shown is gone; see `MissingPosition`.
     func isGone(now: Int64) -> Bool { missing.withLock { $0.isGone(now: now, hasStreamed: hasStreamed) } }
     func foundPosition() { missing.withLock { $0.found() } }
+
+    /// Topics in which a transaction was found open that our producer may have left.
+    var unsettledTopics: Set<String> { unsettled.withLock { $0 } }
+    func isUnsettled(_ topic: String) { unsettled.withLock { _ = $0.insert(topic) } }
 
     func began() { streamed.store(true, ordering: .releasing) }
     func holdsSlot(walsender: Int32) { pid.store(walsender, ordering: .releasing) }

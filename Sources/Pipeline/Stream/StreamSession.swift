@@ -165,7 +165,10 @@ struct StreamSession: Sendable {
     private func publish(_ link: StreamLink) throws(SessionFailure) {
         services.stop.register(link.queue.filled)
         defer { services.stop.unregister(link.queue.filled) }
-        let settings = try withTopicLimits()
+        let known = try knownTopics()
+        var settings = settings
+        // Room in the producer for the largest record that the topics take.
+        settings.largestRecord = max(settings.largestRecord, known.largestLimit)
         let store = try StreamFailures.kafka { () throws(KafkaError) in
             try ProgressStore(settings, events: services.kafkaEvents)
         }
@@ -177,15 +180,13 @@ struct StreamSession: Sendable {
             Failpoint.hit(.afterFence)
             return producer
         }
+        let topics = try StreamFailures.kafka { () throws(KafkaError) in
+            try TopicDirectory(settings, services, memory, known: known.partitions, producer: producer)
+        }
         // (4)
         let found = try settledPosition(store, link)
         let facts = try gather().facts
         let stored = try judge(found, facts)
-        let topics = try StreamFailures.kafka { () throws(KafkaError) in
-            try TopicDirectory(
-                settings, maker: TopicMaker(settings, events: services.kafkaEvents, log: services.log),
-                producer: producer)
-        }
         // (5)
         memory.began()
         services.state.update { $0.stored = stored }
@@ -197,19 +198,16 @@ struct StreamSession: Sendable {
         try publisher.run()
     }
 
-    /// The settings, with room in the producer for the largest record that the topics take.
-    private func withTopicLimits() throws(SessionFailure) -> StreamSettings {
+    /// The topics that the tables' records go to, as far as they exist.
+    func knownTopics() throws(SessionFailure) -> TopicMaker.Known {
         let tables = try StreamFailures.postgres(settings) { () throws(PostgresError) in
             var connection = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(10))
             return try connection.tables(matching: settings.tables.compactMap { TablePattern($0) })
         }
-        let limit = try StreamFailures.kafka { () throws(KafkaError) in
+        return try StreamFailures.kafka { () throws(KafkaError) in
             try TopicMaker(settings, events: services.kafkaEvents, log: services.log)
-                .largestLimit(of: Preflight.topicNames(settings, tables))
+                .known(Preflight.topicNames(settings, tables).map { settings.topic($0) })
         }
-        var known = settings
-        known.largestRecord = max(settings.largestRecord, limit)
-        return known
     }
 
     /// Calls again as long as brokers are away: this waits as long as they do, and the connection lives meanwhile.

@@ -11,14 +11,35 @@ struct TopicDirectory: ~Copyable {
     private var entries: [Entry] = []
     private(set) var progress: TransactionalProducer.Topic
     private let settings: StreamSettings
+    private let memory: SessionMemory
     private let maker: TopicMaker
+    private let hanging: HangingTransactions
+    /// The topics in which nothing of an earlier producer can be open.
+    private let settled: Set<String>
 
+    /// - Parameters:
+    ///   - known: partitions of topics that records may go to, as far as they can be foreseen.
+    ///   - producer: has fenced all others, and has no transaction open.
     init(
-        _ settings: StreamSettings, maker: TopicMaker, producer: TransactionalProducer
+        _ settings: StreamSettings, _ services: StreamServices, _ memory: SessionMemory, known: [TopicPartition],
+        producer: TransactionalProducer
     ) throws(KafkaError) {
+        let maker = try TopicMaker(settings, events: services.kafkaEvents, log: services.log)
+        let hanging = try HangingTransactions(settings, services)
+        let progress = try producer.topic(settings.progressTopic, timeout: .seconds(30))
+        var topics = Set(known.map(\.topic))
+        var partitions = known
+        for name in memory.unsettledTopics.subtracting(topics) {
+            topics.insert(name)
+            partitions += try producer.topic(name, timeout: .seconds(30)).all
+        }
+        try hanging.end(in: progress.all + partitions, by: producer)
         self.settings = settings
+        self.memory = memory
         self.maker = maker
-        progress = try producer.topic(settings.progressTopic, timeout: .seconds(30))
+        self.hanging = hanging
+        self.progress = progress
+        settled = topics
     }
 
     subscript(index: Int) -> TransactionalProducer.Topic { entries[index].topic }
@@ -37,9 +58,19 @@ struct TopicDirectory: ~Copyable {
             let topic = try StreamFailures.kafka { () throws(KafkaError) in
                 try producer.topic(name, timeout: .seconds(30))
             }
+            try requireSettled(topic)
             try pin(topic, &pins)
             entries.append(Entry(topic: topic, limit: limit))
         }
+    }
+
+    /// A topic that nobody foresaw: what is open in it is ended by the next session, before that one writes anything.
+    private func requireSettled(_ topic: TransactionalProducer.Topic) throws(SessionFailure) {
+        guard !settled.contains(topic.name) else { return }
+        let isOpen = try StreamFailures.kafka { () throws(KafkaError) in try hanging.isOpen(topic.all) }
+        guard isOpen else { return }
+        memory.isUnsettled(topic.name)
+        throw .retry(component: .kafka, reason: "a transaction is open in topic \(topic.name)")
     }
 
     private func pin(_ topic: TransactionalProducer.Topic, _ pins: inout PartitionPins) throws(SessionFailure) {
@@ -69,12 +100,13 @@ struct TopicDirectory: ~Copyable {
     /// How many topics are open.
     var count: Int { entries.count }
 
-    /// The same topics, of another producer.
+    /// The same topics, of another producer, which has fenced the one before.
     mutating func reopen(by producer: TransactionalProducer) throws(KafkaError) {
         progress = try producer.topic(settings.progressTopic, timeout: .seconds(30))
         for index in entries.indices {
             entries[index].topic = try producer.topic(entries[index].topic.name, timeout: .seconds(30))
         }
+        try hanging.end(in: progress.all + entries.flatMap(\.topic.all), by: producer)
     }
 
     /// The first record of these that its topic cannot take, uncompressed, with that topic's limit.
@@ -87,4 +119,9 @@ struct TopicDirectory: ~Copyable {
         }
         return nil
     }
+}
+
+extension TransactionalProducer.Topic {
+    /// All its partitions.
+    var all: [TopicPartition] { (0..<partitions).map { TopicPartition(name, $0) } }
 }

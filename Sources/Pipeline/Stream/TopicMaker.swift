@@ -42,16 +42,25 @@ final class TopicMaker {
         return try judge(name)
     }
 
-    /// The largest batch that any of these topics takes, bytes: of those that exist and may be described.
-    func largestLimit(of names: [String]) throws(KafkaError) -> Int {
-        var largest = Self.defaultLimit
-        for name in names where try admin.partitionCount(of: name, timeout: Self.timeout) != nil {
+    /// What is known of topics before a record names them.
+    struct Known {
+        /// The largest batch that any of them takes, bytes: of those that may be described.
+        var largestLimit: Int
+        /// The partitions of those that exist.
+        var partitions: [TopicPartition] = []
+    }
+
+    func known(_ names: [String]) throws(KafkaError) -> Known {
+        var known = Known(largestLimit: Self.defaultLimit)
+        for name in names {
+            guard let count = try admin.partitionCount(of: name, timeout: Self.timeout) else { continue }
+            known.partitions += (0..<count).map { TopicPartition(name, $0) }
             do throws(KafkaError) {
                 let limit = try admin.configuration(ofTopic: name, timeout: Self.timeout)["max.message.bytes"]
-                largest = max(largest, limit.flatMap { Int($0) } ?? 0)
+                known.largestLimit = max(known.largestLimit, limit.flatMap { Int($0) } ?? 0)
             } catch  where error.reason == .authorization { continue }
         }
-        return largest
+        return known
     }
 
     /// A topic that was just made is known to one broker after the other.

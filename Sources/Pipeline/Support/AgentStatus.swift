@@ -29,7 +29,8 @@ package struct AgentStatus: Sendable {
     package var health: HTTPResponse {
         let now = clock.monotonic()
         for (loop, turn) in state.snapshot.turns where now &- turn > loop.patience {
-            return HTTPResponse(status: 503, text: "\(loop.rawValue) has not turned for \((now &- turn) / .seconds(1)) s\n")
+            return HTTPResponse(
+                status: 503, text: "\(loop.rawValue) has not turned for \((now &- turn) / .seconds(1)) s\n")
         }
         return HTTPResponse(text: "ok\n")
     }
