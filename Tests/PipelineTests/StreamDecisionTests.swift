@@ -309,3 +309,60 @@ import Testing
         for _ in 0..<200 { #expect(backoff.next(random: 0.5) <= 1000) }
     }
 }
+
+/// Against a coordinator that needs so long for its markers, and a client that asks again after 20 ms.
+@Suite struct TransactionPaceTests {
+    private struct Coordinator {
+        var pace = TransactionPace()
+        var now: Int64 = .seconds(1)
+        var misses = 0
+
+        /// One transaction after the other, each as soon as `pace` says; answers how many were too soon.
+        mutating func run(_ count: Int, markers: Int64, commit: Int64, isSmall: Bool = true) -> Int {
+            let before = misses
+            for _ in 0..<count {
+                let ended = now
+                now += pace.wait(now: now)
+                pace.begins(now: now)
+                if now - ended < markers {
+                    misses += 1
+                    now += .milliseconds(20)
+                }
+                now += commit
+                pace.committed(now: now, isSmall: isSmall)
+            }
+            return misses - before
+        }
+    }
+
+    @Test func thePauseFindsTheMarkers() {
+        for markers: Int64 in [.milliseconds(1), .milliseconds(3), .milliseconds(6)] {
+            var coordinator = Coordinator()
+            _ = coordinator.run(300, markers: markers, commit: .milliseconds(4))
+            let began = coordinator.now
+            #expect(coordinator.run(1000, markers: markers, commit: .milliseconds(4)) <= 15)
+            #expect((coordinator.now - began) / 1000 < markers * 3 / 2 + .milliseconds(6))
+        }
+    }
+
+    @Test func aSlowerCoordinatorIsFollowed() {
+        var coordinator = Coordinator()
+        _ = coordinator.run(500, markers: .milliseconds(1), commit: .milliseconds(3))
+        _ = coordinator.run(100, markers: .milliseconds(8), commit: .milliseconds(12))
+        #expect(coordinator.run(500, markers: .milliseconds(8), commit: .milliseconds(12)) <= 10)
+    }
+
+    @Test func neverLongerThanTheMost() {
+        var coordinator = Coordinator()
+        #expect(coordinator.pace.wait(now: 0) == 0)
+        _ = coordinator.run(500, markers: .milliseconds(40), commit: .milliseconds(4))
+        #expect(coordinator.pace.pause <= TransactionPace.most)
+        #expect(coordinator.pace.wait(now: coordinator.now + TransactionPace.most) == 0)
+    }
+
+    @Test func largeTransactionsTeachNothing() {
+        var coordinator = Coordinator()
+        _ = coordinator.run(100, markers: .milliseconds(1), commit: .milliseconds(400), isSmall: false)
+        #expect(coordinator.pace.pause == TransactionPace.most)
+    }
+}

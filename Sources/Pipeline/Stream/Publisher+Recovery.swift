@@ -64,7 +64,7 @@ extension Publisher {
     }
 
     /// Sends the open batch again.
-    private func resendFailure() -> KafkaError? {
+    private mutating func resendFailure() -> KafkaError? {
         do throws(KafkaError) {
             try begin()
             try open.forEachPiece { (chunk, records) throws(KafkaError) in

@@ -1,4 +1,5 @@
 import ChangeData
+import Glibc
 import Kafka
 
 /// Produces what the source has encoded, in Kafka transactions that hold whole PostgreSQL transactions and the position.
@@ -26,6 +27,7 @@ struct Publisher: ~Copyable {
     var pending: StoredPosition
     var recovery = ProducerRecovery()
     var backoff = Backoff(first: .milliseconds(100), most: .seconds(5))
+    private var pace = TransactionPace()
     private var lastCommit: Int64
     private var counts = OperationCounts()
     /// The position of the last record that was produced.
@@ -191,8 +193,12 @@ struct Publisher: ~Copyable {
         chunk.withBytes { all in range.map { all[$0] } }
     }
 
-    func begin() throws(KafkaError) {
-        if let producer, !producer.isInTransaction { try producer.begin() }
+    mutating func begin() throws(KafkaError) {
+        guard let producer, !producer.isInTransaction else { return }
+        let wait = pace.wait(now: services.clock.monotonic())
+        if wait > 0 { usleep(UInt32(wait / 1000)) }
+        pace.begins(now: services.clock.monotonic())
+        try producer.begin()
     }
 
     /// Offers records to the client until all are taken; answers the index after the last.
@@ -254,6 +260,9 @@ struct Publisher: ~Copyable {
 
     // MARK: Commits
 
+    /// Bytes of a batch that takes no time to send beside what the coordinator takes.
+    private static let smallBatch = 64 << 10
+
     /// A PostgreSQL transaction ends with the records produced so far.
     private mutating func pass(_ transaction: Transaction) {
         open.reachedBoundary()
@@ -303,6 +312,7 @@ struct Publisher: ~Copyable {
             }
         }
         lastCommit = started
+        pace.committed(now: services.clock.monotonic(), isSmall: open.batch.bytes < Self.smallBatch)
         backoff.reset()
         stored = pending
         services.state.committed(

@@ -13,6 +13,8 @@ from typing import Any
 
 import lz4.frame
 
+# What S3Proxy writes into before it renames it; a kill leaves it there, and it is listed.
+_UNFINISHED = re.compile(r"-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 _NAME = re.compile(r"^(?P<topic>[^/]+)/year=(?P<y>\d{4})/month=(?P<m>\d\d)/day=(?P<d>\d\d)/hour=(?P<h>\d\d)/"
                    r"(?P=topic)\+(?P<partition>\d+)\+(?P<start>\d{10,})\.json(?P<suffix>|\.gz|\.lz4)$")
 
@@ -74,6 +76,8 @@ def list_names(client: Any, bucket: str, prefix: str) -> dict[str, str]:
     names: dict[str, str] = {}
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/" if prefix else ""):
         for item in page.get("Contents", []):
+            if _UNFINISHED.search(item["Key"]):
+                continue
             names[item["Key"].removeprefix(f"{prefix}/")] = item.get("ETag", "")  # S3Proxy lists an object that is being written without one
     return names
 
