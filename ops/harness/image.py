@@ -23,7 +23,7 @@ from .demo.parts import BUCKET, DATABASE, NAME, ORIGINAL_TOPICS, configure, star
 from .demo.series import generated
 from .kafka import REPOSITORY
 from .postgres import AGENT_PASSWORD
-from .processes import Lab, Process, free_port, kill_all, wait_until
+from .processes import Lab, Process, free_port, wait_until
 from .workload import GOLD_TABLES
 
 CHECK = REPOSITORY / "docker" / "check"
@@ -131,17 +131,13 @@ def run(work: str, lab: Lab) -> None:
 
 
 def main() -> int:
-    lab = Lab("sluice-image-", keep="--keep" in sys.argv)
     try:
-        run(sys.argv[1], lab)
+        with Lab("sluice-image-", keep="--keep" in sys.argv) as lab:
+            run(sys.argv[1], lab)
         return 0
     except Failed as error:
-        lab.keep = True
-        print(f"FAILED {error}\nkept: {lab.root}", flush=True)
+        print(f"FAILED {error}", flush=True)
         return 1
-    finally:
-        kill_all()
-        lab.close()
 
 
 if __name__ == "__main__":

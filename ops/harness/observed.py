@@ -25,7 +25,7 @@ from .demo.parts import BUCKET, DATABASE, configure, start_servers
 from .demo.series import generated
 from .kafka import REPOSITORY
 from .postgres import AGENT_ROLE, SUPERUSER, SUPERUSER_PASSWORD, Postgres
-from .processes import Lab, Process, free_port, kill_all, wait_until
+from .processes import Lab, Process, free_port, wait_until
 from .workload import GOLD_TABLES
 
 DASHBOARD = REPOSITORY / "ops" / "dashboards" / "sluice.json"
@@ -163,18 +163,11 @@ def run(lab: Lab) -> int:
 
 
 def main() -> int:
-    lab = Lab("sluice-observed-", keep="--keep" in sys.argv)
     try:
-        return run(lab)
+        with Lab("sluice-observed-", keep="--keep" in sys.argv) as lab:
+            return run(lab)
     except KeyboardInterrupt:
         return 130
-    except Exception:
-        lab.keep = True
-        print(f"kept: {lab.root}", file=sys.stderr)
-        raise
-    finally:
-        kill_all()
-        lab.close()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -191,7 +192,7 @@ atexit.register(kill_all)
 
 
 class Lab:
-    """A temporary directory for servers and logs; removed at the end unless something failed."""
+    """A temporary directory for servers and logs. As a context it ends all processes, and is removed unless something failed."""
 
     def __init__(self, prefix: str = "sluice-", keep: bool = False) -> None:
         self.root = Path(tempfile.mkdtemp(prefix=prefix))
@@ -206,3 +207,13 @@ class Lab:
     def close(self) -> None:
         if not self.keep:
             shutil.rmtree(self.root, ignore_errors=True)
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        kill_all()
+        self.keep |= kind is not None and kind is not KeyboardInterrupt
+        if self.keep:
+            print(f"kept: {self.root}", file=sys.stderr)
+        self.close()

@@ -12,7 +12,7 @@ import time
 
 from .kafka import Kafka, kafka_home
 from .postgres import AGENT_ROLE, Postgres, debian_bin, wheel_bin
-from .processes import Lab, kill_all
+from .processes import Lab
 from .site import librdkafka_folder
 from .stores import Moto, Rclone, S3Proxy, SecureRclone, Store, s3proxy_home
 
@@ -51,21 +51,18 @@ def variables(lab: Lab) -> dict[str, str]:
 
 def main(arguments: list[str]) -> int:
     command = arguments[1:] if arguments[:1] == ["--"] else arguments
-    lab = Lab("sluice-servers-")
     began = time.monotonic()
     try:
-        environment = variables(lab)
-        print(f"servers: {len(environment)} variables set after {time.monotonic() - began:.0f} s", flush=True)
-        if not command:
-            print("\n".join(f"export {name}='{value}'" for name, value in environment.items()), flush=True)
-            print("# Ctrl-C ends them", flush=True)
-            time.sleep(1e6)
-        return subprocess.run(command, env={**os.environ, **environment}, check=False).returncode
+        with Lab("sluice-servers-") as lab:
+            environment = variables(lab)
+            print(f"servers: {len(environment)} variables set after {time.monotonic() - began:.0f} s", flush=True)
+            if not command:
+                print("\n".join(f"export {name}='{value}'" for name, value in environment.items()), flush=True)
+                print("# Ctrl-C ends them", flush=True)
+                time.sleep(1e6)
+            return subprocess.run(command, env={**os.environ, **environment}, check=False).returncode
     except KeyboardInterrupt:
         return 130
-    finally:
-        kill_all()
-        lab.close()
 
 
 if __name__ == "__main__":

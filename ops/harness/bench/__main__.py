@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..agent import REPOSITORY, binary
-from ..processes import Lab, kill_all
+from ..processes import Lab
 from . import report
 from .load import LOAD, TABLE
 from .parts import decoder, growth, latency, memory, sink, standby, stream
@@ -67,8 +67,8 @@ def main() -> int:
     if chosen.report:
         report.write(chosen.output)
         return 0
-    lab, began = Lab("sluice-bench-"), time.monotonic()
-    try:
+    began = time.monotonic()
+    with Lab("sluice-bench-") as lab:
         known, servers = facts(options), Servers(lab, options)
         for name, part in PARTS.items():
             if name not in wanted:
@@ -81,13 +81,6 @@ def main() -> int:
         print((chosen.output / "results.md").read_text())
         print(f"{time.monotonic() - began:.0f} s in all")
         return 0
-    except BaseException:
-        lab.keep = True
-        print(f"kept: {lab.root}", file=sys.stderr)
-        raise
-    finally:
-        kill_all()
-        lab.close()
 
 
 if __name__ == "__main__":

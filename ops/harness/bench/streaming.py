@@ -18,7 +18,7 @@ from confluent_kafka.admin import OffsetSpec
 from ..agent import REPOSITORY, Agent
 from ..kafka import Kafka, kafka_home
 from ..postgres import Postgres, debian_bin
-from ..processes import Lab, kill_all
+from ..processes import Lab
 from .__main__ import LOAD, TABLE
 from .measure import cpu_seconds, peak_bytes
 
@@ -240,8 +240,7 @@ def main() -> None:
     chosen = options.parse_args()
     large: list[Large] = []
     small: list[Small] = []
-    lab = Lab("sluice-bench-")
-    try:
+    with Lab("sluice-bench-") as lab:
         bench = Bench(lab)
         for number in range(chosen.rounds):
             for work_mem in chosen.work_mem.split(","):
@@ -265,9 +264,6 @@ def main() -> None:
                  "rounds": str(chosen.rounds), "PostgreSQL": "15, unix socket", "Kafka": "one broker, lz4"}
         write(large, small, facts)
         print(table(large, small))
-    finally:
-        kill_all()
-        lab.close()
 
 
 if __name__ == "__main__":

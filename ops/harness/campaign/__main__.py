@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ..agent import binary
 from ..kafka import REPOSITORY
-from ..processes import Lab, kill_all
+from ..processes import Lab
 from . import rounds
 from .faults import KINDS, POINTS
 from .rounds import Plan, Result
@@ -74,8 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"without {', '.join(sorted(POINTS))}: no build that has them", flush=True)
         kinds = [kind for kind in kinds if kind not in POINTS]
     choice = Choice(*chosen.stack, chosen.brokers)
-    lab = Lab("sluice-campaign-")
-    try:
+    with Lab("sluice-campaign-") as lab:
         result = campaign(choice, Plan(seed, chosen.faults, kinds, chosen.check_every, chosen.rate, program, chosen.minutes), lab)
         for finding in result.findings:
             print(f"found: {finding}")
@@ -85,14 +84,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             chosen.json.write_text(json.dumps(result.json(**facts), indent=1, ensure_ascii=False) + "\n")
         print(result.line(choice.text), flush=True)
         return 0 if result.clean else 1
-    except BaseException:
-        lab.keep = True
-        raise
-    finally:
-        kill_all()
-        if lab.keep:
-            print(f"kept: {lab.root}", file=sys.stderr)
-        lab.close()
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..agent import Agent, merge
-from ..processes import Lab, kill_all
+from ..processes import Lab
 from ..site import Site
 from .world import Choice, World
 
@@ -190,9 +190,8 @@ def main() -> int:
     options.add_argument("--what", default=",".join(OUTAGES), help="broker, store, spool")
     options.add_argument("--json", type=Path)
     chosen = options.parse_args()
-    lab = Lab("sluice-outage-")
     found: list[Watch] = []
-    try:
+    with Lab("sluice-outage-") as lab:
         world = World(Choice(15, "2.0", 1), lab)
         for what in chosen.what.split(","):
             found.append(OUTAGES[what](world, chosen.seconds, chosen.rate))
@@ -202,14 +201,6 @@ def main() -> int:
             chosen.json.write_text(json.dumps([{**vars(seen), "walsenders": len(seen.walsenders)} for seen in found], indent=1) + "\n")
         lab.keep = any(seen.wrong for seen in found)
         return 1 if lab.keep else 0
-    except BaseException:
-        lab.keep = True
-        raise
-    finally:
-        kill_all()
-        if lab.keep:
-            print(f"kept: {lab.root}", file=sys.stderr)
-        lab.close()
 
 
 if __name__ == "__main__":
