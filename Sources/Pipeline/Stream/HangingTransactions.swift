@@ -10,7 +10,6 @@ import Telemetry
 /// new producer writes anything, a transaction that it aborts takes these partitions in, and its marker is the abort that they
 /// lack. `init_transactions` has returned by then, so that no marker is still on its way.
 struct HangingTransactions {
-    private let settings: StreamSettings
     private let services: StreamServices
     private let admin: KafkaAdmin
 
@@ -18,10 +17,9 @@ struct HangingTransactions {
     private static let patience: Int64 = .seconds(2)
     private static let timeout = Duration.seconds(30)
 
-    init(_ settings: StreamSettings, _ services: StreamServices) throws(KafkaError) {
-        self.settings = settings
+    init(_ services: StreamServices, _ admin: KafkaAdmin) {
         self.services = services
-        admin = try KafkaAdmin(settings.kafka, events: services.kafkaEvents)
+        self.admin = admin
     }
 
     /// Whether records in one of these partitions wait for the end of a transaction.

@@ -1,5 +1,4 @@
 import ChangeData
-import ObjectStorage
 import Postgres
 import Telemetry
 
@@ -8,18 +7,18 @@ import Telemetry
 /// One thread owns it. It never waits for Kafka: when no chunk is free it stops reading, and goes on reporting its
 /// position (C7). It reads nothing before the publisher knows the position (design, section 3, steps 3 to 5).
 struct SourceLoop: ~Copyable {
-    private let settings: StreamSettings
-    private let services: StreamServices
+    let settings: StreamSettings
+    let services: StreamServices
     private let link: StreamLink
     private var connection: ReplicationConnection
-    private var feedback: ReplicationFeedback
+    var feedback: ReplicationFeedback
     private var encoder: ChangeEncoder?
-    private var chunk: RecordChunk?
-    private var tables: RelationDescriber
+    var chunk: RecordChunk?
+    var tables: RelationDescriber
     /// With protocol 2.
-    private var intake: StreamedIntake?
+    var intake: StreamedIntake?
     /// A streamed transaction that is committed and being published: nothing is read meanwhile.
-    private var replay: StreamedReplay?
+    var replay: StreamedReplay?
     private var shutdownProbe: ShutdownProbe
     private var ending: ReplayEnd?
     /// When the server was last heard of, microseconds since 1970.
@@ -148,7 +147,7 @@ struct SourceLoop: ~Copyable {
     }
 
     /// Gives one message to the encoder; answers whether there is room for another.
-    private mutating func consume(_ message: Span<UInt8>, at lsn: LSN, wall: Int64) throws(SessionFailure) -> Bool {
+    mutating func consume(_ message: Span<UInt8>, at lsn: LSN, wall: Int64) throws(SessionFailure) -> Bool {
         guard let chunk else { return false }
         if ending != nil, encoder?.isInTransaction == false, message.isMessage {
             ending?.began(at: lsn)
@@ -173,84 +172,6 @@ struct SourceLoop: ~Copyable {
         handOver(evenIfUnfinished: true)
         self.chunk = link.queue.take()
         return self.chunk != nil
-    }
-
-    // MARK: Streamed transactions
-
-    /// Gives a message of protocol 2 to whom it is for.
-    private mutating func sort(_ message: Span<UInt8>, at lsn: LSN, wall: Int64) throws(SessionFailure) -> Bool {
-        let taken: StreamedIntake.Taken
-        do throws(StreamedIntake.Failure) {
-            taken = try intake?.take(message, at: lsn) ?? .direct
-        } catch {
-            switch error {
-            case .data(let error): throw .exit(exit(for: error))
-            case .refused(let refusal): throw .fallBack(refusal, at: max(lsn, feedback.received))
-            }
-        }
-        switch consume taken {
-        case .direct: return try consume(message, at: lsn, wall: wall)
-        case .kept(let isOver):
-            if isOver { showIntake() }
-            return true
-        case .committed(let transaction):
-            let commit = transaction.commit
-            // Once for a large transaction, before anything of it is published.
-            if try tables.hasOrigins(settings: settings) {
-                throw .fallBack(.origin(commit.xid), at: commit.endLSN)
-            }
-            services.log.debug(
-                "a transaction that was streamed is committed",
-                ["transaction": .init(Int(commit.xid)), "lsn": .init(commit.commitLSN)])
-            replay = consume transaction
-            return false
-        }
-    }
-
-    /// Publishes what was kept of a committed transaction, until it is over, no chunk is free, or something else is due.
-    private mutating func publish() throws(SessionFailure) {
-        guard var current = replay.take() else { return }
-        var wall = services.clock.wall()
-        let deadline = min(feedback.nextDeadline, services.clock.monotonic() &+ .milliseconds(200))
-        var count = 0
-        var progress = StreamedReplay.Progress.nothing
-        while chunk != nil {
-            do throws(StorageError) {
-                progress = try current.advance()
-            } catch {
-                let refusal = StreamingRefusal(.disk(error), transaction: current.commit.xid)
-                throw .fallBack(refusal, at: current.commit.endLSN)
-            }
-            if progress == .over { break }
-            if progress == .message { _ = try consume(current.message, at: current.lsn, wall: wall) }
-            count += 1
-            if count & 63 == 0 || progress == .nothing {
-                wall = services.clock.wall()
-                if services.clock.monotonic() >= deadline { break }
-            }
-        }
-        guard progress == .over else {
-            replay = consume current
-            return
-        }
-        let commit = current.commit
-        services.log.debug(
-            "its last change is handed on", ["transaction": .init(Int(commit.xid)), "lsn": .init(commit.commitLSN)])
-        intake?.published(commit.xid, current.relations)
-        showIntake(published: 1)
-    }
-
-    private func showIntake(published: UInt64 = 0) {
-        let (bytes, open) =
-            switch intake {
-            case .some(let intake): (intake.bytes, intake.openCount)
-            case .none: (0, 0)
-            }
-        services.state.update { snapshot in
-            snapshot.intake.bytes = bytes
-            snapshot.intake.open = open
-            snapshot.intake.published += published
-        }
     }
 
     private mutating func describe(_ relation: Relation) throws(SessionFailure) {
@@ -381,7 +302,7 @@ struct SourceLoop: ~Copyable {
             ).exit)
     }
 
-    private func exit(for error: ChangeDataError) -> AgentExit {
+    func exit(for error: ChangeDataError) -> AgentExit {
         StreamFailures.exit(error)
     }
 }

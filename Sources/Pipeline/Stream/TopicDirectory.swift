@@ -25,7 +25,7 @@ struct TopicDirectory: ~Copyable {
         producer: TransactionalProducer
     ) throws(KafkaError) {
         let maker = try TopicMaker(settings, events: services.kafkaEvents, log: services.log)
-        let hanging = try HangingTransactions(settings, services)
+        let hanging = HangingTransactions(services, maker.admin)
         let progress = try producer.topic(settings.progressTopic, timeout: .seconds(30))
         var topics = Set(known.map(\.topic))
         var partitions = known

@@ -4,7 +4,7 @@ import Telemetry
 /// Makes the topics that are missing, as the design says, and refuses those that would lose rows.
 final class TopicMaker {
     private let settings: StreamSettings
-    private let admin: KafkaAdmin
+    let admin: KafkaAdmin
     private let log: Logger
     private static let timeout = Duration.seconds(30)
     /// A broker's own default of `max.message.bytes`.
