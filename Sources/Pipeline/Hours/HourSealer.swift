@@ -32,6 +32,8 @@ final class HourSealer {
     private var clock: Int64 = 0
     private var readAt: Int64?
     private var nextLate: Int64 = 0
+    /// As long as there are hours to seal.
+    private var admin: KafkaAdmin?
 
     init(_ settings: SinkSettings, _ services: StreamServices, _ board: HourBoard) {
         self.settings = settings
@@ -68,27 +70,32 @@ final class HourSealer {
         board.pass(passed)
         let ours = Set(reach.keys.filter { $0.partition == 0 }.map(\.topic))
         topics = topics.filter { ours.contains($0.key) }
-        for name in ours.sorted() { try look(name, passed) }
+        try seal(ours.filter { topics[$0]?.next.map { $0 <= passed } ?? true }.sorted(), until: passed)
         try sealLate()
     }
 
-    private func look(_ name: String, _ passed: SourceHour) throws(SinkFailure) {
-        var topic = topics[name] ?? Topic()
-        if let next = topic.next, next > passed { return }
-        if topic.ends?.passed != passed {
-            topic.ends = (passed, try ends(of: name))
-            topics[name] = topic
+    /// Seals what is complete of topics that have hours to seal.
+    private func seal(_ due: [String], until passed: SourceHour) throws(SinkFailure) {
+        guard !due.isEmpty else {
+            admin = nil
+            return
         }
-        guard let ends = topic.ends?.of else { return }
+        for name in due where topics[name]?.ends?.passed != passed {
+            topics[name, default: Topic()].ends = (passed, try ends(of: name))
+        }
         // Asked for after the ends: what was held then, and is not now, has been put.
         let reach = board.reach
-        let others = ends.keys.filter { reach[$0] == nil }
+        let others = due.flatMap { topics[$0]?.ends?.of.keys.filter { reach[$0] == nil } ?? [] }
         let committed = others.isEmpty ? [:] : try committed(others)
-        guard SealDecision.isComplete(passed, ends: ends, reach: reach, committed: committed) else { return }
         do throws(StorageError) {
             let ledger = HourLedger(store: try ObjectStore(settings.store, abort: board.abort))
-            try seal(name, &topic, until: passed, ledger)
-            topics[name] = topic
+            for name in due {
+                guard var topic = topics[name], let ends = topic.ends?.of,
+                    SealDecision.isComplete(passed, ends: ends, reach: reach, committed: committed)
+                else { continue }
+                try seal(name, &topic, until: passed, ledger)
+                topics[name] = topic
+            }
         } catch { throw .retry(component: "s3", reason: error.description) }
     }
 
@@ -109,9 +116,16 @@ final class HourSealer {
         } catch { throw .kafka(error) }
     }
 
+    private func openAdmin() throws(KafkaError) -> KafkaAdmin {
+        if let admin { return admin }
+        let made = try KafkaAdmin(settings.kafka, events: services.kafkaEvents)
+        admin = made
+        return made
+    }
+
     private func ends(of topic: String) throws(SinkFailure) -> [TopicPartition: (low: Int64, high: Int64)] {
         do throws(KafkaError) {
-            let admin = try KafkaAdmin(settings.kafka, events: services.kafkaEvents)
+            let admin = try openAdmin()
             var ends: [TopicPartition: (low: Int64, high: Int64)] = [:]
             for number in 0..<(try admin.partitionCount(of: topic, timeout: .seconds(10)) ?? 0) {
                 let partition = TopicPartition(topic, number)
@@ -125,8 +139,7 @@ final class HourSealer {
     /// What the group has of partitions that other workers read.
     private func committed(_ partitions: [TopicPartition]) throws(SinkFailure) -> [TopicPartition: Int64] {
         do throws(KafkaError) {
-            let admin = try KafkaAdmin(settings.kafka, events: services.kafkaEvents)
-            let offsets = try admin.committedOffsets(of: settings.group, partitions, timeout: .seconds(10))
+            let offsets = try openAdmin().committedOffsets(of: settings.group, partitions, timeout: .seconds(10))
             return Dictionary(offsets.map { ($0.partition, $0.offset) }, uniquingKeysWith: max)
         } catch { throw .kafka(error) }
     }
@@ -161,15 +174,20 @@ final class HourSealer {
     }
 
     /// Puts a manifest that names every object of an hour, unless there is one.
-    private func seal(_ hour: SourceHour, of name: String, _ ledger: HourLedger) throws(StorageError) {
+    /// - Parameter onlyAgain: nothing is done where no manifest is there at all; then the answer is false.
+    @discardableResult
+    private func seal(
+        _ hour: SourceHour, of name: String, _ ledger: HourLedger, onlyAgain: Bool = false
+    ) throws(StorageError) -> Bool {
         // Another worker may put one meanwhile: then it is looked at again.
         for _ in 0..<3 {
             let found = try ledger.hour(hour, of: name)
+            if onlyAgain, found.revision == 0 { return false }
             if found.revision > 0,
                 let there = try ledger.manifest(name, hour, revision: found.revision),
                 there.keys.isSuperset(of: found.keys)
             {
-                return
+                return true
             }
             let manifest = HourManifest(
                 topic: name, hour: hour, revision: found.revision + 1, clock: clock,
@@ -186,8 +204,9 @@ final class HourSealer {
                     "topic": .init(name), "hour": .init(ISOTime.text(microseconds: hour.start)),
                     "objects": .init(found.keys.count), "revision": .init(manifest.revision),
                 ])
-            return
+            return true
         }
+        return true
     }
 
     /// Objects of hours that had passed already: where the hour has a manifest, it must name them.
@@ -208,11 +227,10 @@ final class HourSealer {
                     continue
                 }
                 guard asked.insert(HourManifest.prefix(topic: one.topic, hour: one.hour)).inserted else { continue }
-                if topics[one.topic] != nil {
-                    try seal(one.hour, of: one.topic, ledger)
-                } else if try ledger.hour(one.hour, of: one.topic).revision > 0 {
-                    try seal(one.hour, of: one.topic, ledger)
-                } else if now &- one.at < Self.patience {
+                // Of a topic that is another worker's to seal, an hour without a manifest is left to that one.
+                if try !seal(one.hour, of: one.topic, ledger, onlyAgain: topics[one.topic] == nil),
+                    now &- one.at < Self.patience
+                {
                     kept.append(one)
                 }
             }
