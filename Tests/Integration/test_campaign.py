@@ -6,7 +6,9 @@ import random
 import re
 import time
 
+import psutil
 import pytest
+from conftest import SiteMaker
 
 from harness.agent import binary
 from harness.campaign.__main__ import campaign, failpoints, parse_stack
@@ -58,6 +60,30 @@ def test_a_transaction_that_its_coordinator_forgot(stack: Stack, lab: Lab) -> No
         site.close()
     finally:
         world.close()
+
+
+def test_one_that_was_stopped_after_it_had_fenced_wakes_as_a_standby(make: SiteMaker) -> None:
+    """Between its look at the position and its look at the slot another moves both: that is no gap."""
+    site = make().init()
+    site.agent.program = failpoints()
+    for round_ in range(3):
+        site.agent.start(env={"SLUICE_FAILPOINT": "after-fence:1:stop"})
+        first, process = site.agent, psutil.Process(site.agent.running().pid)
+        wait_until("it stops at the point", lambda: process.status() == psutil.STATUS_STOPPED, 30)
+        second = site.twin(f"successor-{round_}").start()
+        wait_until("it waits for the slot", lambda: second.http("/readyz")[1].startswith("standby"), 30)
+        site.sql(f"select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = '{first.slot}' and active")
+        second.wait_ready()
+        site.auditor.agent = second
+        with site.workload(rate=150):
+            time.sleep(1)
+            first.resume()
+            time.sleep(2)
+            assert first.running().running, f"it ended with {first.running().wait(1)}\n{first.running().tail(20)}"
+            assert first.http("/readyz") == (503, "standby\n")
+        verdict = site.auditor.verdict()
+        assert verdict.clean, verdict.report()
+        assert first.stop() == 0 and second.stop() == 0
 
 
 def test_a_seed_gives_the_same_faults_again() -> None:

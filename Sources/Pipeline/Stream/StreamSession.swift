@@ -123,6 +123,16 @@ struct StreamSession: Sendable {
         } catch { throw failure(error, facts) }
     }
 
+    /// Position and slot can be compared only while nobody else moves them: an agent that was stopped here, and wakes, has
+    /// lost both.
+    private func requireSlot(_ facts: StartFacts, _ link: StreamLink) throws(SessionFailure) {
+        guard let slot = facts.slot, slot.activePID != link.walsender else { return }
+        guard let holder = slot.activePID else {
+            throw .retry(component: .postgres, reason: "the slot is no longer ours")
+        }
+        throw .slotInUse(holder: holder)
+    }
+
     private func failure(_ refusal: StartRefusal, _ facts: StartFacts) -> SessionFailure {
         guard refusal.kind == .noPosition, facts.slot != nil, !memory.isGone(now: services.clock.monotonic()) else {
             return .exit(refusal.exit)
@@ -186,6 +196,7 @@ struct StreamSession: Sendable {
         // (4)
         let found = try settledPosition(store, link)
         let facts = try gather().facts
+        try requireSlot(facts, link)
         let stored = try judge(found, facts)
         // (5)
         memory.began()
