@@ -202,9 +202,11 @@ extension SinkServerTests {
             let (proxy, through) = try proxied()
             let settings = try bench.settings(through)
             let sink = RunningSink(settings)
-            #expect(sink.wait { $0.sink.partitions.count == 1 }, "\(sink.log)")
+            // The first object needs the store also to begin.
+            try bench.produce([Made(1)])
+            #expect(sink.wait { $0.isDrained() && $0.records == 1 }, "\(sink.log)")
             proxy.set(open: false)
-            try bench.produce([Made(1), Made(2)])
+            try bench.produce([Made(2)])
             #expect(sink.wait { $0.sink.retries > 0 }, "\(sink.log)")
             #expect(rmdir(settings.spoolDirectory) == 0)
             let filler = String(repeating: "z", count: 9000)
