@@ -57,6 +57,26 @@ public struct ConsumedRecord: ~Copyable {
     }
 }
 
+extension ConsumedRecord {
+    /// Copies of all headers that have a value; of two of one name the last.
+    fileprivate var headers: [String: [UInt8]] {
+        var list: OpaquePointer?
+        guard rd_kafka_message_headers(message, &list) == RD_KAFKA_RESP_ERR_NO_ERROR, let list else { return [:] }
+        var found: [String: [UInt8]] = [:]
+        var index = 0
+        var name: UnsafePointer<CChar>?
+        var start: UnsafeRawPointer?
+        var count = 0
+        while rd_kafka_header_get_all(list, index, &name, &start, &count) == RD_KAFKA_RESP_ERR_NO_ERROR {
+            index += 1
+            guard let name, let start else { continue }
+            // The headers belong to the message.
+            found[String(cString: name)] = Array(UnsafeRawBufferPointer(start: start, count: count))
+        }
+        return found
+    }
+}
+
 /// A record that was copied out of its reader.
 public struct StoredRecord: Sendable, Hashable {
     /// The record's offset.
@@ -67,12 +87,24 @@ public struct StoredRecord: Sendable, Hashable {
     public let key: [UInt8]?
     /// The value's bytes; nil for a tombstone.
     public let value: [UInt8]?
+    /// The headers that have a value, by their names; of two of one name the last.
+    public let headers: [String: [UInt8]]
+
+    /// A record that is in no log.
+    public init(key: [UInt8]?, value: [UInt8]? = nil, headers: [String: [UInt8]] = [:]) {
+        offset = -1
+        timestamp = nil
+        self.key = key
+        self.value = value
+        self.headers = headers
+    }
 
     init(copying record: borrowing ConsumedRecord) {
         offset = record.offset
         timestamp = record.timestamp
         key = array(of: record.key)
         value = array(of: record.value)
+        headers = record.headers
     }
 }
 

@@ -83,9 +83,7 @@ struct ReplaySession: Sendable {
             return producer
         }
         let known = try session.knownTopics().partitions
-        let topics = try StreamFailures.kafka { () throws(KafkaError) in
-            try TopicDirectory(settings, services, memory, known: known, producer: producer)
-        }
+        let topics = try session.openTopics(known, producer) { LSN(0) }
         let found = try session.settledPosition(store, link).position
         if found == nil {
             // The range is on record before the first row, so that the same command goes on with it.

@@ -1,15 +1,34 @@
+import ChangeData
 import Kafka
 import Telemetry
 
 /// Ends what an earlier producer of our transactional id has left open and its coordinator has forgotten.
 ///
-/// A coordinator whose broker has just been restarted may not find a partition's leader, take the partition for deleted, and end
-/// a transaction without a marker in it (seen with Kafka 4.3 and one broker: "likely deleted already and hence can be skipped").
-/// Nothing ends that transaction any more. Readers of committed records wait at it for ever, and the next marker of the same
-/// producer would end it with the outcome of *its* transaction: rows that were sent again since would be there twice. So before a
-/// new producer writes anything, a transaction that it aborts takes these partitions in, and its marker is the abort that they
-/// lack. `init_transactions` has returned by then, so that no marker is still on its way.
+/// A coordinator that finds no leader of a partition takes it for deleted, and ends the transaction without a marker there: Kafka
+/// 4.3 where all replicas of the partition are away for a moment, as with one broker that restarts ("likely deleted already and
+/// hence can be skipped"). Nobody ends that transaction any more. Readers of committed records wait at it for ever, and the next
+/// marker of the same producer ends it with the outcome of *its* transaction: rows that were sent again since would be there
+/// twice, or rows that were committed be gone.
+///
+/// So before a new producer writes anything, a transaction of its own takes these partitions in, and its marker is the one that
+/// they lack. `init_transactions` has returned by then, so that no marker is still on its way. Whether the transaction was
+/// committed or aborted the log does not say; where the stream stands does: see `wasCommitted`.
 struct HangingTransactions {
+    /// What is known to be in Kafka, beside what the progress topic shows.
+    struct Held {
+        /// What this process has seen committed.
+        var stored: StoredPosition?
+        /// What the slot was told to forget (C4).
+        var confirmed = LSN(0)
+    }
+
+    /// A partition, and the last record in it.
+    private struct Found {
+        var partition: TopicPartition
+        var record: StoredRecord
+    }
+
+    private let settings: StreamSettings
     private let services: StreamServices
     private let admin: KafkaAdmin
 
@@ -17,7 +36,8 @@ struct HangingTransactions {
     private static let patience: Int64 = .seconds(2)
     private static let timeout = Duration.seconds(30)
 
-    init(_ services: StreamServices, _ admin: KafkaAdmin) {
+    init(_ settings: StreamSettings, _ services: StreamServices, _ admin: KafkaAdmin) {
+        self.settings = settings
         self.services = services
         self.admin = admin
     }
@@ -27,30 +47,117 @@ struct HangingTransactions {
         try !admin.undecided(partitions, timeout: Self.timeout).isEmpty
     }
 
-    /// Ends them in these partitions. Only for a producer that has fenced all others and has no transaction open.
-    func end(in partitions: [TopicPartition], by producer: TransactionalProducer) throws(KafkaError) {
-        let hanging = try undecided(partitions, for: Self.patience)
-        guard !hanging.isEmpty else { return }
+    /// The partitions in which one hangs. Only for a producer that has fenced all others and has no transaction open.
+    func find(in partitions: [TopicPartition]) throws(KafkaError) -> [TopicPartition] {
+        try undecided(partitions, for: Self.patience)
+    }
+
+    /// Ends them in these partitions.
+    /// - Parameter others: partitions in which none hangs.
+    func end(
+        in hanging: [TopicPartition], others: [TopicPartition], held: Held, by producer: TransactionalProducer
+    ) throws(KafkaError) {
         services.state.failed("kafka", kind: "hanging_transaction")
-        services.log.warning(
-            "ending a transaction that its coordinator has forgotten",
-            ["partitions": .init(hanging.map(\.description).joined(separator: " "))])
-        try producer.begin()
-        for partition in hanging {
-            let topic = try producer.topic(partition.topic, timeout: Self.timeout)
-            // A compacted topic takes no record without a key. Nobody reads this one: it is aborted.
-            let key = Array("sluice".utf8)
-            while try producer.produce(to: topic, partition: partition.partition, key: key.span, value: nil)
-                == .queueFull
-            { producer.poll(.milliseconds(10)) }
+        var known = held
+        if case .position(let shown) = try ProgressStore(settings, events: services.kafkaEvents)
+            .readIfThere(timeout: Self.timeout).found, shown.isAhead(of: held.stored)
+        {
+            known.stored = shown
         }
-        try producer.flush(timeout: Self.timeout)
-        try producer.abort(timeout: Self.timeout)
+        let found = try lastRecords(of: hanging, committedOnly: false)
+        let isDone = try isSeen(past: known, in: others)
+        let committed = found.filter { isDone || Self.wasCommitted($0.record, of: $0.partition, settings, known) }
+        let aborted = found.filter { one in !committed.contains { $0.partition == one.partition } }
+        if !aborted.isEmpty {
+            services.log.warning(
+                "ending a transaction that its coordinator has forgotten: it is aborted",
+                ["partitions": Self.names(aborted)])
+            // A compacted topic takes no record without a key. Nobody reads this one.
+            try write(
+                aborted.map { Found(partition: $0.partition, record: StoredRecord(key: Array("sluice".utf8))) },
+                by: producer)
+            try producer.flush(timeout: Self.timeout)
+            try producer.abort(timeout: Self.timeout)
+        }
+        if !committed.isEmpty {
+            services.log.warning(
+                "ending a transaction that its coordinator has forgotten: it was committed, its last records are repeated",
+                ["partitions": Self.names(committed)])
+            try write(committed, by: producer)
+            try producer.commit(timeout: Self.timeout)
+        }
         let left = try undecided(hanging, for: Self.patience)
         guard !left.isEmpty else { return }
         services.log.warning(
             "transactions of others are open in topics of ours",
             ["partitions": .init(left.map(\.description).joined(separator: " "))])
+    }
+
+    /// Whether the transaction of the last record of a partition was committed: it holds nothing past the position that is in
+    /// Kafka, or that the slot was told to forget.
+    static func wasCommitted(
+        _ record: StoredRecord, of partition: TopicPartition, _ settings: StreamSettings, _ held: Held
+    ) -> Bool {
+        if partition.topic == settings.progressTopic {
+            guard let position = record.value.flatMap({ ProgressRecord.decode($0) }) else { return false }
+            if position.ordinal == 0, position.lsn <= held.confirmed { return true }
+            return !position.isAhead(of: held.stored)
+        }
+        guard let header = record.headers["sluice.pos"], let at = RecordPosition(parsing: header.span) else {
+            return false
+        }
+        if at.position.commitLSN < held.confirmed { return true }
+        return held.stored?.covers(at.position) ?? false
+    }
+
+    /// Whether readers see a record past what is known to be committed: its transaction was.
+    private func isSeen(past held: Held, in partitions: [TopicPartition]) throws(KafkaError) -> Bool {
+        for last in try lastRecords(of: partitions, committedOnly: true)
+        where last.partition.topic != settings.progressTopic && last.record.headers["sluice.pos"] != nil
+            && !Self.wasCommitted(last.record, of: last.partition, settings, held)
+        {
+            return true
+        }
+        return false
+    }
+
+    private func lastRecords(
+        of partitions: [TopicPartition], committedOnly: Bool
+    ) throws(KafkaError) -> [Found] {
+        var options = ReaderOptions()
+        options.committedOnly = committedOnly
+        let reader = try CommittedReader(settings.kafka, options, events: services.kafkaEvents)
+        var found: [Found] = []
+        for partition in partitions {
+            if let record = try reader.lastRecord(of: partition, timeout: Self.timeout).record {
+                found.append(Found(partition: partition, record: record))
+            }
+        }
+        return found
+    }
+
+    /// Puts records into a transaction of their own, which stays open.
+    private func write(_ all: [Found], by producer: TransactionalProducer) throws(KafkaError) {
+        try producer.begin()
+        for one in all {
+            let topic = try producer.topic(one.partition.topic, timeout: Self.timeout)
+            let record = one.record
+            let position = record.headers["sluice.pos"]
+            let (newKey, oldKey) = (record.headers["__debezium.newkey"], record.headers["__debezium.oldkey"])
+            let link = newKey ?? oldKey
+            let split = record.headers["sluice.split"]
+            let replay = record.headers["sluice.replay"]
+            // Spans of locals: a header must not outlive what it shows.
+            let bytes = (position ?? [], link ?? [], split ?? [], replay ?? [])
+            while try producer.produce(
+                to: topic, partition: one.partition.partition, key: record.key?.span, value: record.value?.span,
+                header: position == nil ? nil : RecordHeader("sluice.pos", bytes.0.span),
+                header: link == nil
+                    ? nil : RecordHeader(newKey == nil ? "__debezium.oldkey" : "__debezium.newkey", bytes.1.span),
+                header: split == nil ? nil : RecordHeader("sluice.split", bytes.2.span),
+                header: replay == nil ? nil : RecordHeader("sluice.replay", bytes.3.span)) == .queueFull
+            { producer.poll(.milliseconds(10)) }
+        }
     }
 
     /// Those that stay undecided for so long, nanoseconds.
@@ -63,5 +170,9 @@ struct HangingTransactions {
             left = try admin.undecided(left, timeout: Self.timeout)
         }
         return left
+    }
+
+    private static func names(_ found: [Found]) -> LogValue {
+        .init(found.map(\.partition.description).joined(separator: " "))
     }
 }

@@ -87,7 +87,7 @@ extension Publisher {
                 Failpoint.hit(.beforeFence)
                 try fresh.initTransactions(timeout: .seconds(20))
                 Failpoint.hit(.afterFence)
-                try topics.reopen(by: fresh)
+                try topics.reopen(by: fresh, after: stored)
                 producer = fresh
             } catch {
                 services.state.failed("kafka", kind: "renew")

@@ -85,3 +85,17 @@ package struct StoredPosition: Equatable, Sendable {
         self.replay = replay
     }
 }
+
+extension StoredPosition {
+    /// Whether it holds more than another one does.
+    func isAhead(of other: StoredPosition?) -> Bool {
+        guard let other else { return true }
+        return (epoch, lsn, commitLSN, ordinal) > (other.epoch, other.lsn, other.commitLSN, other.ordinal)
+    }
+
+    /// Whether Kafka holds this change, if this is what it holds.
+    func covers(_ change: EventPosition) -> Bool {
+        guard change.epoch == epoch else { return change.epoch < epoch }
+        return change.commitLSN < lsn || ordinal > 0 && change.commitLSN == commitLSN && change.ordinal <= ordinal
+    }
+}

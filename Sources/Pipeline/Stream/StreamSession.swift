@@ -190,8 +190,10 @@ struct StreamSession: Sendable {
             Failpoint.hit(.afterFence)
             return producer
         }
-        let topics = try StreamFailures.kafka { () throws(KafkaError) in
-            try TopicDirectory(settings, services, memory, known: known.partitions, producer: producer)
+        let topics = try openTopics(known.partitions, producer) { () throws(SessionFailure) in
+            let facts = try gather().facts
+            try requireSlot(facts, link)
+            return facts.slot?.confirmedFlush ?? LSN(0)
         }
         // (4)
         let found = try settledPosition(store, link)
@@ -207,6 +209,23 @@ struct StreamSession: Sendable {
             topics: topics,
             stored: stored, timeline: facts.timeline)
         try publisher.run()
+    }
+
+    /// The topics, with nothing left open in them by an earlier producer.
+    /// - Parameter confirmed: what the slot was told to forget, asked for where it matters.
+    func openTopics(
+        _ known: [TopicPartition], _ producer: TransactionalProducer,
+        confirmed: () throws(SessionFailure) -> LSN
+    ) throws(SessionFailure) -> TopicDirectory {
+        let topics = try StreamFailures.kafka { () throws(KafkaError) in
+            try TopicDirectory(settings, services, memory, known: known, producer: producer)
+        }
+        guard !topics.leftovers.hanging.isEmpty else { return topics }
+        let held = HangingTransactions.Held(confirmed: try confirmed())
+        do throws(KafkaError) {
+            try topics.end(topics.leftovers, held: held, by: producer)
+        } catch { throw StreamFailures.session(error) }
+        return topics
     }
 
     /// The topics that the tables' records go to, as far as they exist.

@@ -16,6 +16,15 @@ struct TopicDirectory: ~Copyable {
     private let hanging: HangingTransactions
     /// The topics in which nothing of an earlier producer can be open.
     private let settled: Set<String>
+    /// What `end` must end before anything is written.
+    let leftovers: Leftovers
+
+    /// What an earlier producer may have left open.
+    struct Leftovers {
+        var hanging: [TopicPartition]
+        /// Partitions of ours in which nothing hangs.
+        var others: [TopicPartition]
+    }
 
     /// - Parameters:
     ///   - known: partitions of topics that records may go to, as far as they can be foreseen.
@@ -25,7 +34,7 @@ struct TopicDirectory: ~Copyable {
         producer: TransactionalProducer
     ) throws(KafkaError) {
         let maker = try TopicMaker(settings, events: services.kafkaEvents, log: services.log)
-        let hanging = HangingTransactions(services, maker.admin)
+        let hanging = HangingTransactions(settings, services, maker.admin)
         let progress = try producer.topic(settings.progressTopic, timeout: .seconds(30))
         var topics = Set(known.map(\.topic))
         var partitions = known
@@ -33,7 +42,8 @@ struct TopicDirectory: ~Copyable {
             topics.insert(name)
             partitions += try producer.topic(name, timeout: .seconds(30)).all
         }
-        try hanging.end(in: progress.all + partitions, by: producer)
+        let leftovers = try Self.leftovers(in: progress.all + partitions, hanging)
+        self.leftovers = leftovers
         self.settings = settings
         self.memory = memory
         self.maker = maker
@@ -101,12 +111,29 @@ struct TopicDirectory: ~Copyable {
     var count: Int { entries.count }
 
     /// The same topics, of another producer, which has fenced the one before.
-    mutating func reopen(by producer: TransactionalProducer) throws(KafkaError) {
+    /// - Parameter stored: what this process has seen committed.
+    mutating func reopen(by producer: TransactionalProducer, after stored: StoredPosition) throws(KafkaError) {
         progress = try producer.topic(settings.progressTopic, timeout: .seconds(30))
         for index in entries.indices {
             entries[index].topic = try producer.topic(entries[index].topic.name, timeout: .seconds(30))
         }
-        try hanging.end(in: progress.all + entries.flatMap(\.topic.all), by: producer)
+        let found = try Self.leftovers(in: progress.all + entries.flatMap(\.topic.all), hanging)
+        try end(found, held: HangingTransactions.Held(stored: stored), by: producer)
+    }
+
+    private static func leftovers(
+        in partitions: [TopicPartition], _ hanging: HangingTransactions
+    ) throws(KafkaError) -> Leftovers {
+        let found = try hanging.find(in: partitions)
+        return Leftovers(hanging: found, others: found.isEmpty ? [] : partitions.filter { !found.contains($0) })
+    }
+
+    /// Ends what an earlier producer has left open.
+    func end(
+        _ leftovers: Leftovers, held: HangingTransactions.Held, by producer: TransactionalProducer
+    ) throws(KafkaError) {
+        guard !leftovers.hanging.isEmpty else { return }
+        try hanging.end(in: leftovers.hanging, others: leftovers.others, held: held, by: producer)
     }
 
     /// The first record of these that its topic cannot take, uncompressed, with that topic's limit.

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..agent import Agent, merge
-from ..processes import Lab
+from ..processes import Lab, wait_until
 from ..site import Site
 from .world import Choice, World
 
@@ -133,8 +133,9 @@ def outage(world: World, what: str, seconds: float, rate: float, away: Callable[
             back()
         time.sleep(5)
     began = time.monotonic()
-    verdict = site.auditor.verdict(timeout=600)
+    wait_until("all is in objects", lambda: site.agent.metrics().get('sluice_lag_bytes{step="s3"}', MIB) < MIB // 4, 600)
     seen.drained_seconds = time.monotonic() - began
+    verdict = site.auditor.verdict(timeout=600)
     seen.verdict = verdict.line()
     seen.walsenders.add(walsender(site))
     seen.must(verdict.clean, verdict.report())
