@@ -74,7 +74,7 @@ class Postgres:
         self.root = root
         self.name = name
         self.port = free_port()
-        self.agent_port = self.port  # of what stands in front of it, where something does
+        self.front_port: int | None = None  # of what stands in front of it for agents, where something does
         self.data = root / "data"
         self.log = root / "server.log"
         self.user = _server_user()
@@ -155,7 +155,7 @@ class Postgres:
     def agent_url(self, database: str, password: bool = True) -> str:
         """For the agent: its own role, owner of the database, no superuser."""
         secret = f":{AGENT_PASSWORD}" if password else ""
-        return f"postgresql://{AGENT_ROLE}{secret}@127.0.0.1:{self.agent_port}/{database}"
+        return f"postgresql://{AGENT_ROLE}{secret}@127.0.0.1:{self.front_port or self.port}/{database}"
 
     def agent_socket_url(self, database: str) -> str:
         return f"host={self.root} port={self.port} user={AGENT_ROLE} dbname={database}"

@@ -59,7 +59,7 @@ class World:
         store.start()
         self.postgres.create().start()
         self.postgres_front = self.network.front(self.postgres.port)
-        self.postgres.agent_port = self.postgres_front.port
+        self.postgres.front_port = self.postgres_front.port
         front = self.network.front(store.port, StoreFront)
         assert isinstance(front, StoreFront)
         self.store_front = front
