@@ -15,6 +15,8 @@ final class ClientContext: Sendable {
         var failures: DeliveryFailures?
         /// How to answer a rebalance of a consumer that is being closed; nil while the application does.
         var closing: Closing?
+        /// Whether the client must not be freed before its first assignment.
+        var awaitsAssignment = false
     }
 
     private enum Closing { case eagerly, cooperatively }
@@ -64,6 +66,7 @@ final class ClientContext: Sendable {
             change = .failed(error)
         }
         let closing = state.withLock { state in
+            if case .assigned = change { state.awaitsAssignment = false }
             if state.closing == nil { state.rebalances.append(change) }
             return state.closing
         }
@@ -90,6 +93,16 @@ final class ClientContext: Sendable {
             state.rebalances = []
         }
     }
+
+    /// The client joins a group with cooperative assignment. librdkafka before 2.3 ends the process by an assertion where such
+    /// a client is freed between its joining and its first assignment (librdkafka#4312).
+    func joinsCooperatively() {
+        guard rd_kafka_version() < 0x0203_0000 else { return }
+        state.withLock { $0.awaitsAssignment = true }
+    }
+
+    /// Whether freeing the client could end the process.
+    var awaitsAssignment: Bool { state.withLock { $0.awaitsAssignment } }
 
     func nextRebalance() -> Rebalance? {
         state.withLock { $0.rebalances.isEmpty ? nil : $0.rebalances.removeFirst() }

@@ -30,6 +30,11 @@ struct ClientHandle: ~Copyable {
     }
 
     deinit {
+        guard !context.awaitsAssignment else {
+            // Left behind rather than freed, with its threads and its context, and out of its group: seldom, and small.
+            rd_kafka_unsubscribe(pointer)
+            return
+        }
         rd_kafka_destroy_flags(pointer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE)
         retained.release()
     }

@@ -49,6 +49,7 @@ public final class GroupConsumer {
                     value: assignment == .eager ? "roundrobin" : "cooperative-sticky"
                 ),
             ])
+        if assignment == .cooperative { client.context.joinsCooperatively() }
         rd_kafka_poll_set_consumer(client.pointer)
         guard let queue = rd_kafka_queue_get_consumer(client.pointer) else {
             throw KafkaError.invalid("group \(group)", "no queue")

@@ -1,4 +1,5 @@
 import CKafka
+import Synchronization
 import Testing
 
 @testable import Kafka
@@ -20,6 +21,36 @@ extension BrokerTests {
                 settings, ProducerOptions(transactionalID: "id", transactionTimeout: .seconds(10)))
             try producer.initTransactions(timeout: patience)
             return (producer, try producer.topic("t", timeout: patience))
+        }
+
+        /// librdkafka before 2.3 ends the process where such a consumer is freed (librdkafka#4312).
+        @Test func aMemberMayBeFreedBetweenItsJoiningAndItsFirstAssignment() throws {
+            let joined = Atomic<Bool>(false)
+            let events = KafkaEvents(
+                log: { line in
+                    if line.text.contains("JoinGroup response") { joined.store(true, ordering: .releasing) }
+                }, error: { _ in })
+            let settings = try KafkaSettings(brokers: mock.brokers, clientID: "test", properties: ["debug": "cgrp"])
+            for isClosed in [false, true] {
+                joined.store(false, ordering: .releasing)
+                mock.delay(broker: 1, milliseconds: 0)
+                let member = try GroupConsumer(
+                    settings, group: "g\(isClosed)", topics: ["t"], assignment: .cooperative, events: events)
+                var isSlow = false
+                let deadline = Deadline(after: patience)
+                while !joined.load(ordering: .acquiring), !deadline.hasPassed {
+                    let event = member.poll(timeout: .milliseconds(5)) { _ in }
+                    if case .assigned = event { Issue.record("it was assigned without having joined") }
+                    // The answer to the joining comes 3 s after it; the one after that shall be late.
+                    if !isSlow, deadline.remaining < patience - .milliseconds(1500) {
+                        isSlow = true
+                        mock.delay(broker: 1, milliseconds: 1000)
+                    }
+                }
+                let hasJoined = joined.load(ordering: .acquiring)
+                #expect(hasJoined)
+                if isClosed { member.close(timeout: .milliseconds(100)) }
+            }
         }
 
         @Test func retriableErrorsAreRetriedInside() throws {

@@ -44,6 +44,9 @@ final class MockCluster {
         rd_kafka_mock_topic_create(cluster, name, partitions, 1)
     }
 
+    /// How long each answer of a broker takes.
+    func delay(broker: Int32, milliseconds: Int32) { rd_kafka_mock_broker_set_rtt(cluster, broker, milliseconds) }
+
     func set(broker: Int32, down: Bool) {
         if down {
             rd_kafka_mock_broker_set_down(cluster, broker)
