@@ -11,13 +11,14 @@ public struct ProducerOptions: Sendable {
     public var batchBytes: Int
     /// The most bytes of one record; what a topic takes of it is the brokers' decision, after compression.
     public var recordBytes: Int
-    /// How long a batch waits for more records. A commit does not wait for it.
+    /// How long a batch waits for more records. A commit does not wait for it. Long, since librdkafka 2.0 spins on a batch that is
+    /// due while the one before it in its partition is on its way.
     public var linger: Duration
 
     /// Defaults are for 50,000 records of a kilobyte in a transaction.
     public init(
         transactionalID: String, transactionTimeout: Duration = .seconds(60), queueBytes: Int = 64 << 20,
-        batchBytes: Int = 1_000_000, recordBytes: Int = 256 << 20, linger: Duration = .milliseconds(5)
+        batchBytes: Int = 1_000_000, recordBytes: Int = 256 << 20, linger: Duration = .milliseconds(100)
     ) {
         self.transactionalID = transactionalID
         self.transactionTimeout = transactionTimeout

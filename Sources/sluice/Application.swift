@@ -15,6 +15,8 @@ enum Application {
         // has it, the memory that each once needed is never given back.
         mallopt(M_ARENA_MAX, 2)
         mallopt(M_TRIM_THRESHOLD, 4 << 20)
+        // Setting one bound ends the growing of the other: a batch of 512 KiB would be mapped, faulted in and unmapped each time.
+        mallopt(M_MMAP_THRESHOLD, 4 << 20)
         do throws(UsageError) {
             let command = try CommandParser.parse(arguments)
             do throws(AgentExit) {

@@ -29,6 +29,27 @@ import Testing
         #expect(policy.atBoundary(batch(rows: 1), lastCommit: 0, now: .milliseconds(5), moreReady: false) == .commit)
     }
 
+    @Test func aFlowIsCommittedEveryFiftyMilliseconds() {
+        let policy = BatchPolicy(rows: 100_000, bytes: 8 << 20, interval: .milliseconds(5))
+        func decision(_ now: Int, bytes: Int, before: Int = 0) -> BatchPolicy.Decision {
+            var flow = batch(rows: 400, bytes: bytes)
+            flow.bytesBefore = before
+            return policy.atBoundary(flow, lastCommit: 0, now: .milliseconds(now), moreReady: false)
+        }
+        #expect(decision(49, bytes: BatchPolicy.flow) == .wait(until: .milliseconds(50)))
+        #expect(decision(50, bytes: BatchPolicy.flow) == .commit)
+        // The first rows after a commit are still of the flow.
+        #expect(decision(49, bytes: 10, before: BatchPolicy.flow) == .wait(until: .milliseconds(50)))
+        #expect(decision(5, bytes: BatchPolicy.flow - 1, before: BatchPolicy.flow - 1) == .commit)
+        // One large transaction after a while is no flow yet.
+        #expect(decision(1000, bytes: BatchPolicy.flow) == .commit)
+        // A longer interval of the configuration holds.
+        let slow = BatchPolicy(rows: 100_000, bytes: 8 << 20, interval: .seconds(1))
+        #expect(
+            slow.atBoundary(batch(rows: 1, bytes: BatchPolicy.flow), lastCommit: 0, now: 1, moreReady: false)
+                == .wait(until: .seconds(1)))
+    }
+
     @Test func aBatchWithoutRowsIsCommittedAtMostEveryTenSeconds() {
         #expect(
             policy.atBoundary(batch(rows: 0), lastCommit: 0, now: .seconds(9), moreReady: false)

@@ -73,7 +73,8 @@ extension Schema {
         ),
         key(
             "kafka.transaction.interval", "a duration", default: "5ms",
-            "The least time between two commits. Longer: fewer, larger transactions, and more latency."),
+            "The least time between two commits; at least 50 ms as long as more than 256 KiB come between two. Longer: fewer, larger transactions, and more latency."
+        ),
         key(
             "kafka.transaction.timeout", "a duration, 1s or more", default: "60s",
             "After this the broker aborts a transaction that a lost agent left open. Longer than `split.age`, and within the broker's `transaction.max.timeout.ms`."

@@ -78,7 +78,9 @@ struct OpenBatch: ~Copyable {
         let newest = isPublishing ? pieces.popLast() : nil
         for piece in pieces { release(piece) }
         pieces.removeAll(keepingCapacity: true)
+        let before = batch.bytes
         batch = BatchPolicy.Batch()
+        batch.bytesBefore = before
         // The newest chunk may be past the bound by itself: kept, it would leave no room for the end of its transaction.
         isRetained = retainedBytes <= retainLimit
         isAtBoundary = true
