@@ -33,11 +33,12 @@ def test_one_fault_of_every_kind(stack: Stack, lab: Lab) -> None:
     assert not any(result.zeros.values())
 
 
+@pytest.mark.long  # a minute or two, and the broker has to err
 def test_a_transaction_that_its_coordinator_forgot(stack: Stack, lab: Lab) -> None:
     """A broker that was away for longer than a transaction may be open ends it while it starts, when it does not know yet who leads
     which partition: it leaves no marker there (Kafka 4.3), and nobody but us ends that transaction any more."""
     version, client = parse_stack(stack.name)
-    world = World(Choice(version, client, 1), lab)
+    world = World(Choice(version, client, 1), lab, "forgetful")
     try:
         site = world.site({}).init().run()
         ended, attempts = "sluice_errors_total{class=\"hanging_transaction\",component=\"kafka\"}", 0

@@ -38,14 +38,14 @@ class Choice:
 
 
 class World:
-    def __init__(self, choice: Choice, lab: Lab) -> None:
+    def __init__(self, choice: Choice, lab: Lab, folder: str = "servers") -> None:
         home = kafka_home()
         if home is None:
             raise FileNotFoundError("no Apache Kafka: set KAFKA_HOME")
         os.environ.setdefault("KAFKA_HEAP_OPTS", "-Xms128m -Xmx256m" if choice.brokers > 1 else "-Xms256m -Xmx512m")
         self.choice = choice
         self.network = Network()
-        root = lab.folder("servers")
+        root = lab.folder(folder)
         self.postgres = Postgres(root / "postgres", debian_bin() if choice.postgres == 15 else wheel_bin(), f"pg{choice.postgres}")
         self.kafka = Kafka(home, root / "kafka", choice.brokers, {**_KAFKA, **self._replicated(choice.brokers)})
         store = S3Proxy(root / "store")
