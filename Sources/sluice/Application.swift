@@ -16,7 +16,7 @@ enum Application {
         mallopt(M_ARENA_MAX, 2)
         mallopt(M_TRIM_THRESHOLD, 4 << 20)
         // Setting one bound ends the growing of the other: a batch of 512 KiB would be mapped, faulted in and unmapped each time.
-        mallopt(M_MMAP_THRESHOLD, 4 << 20)
+        mallopt(M_MMAP_THRESHOLD, 1 << 20)
         do throws(UsageError) {
             let command = try CommandParser.parse(arguments)
             do throws(AgentExit) {
