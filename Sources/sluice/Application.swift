@@ -15,8 +15,6 @@ enum Application {
         // has it, the memory that each once needed is never given back.
         mallopt(M_ARENA_MAX, 2)
         mallopt(M_TRIM_THRESHOLD, 4 << 20)
-        // Setting one bound ends the growing of the other: a batch of 512 KiB would be mapped, faulted in and unmapped each time.
-        mallopt(M_MMAP_THRESHOLD, 1 << 20)
         do throws(UsageError) {
             let command = try CommandParser.parse(arguments)
             do throws(AgentExit) {
@@ -41,6 +39,9 @@ enum Application {
             try InitCommand(settings: settings, services: services, output: output)
                 .run(dryRun: dryRun, acceptGap: acceptGap)
         case .run(let config, let purpose):
+            // Setting the other bound has ended the growing of this one: a producer's batch of 512 KiB would be mapped, faulted in and
+            // unmapped each time. The sink alone has none, and gives its memory back.
+            if purpose != .sink { mallopt(M_MMAP_THRESHOLD, 1 << 20) }
             try RunCommand(try load(config, purpose), purpose: purpose).run()
         case .status(let config, let json): try StatusCommand.run(try load(config, .both), json: json)
         case .check(let config):
