@@ -12,9 +12,9 @@ from conftest import SiteMaker
 
 from harness.agent import binary
 from harness.campaign.__main__ import campaign, failpoints, parse_stack
+from harness.campaign.crew import total
 from harness.campaign.faults import KINDS, SINK_POINTS, STREAM_POINTS, deck
 from harness.campaign.rounds import Plan
-from harness.campaign.crew import total
 from harness.campaign.world import TRANSACTION_TIMEOUT, Choice, World
 from harness.processes import Lab, wait_until
 from harness.site import Stack

@@ -126,7 +126,7 @@ extension SinkServerTests {
                 #expect(try hanging.find(in: [data, other]) == [data])
                 let ender = try TransactionalProducer(kafka, ProducerOptions(transactionalID: "\(name).end"))
                 try ender.initTransactions(timeout: SinkBench.patience)
-                try hanging.end(in: [data], others: others, held: held, by: ender)
+                try hanging.end([data], of: [data] + others, held: held, by: ender)
                 #expect(state.snapshot.failures[.init(component: "kafka", kind: "hanging_transaction")] == 1)
                 try producer.abort(timeout: SinkBench.patience)
                 for _ in 0..<200 where try hanging.isOpen([data]) { usleep(20_000) }

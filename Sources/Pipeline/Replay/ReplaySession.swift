@@ -82,8 +82,11 @@ struct ReplaySession: Sendable {
             try session.initTransactions(producer, link)
             return producer
         }
-        let known = try session.knownTopics().partitions
-        let topics = try session.openTopics(known, producer) { LSN(0) }
+        let maker = try session.topicMaker()
+        var topics = try StreamFailures.kafka { () throws(KafkaError) in
+            try TopicDirectory(settings, services, memory, maker: maker, producer: producer)
+        }
+        try topics.settle(session.knownTopics(maker).partitions, by: producer) { HangingTransactions.Held() }
         let found = try session.settledPosition(store, link).position
         if found == nil {
             // The range is on record before the first row, so that the same command goes on with it.

@@ -16,6 +16,9 @@ package struct PressurePolicy: Equatable, Sendable {
         self.files = files
     }
 
+    /// A turn is judged when it has written: room for one is kept, so that the bound itself is never passed.
+    private var fullSpool: Int { spool - min(Self.turn, spool / 16) }
+
     /// What is left where a stream in the same process keeps so many bytes on the same disk. It has half of it at most.
     package func leaving(_ bytes: Int) -> PressurePolicy {
         PressurePolicy(memory: memory, spool: max(spool / 2, spool - bytes), files: files)
@@ -64,12 +67,11 @@ package struct PressurePolicy: Equatable, Sendable {
         }
         if usage.files >= files, usage.openSpool > 0 { decision.endsLargest = true }
         if usage.memory >= memory {
-            let hasRoom = usage.files < files && usage.spool < spool - min(Self.turn, spool / 16)
+            let hasRoom = usage.files < files && usage.spool < fullSpool
             decision.spillsLargest = hasRoom && usage.openMemory > memory / 8
         }
-        // A turn is judged when it has written: room for one is kept, so that the bound itself is never passed.
         decision.pauses =
-            isFull(usage.spool, spool - min(Self.turn, spool / 16))
+            isFull(usage.spool, fullSpool)
             || isFull(usage.memory, memory) && !decision.spillsLargest
             || usage.files > files + files / 2
         return decision

@@ -52,10 +52,10 @@ struct HangingTransactions {
         try undecided(partitions, for: Self.patience)
     }
 
-    /// Ends them in these partitions.
-    /// - Parameter others: partitions in which none hangs.
+    /// Ends them in the partitions in which they were found.
+    /// - Parameter all: the partitions that were looked at.
     func end(
-        in hanging: [TopicPartition], others: [TopicPartition], held: Held, by producer: TransactionalProducer
+        _ hanging: [TopicPartition], of all: [TopicPartition], held: Held, by producer: TransactionalProducer
     ) throws(KafkaError) {
         services.state.failed("kafka", kind: "hanging_transaction")
         var known = held
@@ -65,7 +65,7 @@ struct HangingTransactions {
             known.stored = shown
         }
         let found = try lastRecords(of: hanging, committedOnly: false)
-        let isDone = try isSeen(past: known, in: others)
+        let isDone = try isSeen(past: known, in: all.filter { !hanging.contains($0) })
         let committed = found.filter { isDone || Self.wasCommitted($0.record, of: $0.partition, settings, known) }
         let aborted = found.filter { one in !committed.contains { $0.partition == one.partition } }
         if !aborted.isEmpty {

@@ -115,12 +115,7 @@ extension Publisher {
 
     /// Only the agent that holds the slot may fence others.
     private func requireSlot() throws(SessionFailure) {
-        switch services.slotHolder(settings, walsender: link.walsender) {
-        case .us: return
-        case .other(let pid): throw .slotInUse(holder: pid)
-        case .nobody: throw .retry(component: .postgres, reason: "the slot is no longer ours")
-        case .unknown(let reason): throw .retry(component: .postgres, reason: reason)
-        }
+        try services.slotHolder(settings, walsender: link.walsender).requireUs()
     }
 
     private func decide(

@@ -21,7 +21,7 @@ final class SessionMemory: Sendable {
 
     /// Topics in which a transaction was found open that our producer may have left.
     var unsettledTopics: Set<String> { unsettled.withLock { $0 } }
-    func isUnsettled(_ topic: String) { unsettled.withLock { _ = $0.insert(topic) } }
+    func noteUnsettled(_ topic: String) { unsettled.withLock { _ = $0.insert(topic) } }
 
     func began() { streamed.store(true, ordering: .releasing) }
     func holdsSlot(walsender: Int32) { pid.store(walsender, ordering: .releasing) }

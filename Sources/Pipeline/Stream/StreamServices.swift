@@ -56,6 +56,25 @@ package struct StreamServices: Sendable {
         case other(Int32)
         case nobody
         case unknown(String)
+
+        /// By the slot's `active_pid`, and the process of our walsender.
+        init(_ activePID: Int32?, walsender: Int32) {
+            guard let activePID else {
+                self = .nobody
+                return
+            }
+            self = activePID == walsender ? .us : .other(activePID)
+        }
+
+        /// Ends the session where the slot is not ours.
+        func requireUs() throws(SessionFailure) {
+            switch self {
+            case .us: return
+            case .other(let pid): throw .slotInUse(holder: pid)
+            case .nobody: throw .retry(component: .postgres, reason: "the slot is no longer ours")
+            case .unknown(let reason): throw .retry(component: .postgres, reason: reason)
+            }
+        }
     }
 
     /// Asks PostgreSQL who holds the slot: the lock of the whole agent (C10).
@@ -65,8 +84,8 @@ package struct StreamServices: Sendable {
             let rows = try connection.query(
                 "SELECT active_pid FROM pg_catalog.pg_replication_slots WHERE slot_name = $1", [settings.slot],
                 timeout: .seconds(5))
-            guard rows.count == 1, let holder = rows[0, "active_pid"].flatMap({ Int32($0) }) else { return .nobody }
-            return holder == walsender ? .us : .other(holder)
+            guard rows.count == 1 else { return .nobody }
+            return SlotHolder(rows[0, "active_pid"].flatMap { Int32($0) }, walsender: walsender)
         } catch { return .unknown(error.description) }
     }
 

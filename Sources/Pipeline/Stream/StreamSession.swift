@@ -126,11 +126,8 @@ struct StreamSession: Sendable {
     /// Position and slot can be compared only while nobody else moves them: an agent that was stopped here, and wakes, has
     /// lost both.
     private func requireSlot(_ facts: StartFacts, _ link: StreamLink) throws(SessionFailure) {
-        guard let slot = facts.slot, slot.activePID != link.walsender else { return }
-        guard let holder = slot.activePID else {
-            throw .retry(component: .postgres, reason: "the slot is no longer ours")
-        }
-        throw .slotInUse(holder: holder)
+        guard let slot = facts.slot else { return }
+        try StreamServices.SlotHolder(slot.activePID, walsender: link.walsender).requireUs()
     }
 
     private func failure(_ refusal: StartRefusal, _ facts: StartFacts) -> SessionFailure {
@@ -175,7 +172,8 @@ struct StreamSession: Sendable {
     private func publish(_ link: StreamLink) throws(SessionFailure) {
         services.stop.register(link.queue.filled)
         defer { services.stop.unregister(link.queue.filled) }
-        let known = try knownTopics()
+        let maker = try topicMaker()
+        let known = try knownTopics(maker)
         var settings = settings
         // Room in the producer for the largest record that the topics take.
         settings.largestRecord = max(settings.largestRecord, known.largestLimit)
@@ -190,10 +188,13 @@ struct StreamSession: Sendable {
             Failpoint.hit(.afterFence)
             return producer
         }
-        let topics = try openTopics(known.partitions, producer) { () throws(SessionFailure) in
+        var topics = try StreamFailures.kafka { () throws(KafkaError) in
+            try TopicDirectory(settings, services, memory, maker: maker, producer: producer)
+        }
+        try topics.settle(known.partitions, by: producer) { () throws(SessionFailure) in
             let facts = try gather().facts
             try requireSlot(facts, link)
-            return facts.slot?.confirmedFlush ?? LSN(0)
+            return HangingTransactions.Held(confirmed: facts.slot?.confirmedFlush ?? LSN(0))
         }
         // (4)
         let found = try settledPosition(store, link)
@@ -211,32 +212,20 @@ struct StreamSession: Sendable {
         try publisher.run()
     }
 
-    /// The topics, with nothing left open in them by an earlier producer.
-    /// - Parameter confirmed: what the slot was told to forget, asked for where it matters.
-    func openTopics(
-        _ known: [TopicPartition], _ producer: TransactionalProducer,
-        confirmed: () throws(SessionFailure) -> LSN
-    ) throws(SessionFailure) -> TopicDirectory {
-        let topics = try StreamFailures.kafka { () throws(KafkaError) in
-            try TopicDirectory(settings, services, memory, known: known, producer: producer)
+    func topicMaker() throws(SessionFailure) -> TopicMaker {
+        try StreamFailures.kafka { () throws(KafkaError) in
+            try TopicMaker(settings, events: services.kafkaEvents, log: services.log)
         }
-        guard !topics.leftovers.hanging.isEmpty else { return topics }
-        let held = HangingTransactions.Held(confirmed: try confirmed())
-        do throws(KafkaError) {
-            try topics.end(topics.leftovers, held: held, by: producer)
-        } catch { throw StreamFailures.session(error) }
-        return topics
     }
 
     /// The topics that the tables' records go to, as far as they exist.
-    func knownTopics() throws(SessionFailure) -> TopicMaker.Known {
+    func knownTopics(_ maker: TopicMaker) throws(SessionFailure) -> TopicMaker.Known {
         let tables = try StreamFailures.postgres(settings) { () throws(PostgresError) in
             var connection = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(10))
             return try connection.tables(matching: settings.tables.compactMap { TablePattern($0) })
         }
         return try StreamFailures.kafka { () throws(KafkaError) in
-            try TopicMaker(settings, events: services.kafkaEvents, log: services.log)
-                .known(Preflight.topicNames(settings, tables).map { settings.topic($0) })
+            try maker.known(Preflight.topicNames(settings, tables).map { settings.topic($0) })
         }
     }
 

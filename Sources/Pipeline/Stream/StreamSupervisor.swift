@@ -97,7 +97,7 @@ package struct StreamSupervisor {
                 services.log.warning("cannot see who holds the slot", ["reason": .init(reason)])
                 return nil
             }
-            services.state.turned(.stream, now: services.clock.monotonic())
+            services.turned(.stream)
             wakeup.wait(milliseconds: 200)
         }
         return nil

@@ -15,40 +15,43 @@ struct TopicDirectory: ~Copyable {
     private let maker: TopicMaker
     private let hanging: HangingTransactions
     /// The topics in which nothing of an earlier producer can be open.
-    private let settled: Set<String>
-    /// What `end` must end before anything is written.
-    let leftovers: Leftovers
+    private var settled: Set<String> = []
 
-    /// What an earlier producer may have left open.
-    struct Leftovers {
-        var hanging: [TopicPartition]
-        /// Partitions of ours in which nothing hangs.
-        var others: [TopicPartition]
-    }
-
-    /// - Parameters:
-    ///   - known: partitions of topics that records may go to, as far as they can be foreseen.
-    ///   - producer: has fenced all others, and has no transaction open.
     init(
-        _ settings: StreamSettings, _ services: StreamServices, _ memory: SessionMemory, known: [TopicPartition],
+        _ settings: StreamSettings, _ services: StreamServices, _ memory: SessionMemory, maker: TopicMaker,
         producer: TransactionalProducer
     ) throws(KafkaError) {
-        let maker = try TopicMaker(settings, events: services.kafkaEvents, log: services.log)
-        let hanging = HangingTransactions(settings, services, maker.admin)
-        let progress = try producer.topic(settings.progressTopic, timeout: .seconds(30))
-        var topics = Set(known.map(\.topic))
-        var partitions = known
-        for name in memory.unsettledTopics.subtracting(topics) {
-            topics.insert(name)
-            partitions += try producer.topic(name, timeout: .seconds(30)).all
-        }
-        let leftovers = try Self.leftovers(in: progress.all + partitions, hanging)
-        self.leftovers = leftovers
+        progress = try producer.topic(settings.progressTopic, timeout: .seconds(30))
         self.settings = settings
         self.memory = memory
         self.maker = maker
-        self.hanging = hanging
-        self.progress = progress
+        hanging = HangingTransactions(settings, services, maker.admin)
+    }
+
+    /// Ends what an earlier producer has left open, before anything is written.
+    /// - Parameters:
+    ///   - known: partitions of topics that records may go to, as far as they can be foreseen.
+    ///   - producer: has fenced all others, and has no transaction open.
+    ///   - held: what is known to be in Kafka, asked for only where something was left open.
+    mutating func settle(
+        _ known: [TopicPartition], by producer: TransactionalProducer,
+        held: () throws(SessionFailure) -> HangingTransactions.Held
+    ) throws(SessionFailure) {
+        var topics = Set(known.map(\.topic))
+        var partitions = progress.all + known
+        for name in memory.unsettledTopics.subtracting(topics) {
+            topics.insert(name)
+            partitions += try StreamFailures.kafka { () throws(KafkaError) in
+                try producer.topic(name, timeout: .seconds(30)).all
+            }
+        }
+        let found = try StreamFailures.kafka { () throws(KafkaError) in try hanging.find(in: partitions) }
+        if !found.isEmpty {
+            let held = try held()
+            try StreamFailures.kafka { () throws(KafkaError) in
+                try hanging.end(found, of: partitions, held: held, by: producer)
+            }
+        }
         settled = topics
     }
 
@@ -79,7 +82,7 @@ struct TopicDirectory: ~Copyable {
         guard !settled.contains(topic.name) else { return }
         let isOpen = try StreamFailures.kafka { () throws(KafkaError) in try hanging.isOpen(topic.all) }
         guard isOpen else { return }
-        memory.isUnsettled(topic.name)
+        memory.noteUnsettled(topic.name)
         throw .retry(component: .kafka, reason: "a transaction is open in topic \(topic.name)")
     }
 
@@ -117,23 +120,10 @@ struct TopicDirectory: ~Copyable {
         for index in entries.indices {
             entries[index].topic = try producer.topic(entries[index].topic.name, timeout: .seconds(30))
         }
-        let found = try Self.leftovers(in: progress.all + entries.flatMap(\.topic.all), hanging)
-        try end(found, held: HangingTransactions.Held(stored: stored), by: producer)
-    }
-
-    private static func leftovers(
-        in partitions: [TopicPartition], _ hanging: HangingTransactions
-    ) throws(KafkaError) -> Leftovers {
+        let partitions = progress.all + entries.flatMap(\.topic.all)
         let found = try hanging.find(in: partitions)
-        return Leftovers(hanging: found, others: found.isEmpty ? [] : partitions.filter { !found.contains($0) })
-    }
-
-    /// Ends what an earlier producer has left open.
-    func end(
-        _ leftovers: Leftovers, held: HangingTransactions.Held, by producer: TransactionalProducer
-    ) throws(KafkaError) {
-        guard !leftovers.hanging.isEmpty else { return }
-        try hanging.end(in: leftovers.hanging, others: leftovers.others, held: held, by: producer)
+        guard !found.isEmpty else { return }
+        try hanging.end(found, of: partitions, held: HangingTransactions.Held(stored: stored), by: producer)
     }
 
     /// The first record of these that its topic cannot take, uncompressed, with that topic's limit.

@@ -75,13 +75,8 @@ class Crew:
             again()
 
     def until(self, what: str, true: Callable[[], bool], timeout: float, tending: bool = True) -> None:
-        began = time.monotonic()
-        deadline = began + timeout
+        deadline = time.monotonic() + timeout
         while True:
-            # A machine that stood still, this process with it, has given nobody time.
-            stood = time.monotonic() - began - 5
-            began = time.monotonic()
-            deadline += max(0.0, stood)
             if tending:
                 self.tend()
             try:
