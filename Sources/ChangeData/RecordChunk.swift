@@ -71,6 +71,10 @@ public final class RecordChunk: @unchecked Sendable {
         var tableIndex: Int32
         var positionLength: UInt8
         var linkIsNewKey: Bool
+        /// The bytes of all its parts.
+        public var byteCount: Int {
+            Int(max(keyLength, 0)) + Int(max(valueLength, 0)) + Int(positionLength) + Int(max(linkLength, 0))
+        }
         /// What the record is.
         public internal(set) var operation: Operation
 

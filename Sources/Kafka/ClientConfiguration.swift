@@ -37,7 +37,10 @@ struct ClientConfiguration: ~Copyable {
         }
         if deliveryFailures {
             rd_kafka_conf_set_dr_msg_cb(pointer) { _, message, opaque in
-                guard let message, let context = ClientContext.behind(opaque) else { return }
+                // Called for every record: what was delivered costs nothing here.
+                guard let message, message.pointee.err != RD_KAFKA_RESP_ERR_NO_ERROR,
+                    let context = ClientContext.behind(opaque)
+                else { return }
                 context.deliveryFailure(message)
             }
         }

@@ -41,6 +41,13 @@ import Testing
         // The first rows after a commit are still of the flow.
         #expect(decision(49, bytes: 10, before: BatchPolicy.flow) == .wait(until: .milliseconds(50)))
         #expect(decision(5, bytes: BatchPolicy.flow - 1, before: BatchPolicy.flow - 1) == .commit)
+        // Where commits take long, there are fewer of them, but one a second.
+        var long = batch(rows: 400, bytes: BatchPolicy.flow)
+        long.commitTook = .milliseconds(30)
+        #expect(
+            policy.atBoundary(long, lastCommit: 0, now: 1, moreReady: false) == .wait(until: .milliseconds(150)))
+        long.commitTook = .seconds(60)
+        #expect(policy.atBoundary(long, lastCommit: 0, now: 1, moreReady: false) == .wait(until: .seconds(1)))
         // One large transaction after a while is no flow yet.
         #expect(decision(1000, bytes: BatchPolicy.flow) == .commit)
         // A longer interval of the configuration holds.
@@ -91,7 +98,7 @@ import Testing
         open.close()
         #expect(treatment(open) == .keep && queue.bytesOut == 300)
         open.reachedBoundary()
-        open.committed(isPublishing: false)
+        open.committed(isPublishing: false, after: 0)
         #expect(queue.bytesOut == 0)
     }
 
@@ -101,14 +108,14 @@ import Testing
         #expect(treatment(open) == .drain)
         open.produced(0..<1, bytes: 10, now: 0)
         open.reachedBoundary()
-        open.committed(isPublishing: true)
+        open.committed(isPublishing: true, after: 0)
         // The next transaction begins in the same chunk, and its end needs room for another.
         #expect(treatment(open) == .drain)
         open.produced(1..<2, bytes: 2900, now: 0)
         open.close()
         #expect(queue.bytesOut == 0 && queue.take() != nil)
         open.reachedBoundary()
-        open.committed(isPublishing: false)
+        open.committed(isPublishing: false, after: 0)
         #expect(treatment(open) == .keep)
     }
 
@@ -117,7 +124,7 @@ import Testing
         open.open(try #require(chunk(of: 3000)))
         open.produced(0..<1, bytes: 2900, now: 0)
         open.reachedBoundary()
-        open.committed(isPublishing: true)
+        open.committed(isPublishing: true, after: 0)
         open.close()
         #expect(queue.bytesOut == 0 && treatment(open) == .keep)
     }

@@ -25,6 +25,8 @@ package struct BatchPolicy: Equatable, Sendable {
         package var openedAt: Int64 = 0
         /// The bytes of the batch before.
         package var bytesBefore = 0
+        /// Nanoseconds of the commit before.
+        package var commitTook: Int64 = 0
 
         package init() {}
     }
@@ -42,6 +44,10 @@ package struct BatchPolicy: Equatable, Sendable {
     /// The least time between two commits of a flow, nanoseconds, where `interval` is shorter. A commit costs the same for few rows
     /// as for many, here and at the brokers: at full speed, commits after each few milliseconds take a third of the CPU.
     package static let flowInterval: Int64 = .milliseconds(50)
+    /// Over many partitions a commit takes longer, and there is less of a flow in each: the interval is so many times the last one.
+    package static let flowFactor: Int64 = 5
+    /// The longest interval of a flow, nanoseconds.
+    package static let longestFlowInterval: Int64 = .seconds(1)
 
     /// Asked at each boundary between PostgreSQL transactions.
     /// - Parameters:
@@ -52,7 +58,8 @@ package struct BatchPolicy: Equatable, Sendable {
         if moreReady { return .more }
         var due = lastCommit &+ (batch.rows == 0 ? idleInterval : interval)
         if batch.rows > 0, max(batch.bytes, batch.bytesBefore) >= Self.flow {
-            due = max(due, lastCommit &+ Self.flowInterval)
+            let least = min(Self.longestFlowInterval, batch.commitTook &* Self.flowFactor)
+            due = max(due, lastCommit &+ max(Self.flowInterval, least))
         }
         return now >= due ? .commit : .wait(until: due)
     }

@@ -73,14 +73,17 @@ struct OpenBatch: ~Copyable {
     }
 
     /// The open transaction is committed: lets go of its chunks.
-    /// - Parameter isPublishing: the newest chunk is still being worked on; `close` lets go of it.
-    mutating func committed(isPublishing: Bool) {
+    /// - Parameters:
+    ///   - isPublishing: the newest chunk is still being worked on; `close` lets go of it.
+    ///   - nanoseconds: how long the commit took.
+    mutating func committed(isPublishing: Bool, after nanoseconds: Int64) {
         let newest = isPublishing ? pieces.popLast() : nil
         for piece in pieces { release(piece) }
         pieces.removeAll(keepingCapacity: true)
         let before = batch.bytes
         batch = BatchPolicy.Batch()
         batch.bytesBefore = before
+        batch.commitTook = nanoseconds
         // The newest chunk may be past the bound by itself: kept, it would leave no room for the end of its transaction.
         isRetained = retainedBytes <= retainLimit
         isAtBoundary = true
@@ -90,10 +93,8 @@ struct OpenBatch: ~Copyable {
         }
     }
 
-    /// Runs over every record of the open transaction again.
-    func forEachPiece<E: Error>(_ body: (RecordChunk, Range<Int>) throws(E) -> Void) throws(E) {
-        for piece in pieces { try body(piece.chunk, piece.from..<piece.to) }
-    }
+    /// Every record of the open transaction.
+    var records: [(chunk: RecordChunk, range: Range<Int>)] { pieces.map { ($0.chunk, $0.from..<$0.to) } }
 
     private mutating func release(_ piece: Piece) {
         retainedBytes -= piece.bytes

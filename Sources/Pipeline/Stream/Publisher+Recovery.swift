@@ -66,10 +66,8 @@ extension Publisher {
     /// Sends the open batch again.
     private mutating func resendFailure() -> KafkaError? {
         do throws(KafkaError) {
-            try begin()
-            try open.forEachPiece { (chunk, records) throws(KafkaError) in
-                _ = try send(chunk, records, copying: false)
-            }
+            try begin(forRecords: !open.isEmpty)
+            for (chunk, range) in open.records { _ = try send(chunk, range, copying: false) }
             return nil
         } catch { return error }
     }

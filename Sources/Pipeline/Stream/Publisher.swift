@@ -28,6 +28,7 @@ struct Publisher: ~Copyable {
     var recovery = ProducerRecovery()
     var backoff = Backoff(first: .milliseconds(100), most: .seconds(5))
     private var pace = TransactionPace()
+    private var slice: SendSlice
     private var lastCommit: Int64
     private var counts = OperationCounts()
     /// The position of the last record that was produced.
@@ -50,6 +51,7 @@ struct Publisher: ~Copyable {
         pending.timeline = timeline
         replayID = (settings.replay?.id).map { Array($0.utf8) }
         open = OpenBatch(queue: link.queue, retainLimit: settings.retainedBytes)
+        slice = SendSlice(batch: settings.producerBatchBytes)
         lastCommit = services.clock.monotonic() &- .seconds(60)
     }
 
@@ -143,7 +145,7 @@ struct Publisher: ~Copyable {
         var next = records.lowerBound
         while next < records.upperBound {
             do throws(KafkaError) {
-                try begin()
+                try begin(forRecords: true)
                 next = try send(chunk, next..<records.upperBound, copying: open.mustCopy)
             } catch {
                 // Everything that the open transaction holds is sent again, up to the records before these.
@@ -193,31 +195,52 @@ struct Publisher: ~Copyable {
         chunk.withBytes { all in range.map { all[$0] } }
     }
 
-    mutating func begin() throws(KafkaError) {
+    /// Opens a transaction unless one is open.
+    /// - Parameter forRecords: others will follow before the commit. The transaction then begins with the position that holds
+    ///   so far: the coordinator learns of its partition in the same request as of theirs, which spares the commit a round trip.
+    ///   The last position of a transaction is the one that counts.
+    mutating func begin(forRecords: Bool) throws(KafkaError) {
         guard let producer, !producer.isInTransaction else { return }
         let wait = pace.wait(now: services.clock.monotonic())
         if wait > 0 { usleep(UInt32(wait / 1000)) }
         pace.begins(now: services.clock.monotonic())
         try producer.begin()
+        slice.reset()
+        if forRecords {
+            try ProgressStore.produce(stored, for: settings.progressKey, to: topics.progress, by: producer)
+        }
     }
 
     /// Offers records to the client until all are taken; answers the index after the last.
-    func send(_ chunk: RecordChunk, _ records: Range<Int>, copying: Bool) throws(KafkaError) -> Int {
+    mutating func send(_ chunk: RecordChunk, _ records: Range<Int>, copying: Bool) throws(KafkaError) -> Int {
         guard let producer else { return records.lowerBound }
         let all = chunk.records
+        let most = (copying ? settings.copiedBytes : settings.producerQueueBytes) / 4 * 3
         try chunk.withBytes { (bytes) throws(KafkaError) in
             for index in records {
                 let record = all[index]
+                let size = record.byteCount + SendSlice.overhead
+                if slice.isFull(for: record.topic, of: topics[record.topic].partitions, adding: size, most: most) {
+                    deliver(by: producer)
+                }
+                slice.add(size, to: record.topic)
                 let part = SplitMark.part(of: bytes.extracting(record.position), after: stored)
                 Failpoint.hit(.beforeProduce)
                 while try offer(record, bytes, part: part, to: producer, copying: copying) == .queueFull {
-                    services.turned(.publisher)
-                    producer.poll(.milliseconds(10))
+                    deliver(by: producer)
                 }
                 Failpoint.hit(.afterProduce)
             }
         }
         return records.upperBound
+    }
+
+    /// Has the client send what it was given, and waits for it, but not for ever: if the transaction has failed, that shows
+    /// when the next record is offered.
+    private mutating func deliver(by producer: TransactionalProducer) {
+        services.turned(.publisher)
+        try? producer.flush(timeout: .milliseconds(200))
+        slice.reset()
     }
 
     private func offer(
@@ -297,7 +320,7 @@ struct Publisher: ~Copyable {
             settings.window?.marks(pending.marks, passing: pending.lsn, now: services.clock.wall() / 1000) ?? []
         while !isCommitted {
             do throws(KafkaError) {
-                try begin()
+                try begin(forRecords: false)
                 if let producer {
                     Failpoint.hit(.beforePosition)
                     try ProgressStore.produce(pending, for: settings.progressKey, to: topics.progress, by: producer)
@@ -311,18 +334,19 @@ struct Publisher: ~Copyable {
                 isCommitted = try recover(from: error, attempted: pending) == .alreadyCommitted
             }
         }
+        let took = services.clock.monotonic() &- started
         lastCommit = started
-        pace.committed(now: services.clock.monotonic(), isSmall: open.batch.bytes < Self.smallBatch)
+        pace.committed(now: started &+ took, isSmall: open.batch.bytes < Self.smallBatch)
         backoff.reset()
         stored = pending
         services.state.committed(
             AgentState.Commit(
                 position: stored, rows: open.batch.rows, bytes: open.batch.bytes, counts: counts,
                 tables: link.names.tables, topics: link.names.topics,
-                seconds: Double(services.clock.monotonic() &- started) / 1e9,
+                seconds: Double(took) / 1e9,
                 now: services.clock.wall()))
         counts.removeAll()
-        open.committed(isPublishing: isPublishing)
+        open.committed(isPublishing: isPublishing, after: took)
         link.committed(upTo: stored.lsn, marks: stored.marks)
     }
 }

@@ -168,7 +168,7 @@ struct SourceLoop: ~Copyable {
         default: break
         }
         if ending?.isReached == true { return false }
-        guard chunk.byteCount >= settings.chunkBytes else { return true }
+        guard chunk.byteCount >= settings.chunkFill else { return true }
         handOver(evenIfUnfinished: true)
         self.chunk = link.queue.take()
         return self.chunk != nil

@@ -107,7 +107,7 @@ package struct StreamServices: Sendable {
             ProducerOptions(
                 transactionalID: settings.transactionalID,
                 transactionTimeout: .nanoseconds(settings.transactionTimeout), queueBytes: settings.producerQueueBytes,
-                batchBytes: settings.producerBatchBytes, recordBytes: settings.producerQueueBytes),
+                batchBytes: settings.producerBatchBytes, recordBytes: settings.copiedBytes),
             events: kafkaEvents)
     }
 }

@@ -85,15 +85,21 @@ package struct StreamSettings: Sendable {
     /// Bytes of one chunk: small enough that a publisher does not wait long for the first one, large enough that handing
     /// it over costs nothing per row.
     package var chunkBytes: Int { min(512 << 10, max(64 << 10, memory / 16)) }
+    /// Bytes of records at which a chunk is handed on: an ordinary row more does not make it grow, and a chunk that has grown is not
+    /// used again.
+    package var chunkFill: Int { chunkBytes - min(64 << 10, chunkBytes / 4) }
     /// Bytes of chunks between the socket and the commit; the rest of the memory is the Kafka client's.
     package var chunkMemory: Int { memory / 4 * 3 }
     /// Bytes of an open Kafka transaction that are kept for sending again; a larger one is read again from PostgreSQL.
     package var retainedBytes: Int { memory / 2 }
 
-    /// Bytes of records that may wait in the Kafka client: at least one of the largest that are let through.
-    package var producerQueueBytes: Int { max(memory / 4, largestRecord + (1 << 20)) }
-    /// Bytes of one Kafka batch: below every broker's default of `max.message.bytes`.
-    package var producerBatchBytes: Int { min(512 << 10, largestRecord) }
+    /// Bytes of records that the Kafka client copies: at least one of the largest that are let through.
+    package var copiedBytes: Int { max(memory / 4, largestRecord + (1 << 20)) }
+    /// Bytes of records that may wait in the Kafka client, most of them in chunks.
+    package var producerQueueBytes: Int { max(chunkMemory, copiedBytes) }
+    /// Bytes of one Kafka batch: below every broker's default of `max.message.bytes`, and, whatever compression leaves of it,
+    /// below the half mebibyte from which on the collector of a broker with a small heap treats a request as a humongous object.
+    package var producerBatchBytes: Int { min(480 << 10, largestRecord) }
 
     /// What the ordinals of a split transaction depend on: with another fingerprint they cannot be counted again. With protocol 2
     /// they are the same, so that it does not say which of the two is used.
