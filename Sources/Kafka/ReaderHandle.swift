@@ -44,7 +44,7 @@ extension ClientHandle {
             left = again
             guard let failure else { continue }
             guard failure.disposition == .retriable, !deadline.hasPassed else { throw failure }
-            rd_kafka_poll(pointer, min(50, deadline.milliseconds))
+            askForLeaders(deadline)
         }
         return found
     }
@@ -60,7 +60,21 @@ extension ClientHandle {
                 pointer, partition.topic, partition.partition, &low, &high, max(1, deadline.milliseconds))
             guard let error = KafkaError(code, operation: "offsets of \(partition)") else { return (low, high) }
             guard error.disposition == .retriable, !deadline.hasPassed else { throw error }
-            rd_kafka_poll(pointer, min(50, deadline.milliseconds))
+            askForLeaders(deadline)
+        }
+    }
+
+    /// Before the next attempt: waits for a moment, and asks who leads what.
+    ///
+    /// A client without topics of its own keeps the leaders that it has heard of for minutes (2.0.2 asks again only for topics it
+    /// has handles of, and drops nothing when a broker says that it does not lead): each attempt would go to the same broker.
+    private func askForLeaders(_ deadline: Deadline) {
+        rd_kafka_poll(pointer, min(50, deadline.milliseconds))
+        var metadata: UnsafePointer<rd_kafka_metadata>?
+        if rd_kafka_metadata(pointer, 1, nil, &metadata, max(1, min(1000, deadline.milliseconds)))
+            == RD_KAFKA_RESP_ERR_NO_ERROR
+        {
+            rd_kafka_metadata_destroy(metadata)
         }
     }
 }

@@ -23,6 +23,20 @@ extension BrokerTests {
             return (producer, try producer.topic("t", timeout: patience))
         }
 
+        /// A client that only asks keeps the leaders it has heard of, and a broker that leads no longer is asked again and again.
+        @Test func theEndsAreFoundAfterTheLeaderHasChanged() throws {
+            let mock = try MockCluster(brokers: 2)
+            mock.createTopic("moving")
+            let admin = try KafkaAdmin(KafkaSettings(brokers: mock.brokers, clientID: "test"))
+            let partition = TopicPartition("moving", 0)
+            for broker in [Int32(1), 2, 1] {
+                mock.lead("moving", 0, broker: broker)
+                #expect(try admin.undecided([partition], timeout: .seconds(8)) == [])
+                mock.lead("moving", 0, broker: 3 - broker)
+                #expect(try admin.bounds(of: partition, timeout: .seconds(8)).high == 0)
+            }
+        }
+
         /// librdkafka before 2.3 ends the process where such a consumer is freed (librdkafka#4312).
         @Test func aMemberMayBeFreedBetweenItsJoiningAndItsFirstAssignment() throws {
             let joined = Atomic<Bool>(false)

@@ -44,6 +44,11 @@ final class MockCluster {
         rd_kafka_mock_topic_create(cluster, name, partitions, 1)
     }
 
+    /// Makes a broker the leader of a partition; the one before answers that it leads no longer.
+    func lead(_ topic: String, _ partition: Int32, broker: Int32) {
+        rd_kafka_mock_partition_set_leader(cluster, topic, partition, broker)
+    }
+
     /// How long each answer of a broker takes.
     func delay(broker: Int32, milliseconds: Int32) { rd_kafka_mock_broker_set_rtt(cluster, broker, milliseconds) }
 
