@@ -39,9 +39,9 @@ enum Application {
             try InitCommand(settings: settings, services: services, output: output)
                 .run(dryRun: dryRun, acceptGap: acceptGap)
         case .run(let config, let purpose):
-            // Setting the other bound has ended the growing of this one: a producer's batch of 512 KiB would be mapped, faulted in and
-            // unmapped each time. The sink alone has none, and gives its memory back.
-            if purpose != .sink { mallopt(M_MMAP_THRESHOLD, 1 << 20) }
+            // Setting the other bound has ended the growing of this one: each of the Kafka client's batches, of some 500 KiB, would be
+            // mapped, faulted in and unmapped.
+            mallopt(M_MMAP_THRESHOLD, 1 << 20)
             try RunCommand(try load(config, purpose), purpose: purpose).run()
         case .status(let config, let json): try StatusCommand.run(try load(config, .both), json: json)
         case .check(let config):

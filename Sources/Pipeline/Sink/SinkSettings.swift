@@ -64,13 +64,13 @@ package struct SinkSettings: Sendable {
     var progressTopic: String { "sluice.\(name).progress" }
     var progressKey: String { name }
 
-    /// A quarter of the memory is the Kafka client's queue: with a fetch under way and what librdkafka notes of each record it
-    /// takes about twice that. A fetch is counted as it comes, compressed, and the queue as it is unpacked, up to ten times as
-    /// much for records that are alike: so a fetch is small beside the queue.
+    /// A seventh of the memory is the Kafka client's queue: with a fetch under way, what librdkafka notes of each record, and the
+    /// gaps that unpacked batches leave in the heap, it takes about four times that. A fetch is counted as it comes, compressed, and
+    /// the queue as it is unpacked, up to ten times as much for records that are alike: so a fetch is small beside the queue.
     var reader: ReaderOptions {
-        let queue = max(1 << 20, memory / 4)
+        let queue = max(1 << 20, memory / 7)
         return ReaderOptions(
-            queueBytes: queue, fetchBytes: max(1 << 20, queue / 6), partitionFetchBytes: max(256 << 10, queue / 12),
+            queueBytes: queue, fetchBytes: max(1 << 20, queue / 3), partitionFetchBytes: max(256 << 10, queue / 6),
             batchRecords: 1000)
     }
 

@@ -18,6 +18,7 @@ from ..processes import Lab, Process, wait_until
 from .load import LOAD, TABLE
 from .measure import Run, Start, cpu_seconds, end_of, peak_bytes, until
 
+WARM_UPS = 3
 PEERS = REPOSITORY / "ops" / "bench" / "peers"
 DATABASE = "bench"
 
@@ -47,6 +48,7 @@ class Servers:
     agents: dict[str, Agent] = field(default_factory=dict)
     _backlog: Stretch | None = None
     _full: Agent | None = None
+    _warm: bool = False
 
     def __post_init__(self) -> None:
         home = kafka_home()
@@ -98,9 +100,10 @@ class Servers:
         print(f"loading {rows:,} rows in transactions of 1,000", flush=True)
         self.connection.execute(TABLE)
         self.connection.execute(f"alter table public.bench owner to {AGENT_ROLE}")
-        for name in [f"{way}{number}" for number in range(rounds) for way in ("tcp", "socket")] + ["steady"]:
-            agent = self.agent(name, ["public.bench"], socket=name.startswith("socket"), changes={"s3": {"rotate": {"age": "5s"}}})
-            if name != "steady":
+        counted = [f"{way}{number}" for number in range(rounds) for way in ("tcp", "socket")]
+        for name in [*counted, *(f"warm{number}" for number in range(WARM_UPS)), "steady"]:
+            agent = self.agent(name, ["public.bench"], socket=name.startswith(("socket", "warm")), changes={"s3": {"rotate": {"age": "5s"}}})
+            if name in counted:
                 self.copy_slot(agent, f"plain_{name}")
         self.copy_slot(agent, "recording")
         if self.options.debezium is not None:
@@ -112,6 +115,16 @@ class Servers:
         self.connection.execute("checkpoint")
         self._backlog = stretch
         return stretch
+
+    def warm(self) -> None:
+        """A broker that has just started compiles its code while it works, on the processors that are measured: it gets some work first."""
+        if self._warm:
+            return
+        self._warm = True
+        stretch = self.backlog()
+        print("warming the broker up", flush=True)
+        for number in range(WARM_UPS):
+            self.stream(self.agents[f"warm{number}"], stretch)
 
     def full_topic(self) -> Agent:
         """An agent whose topic holds the whole backlog."""
@@ -157,6 +170,8 @@ class Servers:
         self.launch(agent, *(("--only", half) if half else ()))
         found = self._sent(agent.slot)
         start = Start(time.monotonic(), found[1] if found else stretch.first)
+        # A look costs the processors that are measured some milliseconds: seldom, until nearly all is done.
+        until(f"{agent.name} has committed most", lambda: rows_committed(agent) >= stretch.rows * 0.85, pause=0.2)
         now = until(f"{agent.name} has committed all", lambda: rows_committed(agent) >= stretch.rows)
         pid = agent.running().pid
         run = Run(stretch.rows, now - start.at, cpu_seconds(pid), peak_bytes(pid), start.rate(stretch.rows, stretch.first, stretch.end, now))

@@ -15,6 +15,7 @@ from ..servers import DATABASE, Servers
 
 def run(servers: Servers) -> dict[str, Any]:
     stretch = servers.backlog()
+    servers.warm()
     runs: dict[str, dict[str, list[Run]]] = {way: {"pg_recvlogical": [], "sluice": []} for way in ("tcp", "socket")}
     for number in range(servers.options.rounds):
         for way, of in runs.items():
