@@ -49,7 +49,7 @@ int main(int count, char **arguments) {
     if (!known) DIE("no record in %s", arguments[2]);
     const char *properties[] = {"transactional.id", "bench-produce", "compression.type", "lz4", "linger.ms", "5", "batch.num.messages", "1000000",
                                 "batch.size", "1000000", "queue.buffering.max.kbytes", "65536", "queue.buffering.max.messages", "10000000",
-                                "delivery.report.only.error", "true", "partitioner", "murmur2_random", NULL};
+                                "partitioner", "murmur2_random", NULL};
     rd_kafka_t *producer = client(RD_KAFKA_PRODUCER, arguments[1], properties);
     must(rd_kafka_init_transactions(producer, 30000), "init_transactions");
     look_up(producer, arguments[3]);

@@ -18,6 +18,7 @@ FLOORS = {"floor": "20", "floor, transactions back to back": "0", "floor beside 
 
 
 def run(servers: Servers) -> dict[str, Any]:
+    servers.warm()
     folder = servers.lab.folder("latency")
     programs = {name: build(name, servers.lab.folder("peers")) for name in ("write", "floor", "watch")}
     servers.connection.execute("create table if not exists public.small (id bigint primary key, v text)")
