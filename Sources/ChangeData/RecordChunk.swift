@@ -71,10 +71,6 @@ public final class RecordChunk: @unchecked Sendable {
         var tableIndex: Int32
         var positionLength: UInt8
         var linkIsNewKey: Bool
-        /// The bytes of all its parts.
-        public var byteCount: Int {
-            Int(max(keyLength, 0)) + Int(max(valueLength, 0)) + Int(positionLength) + Int(max(linkLength, 0))
-        }
         /// What the record is.
         public internal(set) var operation: Operation
 
@@ -95,6 +91,10 @@ public final class RecordChunk: @unchecked Sendable {
         }
         /// The name of the link header: the old key's records name the new one, the new key's the old one.
         public var linkName: StaticString { linkIsNewKey ? "__debezium.newkey" : "__debezium.oldkey" }
+        /// The bytes of all its parts.
+        public var byteCount: Int {
+            Int(max(keyLength, 0)) + Int(max(valueLength, 0)) + Int(positionLength) + Int(max(linkLength, 0))
+        }
         /// The partition to send to; nil: by the key.
         public var partition: Int32? { keyLength < 0 ? 0 : nil }
 

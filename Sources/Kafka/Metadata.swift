@@ -48,4 +48,18 @@ extension ClientHandle {
         }
         return ClusterDescription(id: id, brokers: brokers)
     }
+
+    /// Before the next attempt: waits for a moment, and asks who leads what.
+    ///
+    /// A client without topics of its own keeps the leaders that it has heard of for minutes (2.0.2 asks again only for topics it
+    /// has handles of, and drops nothing when a broker says that it does not lead): each attempt would go to the same broker.
+    func askForLeaders(_ deadline: Deadline) {
+        rd_kafka_poll(pointer, min(50, deadline.milliseconds))
+        var metadata: UnsafePointer<rd_kafka_metadata>?
+        if rd_kafka_metadata(pointer, 1, nil, &metadata, max(1, min(1000, deadline.milliseconds)))
+            == RD_KAFKA_RESP_ERR_NO_ERROR
+        {
+            rd_kafka_metadata_destroy(metadata)
+        }
+    }
 }

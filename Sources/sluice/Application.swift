@@ -15,6 +15,9 @@ enum Application {
         // has it, the memory that each once needed is never given back.
         mallopt(M_ARENA_MAX, 2)
         mallopt(M_TRIM_THRESHOLD, 4 << 20)
+        // Setting that bound has ended the growing of this one: each of the Kafka client's batches, of some 500 KiB, would be
+        // mapped, faulted in and unmapped.
+        mallopt(M_MMAP_THRESHOLD, 1 << 20)
         do throws(UsageError) {
             let command = try CommandParser.parse(arguments)
             do throws(AgentExit) {
@@ -39,9 +42,6 @@ enum Application {
             try InitCommand(settings: settings, services: services, output: output)
                 .run(dryRun: dryRun, acceptGap: acceptGap)
         case .run(let config, let purpose):
-            // Setting the other bound has ended the growing of this one: each of the Kafka client's batches, of some 500 KiB, would be
-            // mapped, faulted in and unmapped.
-            mallopt(M_MMAP_THRESHOLD, 1 << 20)
             try RunCommand(try load(config, purpose), purpose: purpose).run()
         case .status(let config, let json): try StatusCommand.run(try load(config, .both), json: json)
         case .check(let config):

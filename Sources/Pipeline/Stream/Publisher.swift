@@ -11,7 +11,8 @@ import Kafka
 ///    produced into the same Kafka transaction, and the transaction is committed;
 /// 3. only when the commit has returned does the durable position move, and only that is ever confirmed to PostgreSQL.
 ///
-/// What happens when a step fails is in `ProducerRecovery` and `Publisher+Recovery`.
+/// How records are given to the client is in `Publisher+Records`, and what happens when a step fails in `ProducerRecovery` and
+/// `Publisher+Recovery`.
 struct Publisher: ~Copyable {
     let settings: StreamSettings
     let link: StreamLink
@@ -28,12 +29,12 @@ struct Publisher: ~Copyable {
     var recovery = ProducerRecovery()
     var backoff = Backoff(first: .milliseconds(100), most: .seconds(5))
     private var pace = TransactionPace()
-    private var slice: SendSlice
+    var slice: SendSlice
     private var lastCommit: Int64
     private var counts = OperationCounts()
     /// The position of the last record that was produced.
     private var produced: RecordPosition?
-    private let replayID: [UInt8]?
+    let replayID: [UInt8]?
 
     init(
         settings: StreamSettings, link: StreamLink, services: StreamServices, store: consuming ProgressStore,
@@ -90,16 +91,6 @@ struct Publisher: ~Copyable {
         }
         if open.mustDrain { try drainProducer() }
         open.close()
-    }
-
-    /// Waits until the client needs the bytes of the newest chunk no more.
-    private func drainProducer() throws(SessionFailure) {
-        while let producer, producer.outstanding > 0 {
-            guard !link.isAborted else { throw .stopped }
-            services.turned(.publisher)
-            // A time-out is looked at here, a record that was refused at the commit.
-            try? producer.flush(timeout: .milliseconds(200))
-        }
     }
 
     /// Nothing is at hand: commits what is whole and due, or an idle position, and waits.
@@ -209,76 +200,6 @@ struct Publisher: ~Copyable {
         if forRecords {
             try ProgressStore.produce(stored, for: settings.progressKey, to: topics.progress, by: producer)
         }
-    }
-
-    /// Offers records to the client until all are taken; answers the index after the last.
-    mutating func send(_ chunk: RecordChunk, _ records: Range<Int>, copying: Bool) throws(KafkaError) -> Int {
-        guard let producer else { return records.lowerBound }
-        let all = chunk.records
-        let most = (copying ? settings.copiedBytes : settings.producerQueueBytes) / 4 * 3
-        try chunk.withBytes { (bytes) throws(KafkaError) in
-            for index in records {
-                let record = all[index]
-                let size = record.byteCount + SendSlice.overhead
-                if slice.isFull(for: record.topic, of: topics[record.topic].partitions, adding: size, most: most) {
-                    deliver(by: producer)
-                }
-                slice.add(size, to: record.topic)
-                let part = SplitMark.part(of: bytes.extracting(record.position), after: stored)
-                Failpoint.hit(.beforeProduce)
-                while try offer(record, bytes, part: part, to: producer, copying: copying) == .queueFull {
-                    deliver(by: producer)
-                }
-                Failpoint.hit(.afterProduce)
-            }
-        }
-        return records.upperBound
-    }
-
-    /// Has the client send what it was given, and waits for it, but not for ever: if the transaction has failed, that shows
-    /// when the next record is offered.
-    private mutating func deliver(by producer: TransactionalProducer) {
-        services.turned(.publisher)
-        try? producer.flush(timeout: .milliseconds(200))
-        slice.reset()
-    }
-
-    private func offer(
-        _ record: RecordChunk.Record, _ bytes: Span<UInt8>, part: Int, to producer: TransactionalProducer, copying: Bool
-    ) throws(KafkaError) -> TransactionalProducer.Outcome {
-        let position = RecordHeader("sluice.pos", bytes.extracting(record.position))
-        let retention: TransactionalProducer.Retention = copying ? .copied : .borrowed
-        let topic = topics[record.topic]
-        if let replayID {
-            let mark = SplitMark(part: part)
-            return try producer.produce(
-                to: topic, partition: record.partition, key: slice(bytes, record.key),
-                value: slice(bytes, record.value), header: position, header: link(of: record, bytes),
-                header: part > 0 ? RecordHeader("sluice.split", mark.text) : nil,
-                header: RecordHeader("sluice.replay", replayID.span), retention: retention)
-        }
-        if part > 0 {
-            let mark = SplitMark(part: part)
-            return try producer.produce(
-                to: topic, partition: record.partition, key: slice(bytes, record.key),
-                value: slice(bytes, record.value), header: position, header: link(of: record, bytes),
-                header: RecordHeader("sluice.split", mark.text), retention: retention)
-        }
-        return try producer.produce(
-            to: topic, partition: record.partition, key: slice(bytes, record.key), value: slice(bytes, record.value),
-            header: position, header: link(of: record, bytes), retention: retention)
-    }
-
-    @_lifetime(copy bytes)
-    private func slice(_ bytes: Span<UInt8>, _ range: Range<Int>?) -> Span<UInt8>? {
-        guard let range else { return nil }
-        return bytes.extracting(range)
-    }
-
-    @_lifetime(copy bytes)
-    private func link(of record: RecordChunk.Record, _ bytes: Span<UInt8>) -> RecordHeader? {
-        guard let range = record.link else { return nil }
-        return RecordHeader(record.linkName, bytes.extracting(range))
     }
 
     // MARK: Commits

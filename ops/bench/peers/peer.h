@@ -32,12 +32,12 @@ static inline long peak_bytes(void) {
     return kilobytes * 1024;
 }
 
-/* The properties are names and values in turn, with a null behind the last. */
 static inline void reported(rd_kafka_t *producer, const rd_kafka_message_t *message, void *opaque) {
     (void)producer, (void)opaque;
     if (message->err) DIE("a record was refused: %s", rd_kafka_err2str(message->err));
 }
 
+/* The properties are names and values in turn, with a null behind the last. */
 static inline rd_kafka_t *client(rd_kafka_type_t type, const char *brokers, const char *const *properties) {
     char error[512];
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
