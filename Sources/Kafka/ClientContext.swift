@@ -13,6 +13,7 @@ final class ClientContext: Sendable {
     private struct State {
         var rebalances: [Rebalance] = []
         var failures: DeliveryFailures?
+        var losses = ConnectionLosses()
         /// How to answer a rebalance of a consumer that is being closed; nil while the application does.
         var closing: Closing?
         /// Whether the client must not be freed before its first assignment.
@@ -35,8 +36,12 @@ final class ClientContext: Sendable {
     func log(level: Int32, facility: String, text: String) {
         // The user's properties go to producers and consumers alike, so this is no news.
         if facility == "CONFWARN", text.contains("property and will be ignored by this") { return }
+        if facility == "FAIL" { state.withLock { $0.losses.failed(text) } }
         events.log(KafkaLogLine(level: level, facility: facility, text: text))
     }
+
+    /// Connections to brokers that ended while they were not idle.
+    var connectionsLost: Int { state.withLock { $0.losses.count } }
 
     func error(_ client: OpaquePointer?, _ code: rd_kafka_resp_err_t, text: String) {
         var code = code

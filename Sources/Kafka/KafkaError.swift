@@ -102,6 +102,12 @@ public struct KafkaError: Error, Sendable, Hashable {
             code: RD_KAFKA_RESP_ERR__TIMED_OUT, operation: operation, text: text, disposition: disposition)
     }
 
+    /// Something that the caller has found, and librdkafka has not: `_INCONSISTENT`, with reason `.other`.
+    public init(_ text: String, operation: String, disposition: Disposition) {
+        self.init(
+            code: RD_KAFKA_RESP_ERR__INCONSISTENT, operation: operation, text: text, disposition: disposition)
+    }
+
     static func invalid(_ operation: String, _ text: String) -> KafkaError {
         KafkaError(code: RD_KAFKA_RESP_ERR__INVALID_ARG, operation: operation, text: text, disposition: .permanent)
     }

@@ -53,6 +53,7 @@ extension KafkaSettings {
                     "statistics.interval.ms", "internal.termination.signal", "log.thread.name",
                 ]
             ),
+            ("a connection that is lost must be seen", ["log_level", "log.connection.close"]),
             ("it would load foreign code into the agent", ["plugin.library.paths"]),
             ("it would replace the brokers by imitations", ["test.mock.num.brokers", "test.mock.broker.rtt"]),
         ]

@@ -112,6 +112,10 @@ public final class TransactionalProducer {
     /// Records that are not acknowledged, and events that are not polled.
     public var outstanding: Int { Int(rd_kafka_outq_len(handle.pointer)) }
 
+    /// How many connections to brokers have ended since this producer was made, but for those that were idle for a minute. Known
+    /// at once, and before another connection to the same broker is made.
+    public var connectionsLost: Int { handle.context.connectionsLost }
+
     /// The records that brokers have refused since this was last called; an abortable commit is explained by them.
     public func takeDeliveryFailures() -> DeliveryFailures? { handle.context.takeDeliveryFailures() }
 

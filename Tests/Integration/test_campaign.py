@@ -16,6 +16,7 @@ from harness.campaign.crew import total
 from harness.campaign.faults import KINDS, SINK_POINTS, STREAM_POINTS, deck
 from harness.campaign.rounds import Plan
 from harness.campaign.world import TRANSACTION_TIMEOUT, Choice, World
+from harness.oracle.borders import is_ending
 from harness.processes import Lab, wait_until
 from harness.site import Stack
 
@@ -57,6 +58,41 @@ def test_a_transaction_that_its_coordinator_forgot(stack: Stack, lab: Lab) -> No
         verdict = site.auditor.verdict(timeout=150)
         print(verdict.line())
         assert verdict.clean, verdict.report()
+        assert site.agent.stop() == 0
+        site.close()
+    finally:
+        world.close()
+
+
+@pytest.mark.long
+def test_a_commit_whose_markers_its_coordinator_forgot(stack: Stack, lab: Lab) -> None:
+    """A commit is answered, and the broker that leads some of its partitions is gone before its markers come; no other has them. The
+    coordinator gives up. What ends the agent's next transaction in those partitions ends this one too, and it may be an abort."""
+    version, client = parse_stack(stack.name)
+    world = World(Choice(version, client, 3), lab, "forgetful-three", is_marked=True)
+    try:
+        site = world.site({"kafka": {"replication_factor": 1}}).init().run()
+        gold, name = site.auditor.topics[0], f"sluice.{site.agent.name}"
+        for round_ in range(4):
+            with site.workload(rate=50):
+                time.sleep(1)
+                coordinator = world.coordinator(name, "__transaction_state")
+                gone = next(node for node in (world.leader(gold, partition) for partition in range(3)) if node != coordinator)
+                world.markers[gone].stall()
+                wait_until("a commit is decided", lambda: is_ending(world.kafka.nodes[coordinator].data, name), 60)
+                world.kafka.kill(gone)
+                world.markers[gone].flow()
+            # The next transaction takes the agent a while.
+            site.sql(f"insert into public.positions select n, 'LTN', '2030-01-01'::date + {round_}, n, true, null from generate_series(1, 200000) n")
+            wait_until("the coordinator gives up", lambda: not is_ending(world.kafka.nodes[coordinator].data, name), 60)
+            world.kafka.start(gone, timeout=120)
+            time.sleep(random.uniform(0, 1.5))
+            site.agent.kill()
+            site.agent.start().wait_ready()
+        verdict = site.auditor.verdict(timeout=150)
+        print(verdict.line())
+        assert verdict.clean, verdict.report()
+        assert verdict.forgotten, "nothing was forgotten: nothing was tested"
         assert site.agent.stop() == 0
         site.close()
     finally:

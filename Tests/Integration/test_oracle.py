@@ -539,6 +539,35 @@ def test_borders_are_read_from_the_brokers_files(tmp_path: Path) -> None:
     assert aborted.committed(0) and not aborted.committed(1)
 
 
+def test_what_a_coordinator_forgot_is_of_its_own_transaction(tmp_path: Path) -> None:
+    """The first transaction has no marker in t-1; the second one's decides about both there."""
+    for name, content in {
+        "t-0": batch(0, [(b"k", b"1")], at=98) + marker(1, True, 100) + batch(2, [(b"k", b"2")], at=150) + marker(3, True, 200),
+        "t-1": batch(0, [(b"k", b"3"), (b"k", b"4")], at=98) + batch(2, [(b"k", b"4")], at=150) + marker(3, True, 200),
+        "__transaction_state-3": state(0, "sluice.t", 2, 99, [("t", 0), ("t", 1)]) + state(1, "sluice.t", 2, 199, [("t", 0), ("t", 1)]),
+    }.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "00000000000000000000.log").write_bytes(content)
+    found = read_borders([tmp_path], "sluice.t", [("t", 0), ("t", 1)])
+    assert [found.transaction(("t", 0), offset) for offset in range(4)] == [0, None, 1, None]
+    assert [found.transaction(("t", 1), offset) for offset in range(4)] == [0, 0, 1, None]
+    assert found.forgotten == {("t", 0): set(), ("t", 1): {1}}
+
+
+def test_a_record_repeated_to_end_a_forgotten_transaction_is_counted_as_that(world: World) -> None:
+    records = world.records()
+    last = records[-1]
+    partition = (last.topic, last.partition)
+    records.append(dataclasses.replace(last, offset=last.offset + 1))
+    assert "kafka: twice" in world.judge().kinds
+    world.borders.forgotten[partition] = {last.offset}
+    verdict = world.judge()
+    assert verdict.clean and (verdict.forgotten, verdict.repeated) == (1, 1), verdict.report()
+    # Once is enough to end it.
+    records.append(dataclasses.replace(last, offset=last.offset + 2))
+    assert "kafka: twice" in world.judge().kinds
+
+
 def test_the_longest_copy_of_a_partition_is_read(tmp_path: Path) -> None:
     whole = broker_files(tmp_path / "a", True)
     behind = broker_files(tmp_path / "b", True)

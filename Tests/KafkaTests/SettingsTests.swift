@@ -24,6 +24,7 @@ import Testing
     @Test(arguments: [
         "transactional.id", "enable.idempotence", "acks", "request.required.acks", "isolation.level", "group.id",
         "enable.auto.commit", "partitioner", "bootstrap.servers", "auto.offset.reset", "plugin.library.paths",
+        "log_level",
     ])
     func refusesWhatItOwns(_ property: String) throws {
         let reason = try #require(KafkaSettings.owned[property])

@@ -98,25 +98,70 @@ import Testing
 @Suite struct ProducerRecoveryTests {
     @Test func theClassesOfTheDesign() {
         var recovery = ProducerRecovery()
-        func action(_ disposition: KafkaError.Disposition, retained: Bool = true) -> ProducerRecovery.Action {
-            recovery.action(for: disposition, .other, isRetained: retained, now: 0)
+        func action(
+            _ disposition: KafkaError.Disposition, retained: Bool = true, inDoubt: Bool = false
+        ) -> ProducerRecovery.Action {
+            recovery.action(for: disposition, .other, isInDoubt: inDoubt, isRetained: retained, now: 0)
         }
         #expect(action(.abortable) == .abortAndResend)
         #expect(action(.abortable, retained: false) == .restartSession)
         #expect(action(.retriable) == .abortAndResend)
+        #expect(action(.abortable, inDoubt: true) == .renew)
+        #expect(action(.retriable, retained: false, inDoubt: true) == .renew)
         #expect(action(.indefinite) == .renew)
         #expect(action(.fatal) == .renew)
-        #expect(recovery.action(for: .abortable, .messageTooLarge, isRetained: true, now: 0) == .refuse)
+        #expect(
+            recovery.action(for: .abortable, .messageTooLarge, isInDoubt: false, isRetained: true, now: 0) == .refuse)
     }
 
     @Test func threeFencesInTenMinutesAreForgiven() {
         var recovery = ProducerRecovery()
         func fence(at now: Int64) -> ProducerRecovery.Action {
-            recovery.action(for: .fenced, .other, isRetained: true, now: now)
+            recovery.action(for: .fenced, .other, isInDoubt: false, isRetained: true, now: now)
         }
         for second in 0..<3 { #expect(fence(at: .seconds(second)) == .renewIfSlotIsOurs) }
         #expect(fence(at: .seconds(599)) == .giveUp)
         #expect(fence(at: .seconds(1300)) == .renewIfSlotIsOurs)
+    }
+}
+
+/// `lost` counts connections, as the producer does.
+@Suite struct EndInDoubtTests {
+    @Test func nothingIsInDoubtWhileConnectionsStay() {
+        var doubt = EndInDoubt()
+        doubt.ended()
+        #expect(!doubt.isDue(0))
+        #expect(!doubt.forbidsRecords(0))
+    }
+
+    @Test func aLossBeforeTheNextTransactionIsTakenForbidsIt() {
+        var doubt = EndInDoubt()
+        doubt.ended()
+        #expect(doubt.isDue(1))
+        #expect(doubt.forbidsRecords(1))
+        // What is acknowledged afterwards proves nothing: the coordinator may have come back, and have forgotten.
+        doubt.acknowledged(1)
+        #expect(doubt.forbidsRecords(1))
+        doubt.isSettled(1)
+        #expect(!doubt.isDue(1))
+        #expect(!doubt.forbidsRecords(1))
+    }
+
+    @Test func aLossAfterTheNextWasTakenIsLookedIntoAfterIt() {
+        var doubt = EndInDoubt()
+        doubt.ended()
+        doubt.acknowledged(0)
+        #expect(!doubt.forbidsRecords(1))
+        #expect(doubt.isDue(1))
+        doubt.ended()
+        #expect(doubt.forbidsRecords(1))
+    }
+
+    @Test func aLossDuringTheLookIsAnotherOne() {
+        var doubt = EndInDoubt()
+        doubt.isSettled(1)
+        #expect(doubt.isDue(2))
+        #expect(doubt.forbidsRecords(2))
     }
 }
 

@@ -35,6 +35,7 @@ class Node:
         self.port = free_port()
         self.controller_port = free_port()
         self.front: tuple[int, int] | None = None  # a second listener: its port, and the port that clients are told
+        self.back: tuple[int, int] | None = None  # brokers among themselves: their port, and the port that they are told
         self.process: Process | None = None
         root.mkdir(parents=True)
 
@@ -103,12 +104,13 @@ class Kafka:
             "broker.heartbeat.interval.ms": "1000",
             **self.overrides,
         }
-        if node.front is not None:
-            listens, told = node.front
-            settings["listeners"] += f",FRONT://127.0.0.1:{listens}"
-            settings["advertised.listeners"] += f",FRONT://127.0.0.1:{told}"
-            settings["listener.security.protocol.map"] += ",FRONT:PLAINTEXT"
-            settings["inter.broker.listener.name"] = "PLAINTEXT"
+        for name, ports in (("FRONT", node.front), ("BACK", node.back)):
+            if ports is not None:
+                settings["listeners"] += f",{name}://127.0.0.1:{ports[0]}"
+                settings["advertised.listeners"] += f",{name}://127.0.0.1:{ports[1]}"
+                settings["listener.security.protocol.map"] += f",{name}:PLAINTEXT"
+        if node.front is not None or node.back is not None:
+            settings["inter.broker.listener.name"] = "PLAINTEXT" if node.back is None else "BACK"
         return "".join(f"{key}={value}\n" for key, value in settings.items())
 
     def create(self) -> Kafka:

@@ -30,14 +30,18 @@ struct ProducerRecovery: Equatable {
     init() {}
 
     /// - Parameters:
+    ///   - isInDoubt: whether the end of an earlier transaction may not be everywhere: this producer may end nothing more.
     ///   - isRetained: whether the whole open batch is still in memory.
     ///   - now: monotonic nanoseconds.
     mutating func action(
-        for disposition: KafkaError.Disposition, _ reason: KafkaError.Reason, isRetained: Bool, now: Int64
+        for disposition: KafkaError.Disposition, _ reason: KafkaError.Reason, isInDoubt: Bool, isRetained: Bool,
+        now: Int64
     ) -> Action {
         if reason == .messageTooLarge { return .refuse }
         switch disposition {
-        case .retriable, .abortable: return isRetained ? .abortAndResend : .restartSession
+        case .retriable, .abortable:
+            if isInDoubt { return .renew }
+            return isRetained ? .abortAndResend : .restartSession
         case .indefinite, .fatal, .permanent: return .renew
         case .fenced:
             fences.removeAll { now &- $0 > Self.window }

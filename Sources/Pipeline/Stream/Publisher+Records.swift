@@ -14,12 +14,12 @@ extension Publisher {
                 let topic = topics[record.topic]
                 let size = record.byteCount + SendSlice.overhead
                 if slice.isFull(for: record.topic, of: topic.partitions, adding: size, most: most) {
-                    deliver(by: producer)
+                    try deliver(by: producer)
                 }
                 let part = SplitMark.part(of: bytes.extracting(record.position), after: stored)
                 Failpoint.hit(.beforeProduce)
                 while try offer(record, bytes, part: part, to: topic, by: producer, copying: copying) == .queueFull {
-                    deliver(by: producer)
+                    try deliver(by: producer)
                 }
                 slice.add(size, to: record.topic)
                 Failpoint.hit(.afterProduce)
@@ -29,18 +29,28 @@ extension Publisher {
     }
 
     /// Has the client send what it was given, and waits for it, but not for ever: if the transaction has failed, that shows
-    /// when the next record is offered, or at the commit.
-    private mutating func deliver(by producer: TransactionalProducer) {
+    /// when the next record is offered, or at the commit. Throws where the end of the transaction before is in doubt.
+    private mutating func deliver(by producer: TransactionalProducer) throws(KafkaError) {
         services.turned(.publisher)
         try? producer.flush(timeout: .milliseconds(200))
         slice.reset()
+        let lost = producer.connectionsLost
+        if producer.outstanding == 0 { doubt.acknowledged(lost) }
+        if doubt.forbidsRecords(lost) { throw Self.inDoubt }
+    }
+
+    /// Waits until all that was given is acknowledged or refused, unless the session is over.
+    mutating func deliverAll(by producer: TransactionalProducer) throws(KafkaError) {
+        while producer.outstanding > 0, !link.isAborted { try deliver(by: producer) }
     }
 
     /// Waits until the client needs the bytes of the newest chunk no more.
     mutating func drainProducer() throws(SessionFailure) {
         while let producer, producer.outstanding > 0 {
             guard !link.isAborted else { throw .stopped }
-            deliver(by: producer)
+            do throws(KafkaError) { try deliverAll(by: producer) } catch {
+                _ = try recover(from: error, attempted: nil)
+            }
         }
     }
 

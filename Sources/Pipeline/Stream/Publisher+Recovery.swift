@@ -21,7 +21,9 @@ extension Publisher {
             services.state.failed("kafka", kind: "\(error.disposition)")
             services.log.warning("kafka refused a call", ["error": .init(error)])
             switch recovery.action(
-                for: error.disposition, error.reason, isRetained: open.isRetained, now: services.clock.monotonic())
+                for: error.disposition, error.reason,
+                isInDoubt: producer.map { doubt.isDue($0.connectionsLost) } ?? false,
+                isRetained: open.isRetained, now: services.clock.monotonic())
             {
             case .refuse: throw .exit(tooLarge(error))
             case .restartSession: throw .retry(component: .kafka, reason: error.description)
@@ -52,13 +54,35 @@ extension Publisher {
         }
     }
 
+    /// Where a connection was lost: looks whether the last end of a transaction has reached all its partitions. One that has
+    /// not is ended by a new producer.
+    mutating func settle() throws(SessionFailure) {
+        guard let producer, doubt.isDue(producer.connectionsLost) else { return }
+        let lost = producer.connectionsLost
+        do throws(KafkaError) {
+            if !producer.isInTransaction, try topics.areSettled() { return doubt.isSettled(lost) }
+            guard doubt.forbidsRecords(lost) else { return }
+        } catch {
+            _ = try recover(from: error, attempted: nil)
+            return
+        }
+        _ = try recover(from: Self.inDoubt, attempted: nil)
+    }
+
+    static var inDoubt: KafkaError {
+        KafkaError(
+            "a connection was lost, its end may not have reached all partitions", operation: "last transaction",
+            disposition: .indefinite)
+    }
+
     /// How long one call to Kafka may take before its outcome counts as not known.
     static var callTimeout: Duration { .seconds(60) }
 
-    private func abortFailure() -> KafkaError? {
+    private mutating func abortFailure() -> KafkaError? {
         guard let producer, producer.isInTransaction else { return nil }
         do throws(KafkaError) {
             try producer.abort(timeout: Self.callTimeout)
+            doubt.ended()
             return nil
         } catch { return error }
     }
@@ -86,6 +110,7 @@ extension Publisher {
                 try fresh.initTransactions(timeout: .seconds(20))
                 Failpoint.hit(.afterFence)
                 try topics.reopen(by: fresh, after: stored)
+                doubt = EndInDoubt()
                 producer = fresh
             } catch {
                 services.state.failed("kafka", kind: "renew")

@@ -30,6 +30,7 @@ struct Publisher: ~Copyable {
     var backoff = Backoff(first: .milliseconds(100), most: .seconds(5))
     private var pace = TransactionPace()
     var slice: SendSlice
+    var doubt = EndInDoubt()
     private var lastCommit: Int64
     private var counts = OperationCounts()
     /// The position of the last record that was produced.
@@ -96,6 +97,7 @@ struct Publisher: ~Copyable {
     /// Nothing is at hand: commits what is whole and due, or an idle position, and waits.
     private mutating func idle() throws(SessionFailure) {
         guard !link.isAborted else { throw .stopped }
+        try settle()
         let now = services.clock.monotonic()
         var deadline = now &+ .milliseconds(500)
         if open.isAtBoundary {
@@ -246,8 +248,10 @@ struct Publisher: ~Copyable {
                     Failpoint.hit(.beforePosition)
                     try ProgressStore.produce(pending, for: settings.progressKey, to: topics.progress, by: producer)
                     Failpoint.hit(.afterPosition)
+                    try deliverAll(by: producer)
                     Failpoint.hit(.beforeCommit)
                     try producer.commit(timeout: Self.callTimeout)
+                    doubt.ended()
                     Failpoint.hit(.afterCommit)
                 }
                 isCommitted = true
@@ -269,5 +273,6 @@ struct Publisher: ~Copyable {
         counts.removeAll()
         open.committed(isPublishing: isPublishing, after: took)
         link.committed(upTo: stored.lsn, marks: stored.marks)
+        try settle()
     }
 }

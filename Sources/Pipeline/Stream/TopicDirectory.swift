@@ -120,11 +120,16 @@ struct TopicDirectory: ~Copyable {
         for index in entries.indices {
             entries[index].topic = try producer.topic(entries[index].topic.name, timeout: .seconds(30))
         }
-        let partitions = progress.all + entries.flatMap(\.topic.all)
+        let partitions = all
         let found = try hanging.find(in: partitions)
         guard !found.isEmpty else { return }
         try hanging.end(found, of: partitions, held: HangingTransactions.Held(stored: stored), by: producer)
     }
+
+    /// Whether all that was written is decided, in every partition.
+    func areSettled() throws(KafkaError) -> Bool { try hanging.find(in: all).isEmpty }
+
+    private var all: [TopicPartition] { progress.all + entries.flatMap(\.topic.all) }
 
     /// The first record of these that its topic cannot take, uncompressed, with that topic's limit.
     func firstTooLarge(_ chunk: RecordChunk, _ records: Range<Int>) -> (index: Int, size: Int, limit: Int)? {

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import psutil
 
 from ..agent import Agent, confirmed
+from ..oracle.borders import is_ending
 from ..oracle.source import format_lsn
 from ..oracle.topics import read_progress
 from ..processes import NotReady
@@ -110,6 +111,27 @@ def broker_kill(scene: Scene) -> str:
         scene.pause(TRANSACTION_TIMEOUT, TRANSACTION_TIMEOUT + 4)
     kafka.start(index, timeout=180)
     scene.world.wait_replicated()
+    return which
+
+
+def broker_kill_in_commit(scene: Scene) -> str:
+    """A commit is decided and answered, and the broker is gone before its markers are written."""
+    kafka, name = scene.world.kafka, f"sluice.{scene.crew.main.name}"
+    if len(kafka.nodes) > 1:  # with replicas another broker leads, and nothing is forgotten
+        return broker_kill(scene)
+    scene.world.markers[0].stall()
+    try:
+        scene.crew.until("a commit is decided", lambda: is_ending(kafka.nodes[0].data, name), 60)
+        kafka.kill()
+    finally:
+        scene.world.markers[0].flow()
+    which = ""
+    if scene.random.random() < 0.4:
+        scene.crew.main.kill()
+        scene.crew.start_main()
+        which = "and the agent"
+    scene.pause(0, 2)
+    kafka.start(timeout=180)
     return which
 
 
@@ -328,6 +350,7 @@ KINDS: dict[str, Kind] = {
     "sigterm": Kind(sigterm, "stream"),
     "postgres-kill": Kind(postgres_kill, "stream"),
     "broker-kill": Kind(broker_kill, "stream", 1),
+    "broker-kill-in-commit": Kind(broker_kill_in_commit, "stream", 1),
     "broker-pause": Kind(broker_pause, "stream", 1),
     "walsender-terminate": Kind(walsender_terminate, "stream"),
     "zombie": Kind(zombie, "stream", 2),

@@ -38,7 +38,7 @@ class Choice:
 
 
 class World:
-    def __init__(self, choice: Choice, lab: Lab, folder: str = "servers") -> None:
+    def __init__(self, choice: Choice, lab: Lab, folder: str = "servers", is_marked: bool = False) -> None:
         home = kafka_home()
         if home is None:
             raise FileNotFoundError("no Apache Kafka: set KAFKA_HOME")
@@ -55,6 +55,11 @@ class World:
             front = self.network.front(listens)
             node.front = (listens, front.port)
             self.kafka_fronts.append(front)
+        self.markers: list[Front] = []  # by node: the way of a transaction's markers to it, and of all else that brokers send it
+        for node in self.kafka.nodes if choice.brokers == 1 or is_marked else []:
+            listens = free_port()
+            self.markers.append(self.network.front(listens))
+            node.back = (listens, self.markers[-1].port)
         self.kafka.create().start()
         store.start()
         self.postgres.create().start()
@@ -72,7 +77,7 @@ class World:
 
     @property
     def fronts(self) -> list[Front]:
-        return [self.postgres_front, *self.kafka_fronts, self.store_front]
+        return [self.postgres_front, *self.kafka_fronts, self.store_front, *self.markers]
 
     def site(self, changes: dict[str, Any]) -> Site:
         """A fresh database, topics and bucket, reached through the fronts."""

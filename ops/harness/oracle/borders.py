@@ -5,14 +5,18 @@ A partition's segment shows batches with a producer id, and control batches that
 That gives borders within one partition. That the pieces of several partitions are one transaction is said by
 `__transaction_state`: each transaction writes there, once, a record PrepareCommit or PrepareAbort with all its
 partitions and its time, before any of its markers is written, and the next one only after all of them.
+
+All but one: a coordinator that is killed in between, or finds a partition without a leader, ends a transaction without its
+marker there (Kafka 4.3), and the producer's next marker in that partition ends both. What was written before the first of the
+two was decided belongs to it; `forgotten` says where that was so.
 """
 
 from __future__ import annotations
 
 import struct
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .topics import Partition
@@ -146,29 +150,39 @@ def _state(value: bytes) -> tuple[int, int, int, list[Partition]]:
     return status, struct.unpack_from(">q", value, at)[0], producer, partitions
 
 
+def _states(node: Path, transactional_id: str) -> Iterator[tuple[int, int, int, list[Partition]]]:
+    """Every state of one transactional.id in a node's copy of the log, in order."""
+    for folder in sorted(node.glob("__transaction_state-*")):
+        for batch in read_batches(folder, keep_bodies=True):
+            if batch.control:
+                continue
+            if batch.compression:
+                raise BordersUnclear("the transaction state log is compressed")
+            for key, value in _records(batch.body):
+                if key is None or value is None or struct.unpack_from(">h", key)[0] != 0:
+                    continue
+                size = struct.unpack_from(">h", key, 2)[0]
+                if key[4 : 4 + size].decode() == transactional_id:
+                    yield _state(value)
+
+
 def read_transactions(data: Iterable[Path], transactional_id: str) -> list[Prepared]:
     """Every decided transaction of one transactional.id, in order. With several nodes any one's copy serves."""
     best: list[Prepared] = []
     for node in data:
-        found: list[Prepared] = []
-        for folder in sorted(node.glob("__transaction_state-*")):
-            for batch in read_batches(folder, keep_bodies=True):
-                if batch.control:
-                    continue
-                if batch.compression:
-                    raise BordersUnclear("the transaction state log is compressed")
-                for key, value in _records(batch.body):
-                    if key is None or value is None or struct.unpack_from(">h", key)[0] != 0:
-                        continue
-                    size = struct.unpack_from(">h", key, 2)[0]
-                    if key[4 : 4 + size].decode() != transactional_id:
-                        continue
-                    status, at_ms, producer, partitions = _state(value)
-                    if status in _PREPARED:
-                        found.append(Prepared(_PREPARED[status], at_ms, producer, frozenset(partitions)))
+        found = [Prepared(_PREPARED[status], at_ms, producer, frozenset(partitions))
+                 for status, at_ms, producer, partitions in _states(node, transactional_id) if status in _PREPARED]
         if len(found) > len(best):
             best = found
     return best
+
+
+def is_ending(node: Path, transactional_id: str) -> bool:
+    """Whether its last transaction is decided, and markers of it are still to be written."""
+    status = None
+    for status, _, _, _ in _states(node, transactional_id):
+        pass
+    return status in _PREPARED
 
 
 @dataclass(slots=True)
@@ -178,6 +192,8 @@ class Borders:
     transactions: list[Prepared]
     _starts: dict[Partition, list[int]]
     _spans: dict[Partition, list[tuple[int, int, int]]]  # base, last, index
+    # The last offset, in each partition, of what was there when its transaction ended without a marker.
+    forgotten: dict[Partition, set[int]] = field(default_factory=dict)
 
     def transaction(self, partition: Partition, offset: int) -> int | None:
         at = bisect_right(self._starts.get(partition, []), offset) - 1
@@ -190,18 +206,26 @@ class Borders:
         return self.transactions[index].commit
 
 
-def locate(partition: Partition, batches: Iterable[Batch], decided: list[Prepared]) -> list[tuple[int, int, int]]:
-    """Spans (base, last, transaction) of one partition's transactional batches."""
+@dataclass(slots=True)
+class Located:
+    """Spans (base, last, transaction) of one partition's transactional batches, and the last offsets of forgotten ones."""
+
+    spans: list[tuple[int, int, int]] = field(default_factory=list)
+    forgotten: set[int] = field(default_factory=set)
+
+
+def locate(partition: Partition, batches: Iterable[Batch], decided: list[Prepared]) -> Located:
     producers = {prepared.producer for prepared in decided}
     candidates = [(index, prepared) for index, prepared in enumerate(decided) if partition in prepared.partitions]
     times = [prepared.at_ms for _, prepared in candidates]
-    spans: list[tuple[int, int, int]] = []
-    open_spans: list[tuple[int, int]] = []
+    found = Located()
+    waiting: list[Batch] = []
+    first = 0  # the first candidate that may still have a marker here
     for batch in batches:
         if not batch.transactional or batch.producer not in producers:
             continue
         if not batch.control:
-            open_spans.append((batch.base, batch.last))
+            waiting.append(batch)
             continue
         at = bisect_right(times, batch.max_timestamp) - 1
         if at < 0:
@@ -210,9 +234,15 @@ def locate(partition: Partition, batches: Iterable[Batch], decided: list[Prepare
         if prepared.commit != is_commit(batch):
             raise BordersUnclear(f"{partition}: the marker at offset {batch.base} says {'commit' if is_commit(batch) else 'abort'},"
                                  f" transaction {index} was {'committed' if prepared.commit else 'aborted'}")
-        spans += [(base, last, index) for base, last in open_spans]
-        open_spans = []
-    return spans
+        for one in waiting:
+            # A record is younger than the decision before its own transaction, so one that is not is of an earlier one.
+            own = min(at, max(first, bisect_left(times, one.max_timestamp)))
+            found.spans.append((one.base, one.last, candidates[own][0]))
+            if own < at:
+                found.forgotten.add(one.last)
+        waiting = []
+        first = at + 1
+    return found
 
 
 def read_borders(data: list[Path], transactional_id: str, partitions: Iterable[Partition]) -> Borders:
@@ -220,11 +250,13 @@ def read_borders(data: list[Path], transactional_id: str, partitions: Iterable[P
     decided = read_transactions(data, transactional_id)
     starts: dict[Partition, list[int]] = {}
     spans: dict[Partition, list[tuple[int, int, int]]] = {}
+    forgotten: dict[Partition, set[int]] = {}
     for topic, number in partitions:
         copies = [node / f"{topic}-{number}" for node in data if (node / f"{topic}-{number}").is_dir()]
         if not copies:
             continue
         longest = max(copies, key=lambda folder: sum(file.stat().st_size for file in folder.glob("*.log")))
-        spans[(topic, number)] = locate((topic, number), read_batches(longest), decided)
+        located = locate((topic, number), read_batches(longest), decided)
+        spans[(topic, number)], forgotten[(topic, number)] = located.spans, located.forgotten
         starts[(topic, number)] = [base for base, _, _ in spans[(topic, number)]]
-    return Borders(decided, starts, spans)
+    return Borders(decided, starts, spans, forgotten)

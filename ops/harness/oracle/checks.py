@@ -140,9 +140,10 @@ def judge(source: list[Transaction], kafka: Mapping[Partition, list[Record]], ho
     seen: dict[Identity, int] = {}
     members: dict[int, dict[str | None, set[int | None]]] = {}  # transaction -> part, where it was split -> Kafka transactions
     contents: dict[int, int] = {}  # Kafka transaction -> last PostgreSQL transaction in it
+    repeats: set[tuple[Partition, int]] = set()
     for partition, records in kafka.items():
         before: tuple[int, int, int] | None = None
-        for record in records:
+        for last, record in zip([None, *records], records):
             verdict.kafka_records += 1
             if record.position is None:
                 faults.add("never committed", f"{_describe(record)}: not written by sluice")
@@ -153,6 +154,9 @@ def judge(source: list[Transaction], kafka: Mapping[Partition, list[Record]], ho
             identity = (number, record.position.ordinal - base, _role(value, how.envelope), record.topic)
             if identity not in expected:
                 faults.add("never committed", f"{_describe(record)}: {identity[2]}")
+                continue
+            if _repeats(last, record, borders):
+                repeats.add((partition, record.offset))
                 continue
             seen[identity] = seen.get(identity, 0) + 1
             if seen[identity] > 1:
@@ -174,15 +178,25 @@ def judge(source: list[Transaction], kafka: Mapping[Partition, list[Record]], ho
             faults.add("lost", f"{topic}: {role} of xid {source[number].xid} (ends at {format_lsn(ends[number])}), ordinal {ordinal}")
     if borders is not None:
         _check_borders(verdict, source, borders, members, contents, progress, progress_topic)
+    verdict.repeated = len(repeats)
     if objects is not None:
-        check_objects(verdict, objects, kafka, complete, earlier)
+        once = {partition: [record for record in records if (partition, record.offset) not in repeats] for partition, records in kafka.items()}
+        check_objects(verdict, objects, once, complete, earlier)
     return verdict
+
+
+def _repeats(last: Record | None, record: Record, borders: Borders | None) -> bool:
+    """Whether this is the last record of a transaction that its coordinator forgot, written again to end it."""
+    if last is None or borders is None or last.offset not in borders.forgotten.get((last.topic, last.partition), ()):
+        return False
+    return (last.key, last.value, last.position_text, last.split) == (record.key, record.value, record.position_text, record.split)
 
 
 def _check_borders(verdict: Verdict, source: list[Transaction], borders: Borders, members: dict[int, dict[str | None, set[int | None]]],
                    contents: dict[int, int], progress: list[Progress] | None, progress_topic: str) -> None:
     faults = verdict.kafka
     verdict.kafka_transactions = sum(1 for transaction in borders.transactions if transaction.commit)
+    verdict.forgotten = sum(len(offsets) for offsets in borders.forgotten.values())
     verdict.aborted_transactions = len(borders.transactions) - verdict.kafka_transactions
     for number, parts in members.items():
         xid = source[number].xid

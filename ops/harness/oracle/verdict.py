@@ -53,6 +53,8 @@ class Verdict:
     kafka_records: int = 0
     kafka_transactions: int | None = None  # none: the broker's files were not at hand, borders not checked
     aborted_transactions: int = 0
+    forgotten: int = 0  # batches whose transaction the brokers ended without a marker in their partition
+    repeated: int = 0  # records that were written again to end such a transaction: known by what they follow
     objects: int | None = None
     lines: int = 0
     kafka: Faults = field(default_factory=lambda: Faults(KAFKA))
@@ -71,6 +73,8 @@ class Verdict:
         unchecked = frozenset({"torn", "position"} if self.kafka_transactions is None else ())
         where = "" if self.kafka_transactions is None else (
             f" in {self.kafka_transactions:,} Kafka transactions (and {self.aborted_transactions:,} aborted)")
+        if self.forgotten:
+            where += f", {self.forgotten:,} batches forgotten by the coordinator and {self.repeated:,} records repeated for it"
         text = (f"oracle: PostgreSQL committed {self.changes:,} changes in {self.transactions:,} transactions"
                 f" | Kafka: {self.kafka_records:,} records{where}: {self.kafka.line(unchecked)}")
         if self.objects is not None:
