@@ -561,6 +561,9 @@ def test_a_record_repeated_to_end_a_forgotten_transaction_is_counted_as_that(wor
     records.append(dataclasses.replace(last, offset=last.offset + 1))
     assert "kafka: twice" in world.judge().kinds
     world.borders.forgotten[partition] = {last.offset}
+    assert world.judge().kinds == {"s3: lost"}, "the sink has seen it too: its range covers it"
+    at = max((n for n, o in enumerate(world.objects) if (o.topic, o.partition) == partition), key=lambda n: world.objects[n].start)
+    with_meta(world, at, end=str(last.offset + 1))
     verdict = world.judge()
     assert verdict.clean and (verdict.forgotten, verdict.repeated) == (1, 1), verdict.report()
     # Once is enough to end it.

@@ -140,7 +140,7 @@ def judge(source: list[Transaction], kafka: Mapping[Partition, list[Record]], ho
     seen: dict[Identity, int] = {}
     members: dict[int, dict[str | None, set[int | None]]] = {}  # transaction -> part, where it was split -> Kafka transactions
     contents: dict[int, int] = {}  # Kafka transaction -> last PostgreSQL transaction in it
-    repeats: set[tuple[Partition, int]] = set()
+    repeats: dict[Partition, set[int]] = {partition: set() for partition in kafka}
     for partition, records in kafka.items():
         before: tuple[int, int, int] | None = None
         for last, record in zip([None, *records], records):
@@ -156,7 +156,7 @@ def judge(source: list[Transaction], kafka: Mapping[Partition, list[Record]], ho
                 faults.add("never committed", f"{_describe(record)}: {identity[2]}")
                 continue
             if _repeats(last, record, borders):
-                repeats.add((partition, record.offset))
+                repeats[partition].add(record.offset)
                 continue
             seen[identity] = seen.get(identity, 0) + 1
             if seen[identity] > 1:
@@ -178,10 +178,9 @@ def judge(source: list[Transaction], kafka: Mapping[Partition, list[Record]], ho
             faults.add("lost", f"{topic}: {role} of xid {source[number].xid} (ends at {format_lsn(ends[number])}), ordinal {ordinal}")
     if borders is not None:
         _check_borders(verdict, source, borders, members, contents, progress, progress_topic)
-    verdict.repeated = len(repeats)
+    verdict.repeated = sum(len(offsets) for offsets in repeats.values())
     if objects is not None:
-        once = {partition: [record for record in records if (partition, record.offset) not in repeats] for partition, records in kafka.items()}
-        check_objects(verdict, objects, once, complete, earlier)
+        check_objects(verdict, objects, kafka, repeats, complete, earlier)
     return verdict
 
 

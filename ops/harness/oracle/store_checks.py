@@ -22,7 +22,8 @@ def _number(stored: StoredObject, field: str) -> int:
 
 
 def check_objects(verdict: Verdict, objects: list[StoredObject], kafka: Mapping[Partition, list[Record]],
-                  complete: bool, earlier: Iterable[Mapping[str, str]]) -> None:
+                  repeats: Mapping[Partition, set[int]], complete: bool, earlier: Iterable[Mapping[str, str]]) -> None:
+    """`repeats`: offsets of records that were written again, and are in an object already: a range covers them, no line shows them."""
     faults = verdict.s3
     verdict.objects = len(objects)
     verdict.lines = sum(len(stored.lines) for stored in objects)
@@ -33,7 +34,7 @@ def check_objects(verdict: Verdict, objects: list[StoredObject], kafka: Mapping[
         else:
             faults.add("damaged", f"{stored.name}: no such partition")
     for partition, records in kafka.items():
-        _check_partition(verdict, by_partition[partition], records, complete)
+        _check_partition(verdict, by_partition[partition], records, repeats[partition], complete)
     now = {stored.name: stored.etag for stored in objects}
     for listing in earlier:
         for name, etag in listing.items():
@@ -41,7 +42,7 @@ def check_objects(verdict: Verdict, objects: list[StoredObject], kafka: Mapping[
                 faults.add("rewritten", f"{name}: was {etag}, is {now.get(name, 'gone')}")
 
 
-def _check_partition(verdict: Verdict, objects: list[StoredObject], records: list[Record], complete: bool) -> None:
+def _check_partition(verdict: Verdict, objects: list[StoredObject], records: list[Record], repeats: set[int], complete: bool) -> None:
     faults = verdict.s3
     offsets = [record.offset for record in records]
     covered: Counter[int] = Counter()
@@ -60,7 +61,7 @@ def _check_partition(verdict: Verdict, objects: list[StoredObject], records: lis
             faults.add("gaps", f"{stored.name}: its range {kind}")
         expected_next = max(expected_next, high)
         covered.update(record.offset for record in inside)
-        _check_object(verdict, stored, inside)
+        _check_object(verdict, stored, inside, repeats)
 
     # By content, whatever ranges the metadata claims. Values carry their position, so no two records are equal.
     held: Counter[bytes] = Counter(line for stored in objects for line in stored.lines)
@@ -68,9 +69,9 @@ def _check_partition(verdict: Verdict, objects: list[StoredObject], records: lis
     for record in records:
         if record.offset > until:
             break
-        if record.value is None:
+        if record.value is None or record.offset in repeats:
             if not covered[record.offset]:
-                faults.add("lost", f"{record.topic}[{record.partition}]@{record.offset}: a tombstone in no range")
+                faults.add("lost", f"{record.topic}[{record.partition}]@{record.offset}: it is in no range")
             continue
         copies = held.pop(record.value, 0)
         if copies == 0:
@@ -81,24 +82,25 @@ def _check_partition(verdict: Verdict, objects: list[StoredObject], records: lis
         faults.add("damaged", f"a line that is in no record, {copies} times: {line[:120]!r}")
 
 
-def _check_object(verdict: Verdict, stored: StoredObject, inside: list[Record]) -> None:
+def _check_object(verdict: Verdict, stored: StoredObject, inside: list[Record], repeats: set[int]) -> None:
     faults = verdict.s3
-    tombstones = sum(1 for record in inside if record.value is None)
+    once = [record for record in inside if record.offset not in repeats]
+    tombstones = sum(1 for record in once if record.value is None)
     if not stored.whole:
         faults.add("damaged", f"{stored.name}: does not decode to whole lines")
     if stored.sha256 != stored.meta.get("sha256"):
         faults.add("damaged", f"{stored.name}: sha256 is {stored.sha256}, the metadata says {stored.meta.get('sha256')}")
     # `records` counts lines; a tombstone is no line.
-    if _number(stored, "records") != len(inside) - tombstones or _number(stored, "tombstones") != tombstones:
-        faults.add("damaged", f"{stored.name}: {len(inside) - tombstones} records and {tombstones} tombstones; the metadata says"
+    if _number(stored, "records") != len(once) - tombstones or _number(stored, "tombstones") != tombstones:
+        faults.add("damaged", f"{stored.name}: {len(once) - tombstones} records and {tombstones} tombstones; the metadata says"
                               f" {stored.meta.get('records')} and {stored.meta.get('tombstones')}")
     if inside and (stored.meta.get("first-pos"), stored.meta.get("last-pos")) != (inside[0].position_text, inside[-1].position_text):
         faults.add("damaged", f"{stored.name}: positions {stored.meta.get('first-pos')} .. {stored.meta.get('last-pos')} in the metadata,"
                               f" {inside[0].position_text} .. {inside[-1].position_text} in Kafka")
-    values = [record.value for record in inside if record.value is not None]
+    values = [record.value for record in once if record.value is not None]
     if stored.lines != values:
         at = next((n for n, (line, value) in enumerate(zip(stored.lines, values)) if line != value), min(len(stored.lines), len(values)))
         faults.add("damaged", f"{stored.name}: {len(stored.lines)} lines, Kafka has {len(values)} values; they differ from line {at + 1}")
-    for record in inside:
+    for record in once:
         if record.position is not None and hour_of(record.position.commit_us) != stored.hour:
             faults.add("misplaced", f"{stored.name}: {record.topic}[{record.partition}]@{record.offset} is of {hour_of(record.position.commit_us)}")
