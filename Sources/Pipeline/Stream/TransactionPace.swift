@@ -48,8 +48,9 @@ package struct TransactionPace: Equatable, Sendable {
             hasMissed = true
             pause = min(Self.most, max(pause &+ .milliseconds(1), pause &+ pause / 2))
         } else {
-            // Fast until the first miss; then so slowly that hardly one in a hundred is.
-            pause = max(Self.least, pause &- pause / (hasMissed ? 256 : 16))
+            // Fast until the first miss; then so slowly that one in fifty is. (A miss costs 20 ms, and every other row waits for
+            // the pause: at a 256th a row took 3 to 5 ms longer at the median, at a 32nd 10 ms longer at the 99th percentile.)
+            pause = max(Self.least, pause &- pause / (hasMissed ? 96 : 16))
         }
     }
 
