@@ -37,28 +37,30 @@ struct AdminAnswer: ~Copyable {
         try TopicPartitionList.throwFirstError(in: rd_kafka_DeleteRecords_result_offsets(pointer), operation)
     }
 
-    /// The settings of the one resource that was asked about, without sensitive ones.
-    borrowing func configuration(_ operation: String) throws(KafkaError) -> [String: String] {
+    /// The settings of each resource that was asked about, by its name, without sensitive ones.
+    borrowing func configurations(_ operation: String) -> [String: Result<[String: String], KafkaError>] {
         var count = 0
         let resources = rd_kafka_DescribeConfigs_result_resources(pointer, &count)
-        var values: [String: String] = [:]
+        var results: [String: Result<[String: String], KafkaError>] = [:]
         for resource in UnsafeBufferPointer(start: resources, count: count) {
             guard let resource else { continue }
+            let name = String(cString: rd_kafka_ConfigResource_name(resource))
             let detail = rd_kafka_ConfigResource_error_string(resource).map { String(cString: $0) }
-            if let error = KafkaError(
-                rd_kafka_ConfigResource_error(resource), operation: operation, detail: detail)
-            {
-                throw error
+            if let error = KafkaError(rd_kafka_ConfigResource_error(resource), operation: operation, detail: detail) {
+                results[name] = .failure(error)
+                continue
             }
             var entryCount = 0
             let entries = rd_kafka_ConfigResource_configs(resource, &entryCount)
+            var values: [String: String] = [:]
             for entry in UnsafeBufferPointer(start: entries, count: entryCount) {
                 guard let entry, rd_kafka_ConfigEntry_is_sensitive(entry) == 0,
                     let value = rd_kafka_ConfigEntry_value(entry)
                 else { continue }
                 values[String(cString: rd_kafka_ConfigEntry_name(entry))] = String(cString: value)
             }
+            results[name] = .success(values)
         }
-        return values
+        return results
     }
 }

@@ -7,6 +7,25 @@ extension KafkaAdmin {
         try configuration(RD_KAFKA_RESOURCE_TOPIC, topic, "configuration of topic \(topic)", timeout)
     }
 
+    /// The settings of several topics; those are left out that are not to be had, for whatever reason. A few at a time: an
+    /// answer of the brokers holds all settings of each, with where they come from.
+    public func configurations(ofTopics topics: [String], timeout: Duration) throws(KafkaError) -> [String: [String:
+        String]]
+    {
+        let deadline = Deadline(after: timeout)
+        var found: [String: [String: String]] = [:]
+        for first in stride(from: 0, to: topics.count, by: 50) {
+            let some = topics[first..<min(first + 50, topics.count)]
+            let event = try describe(
+                some.map { rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, $0) }, "configuration of topics",
+                deadline.remaining)
+            for (name, result) in event.configurations("configuration of topics") {
+                if case .success(let values) = result { found[name] = values }
+            }
+        }
+        return found
+    }
+
     /// A broker's settings as they hold, such as `transaction.max.timeout.ms`; by default of any one broker.
     public func configuration(ofBroker broker: Int32? = nil, timeout: Duration) throws(KafkaError) -> [String: String] {
         let deadline = Deadline(after: timeout)
@@ -19,11 +38,21 @@ extension KafkaAdmin {
     private func configuration(
         _ kind: rd_kafka_ResourceType_t, _ name: String, _ operation: String, _ timeout: Duration
     ) throws(KafkaError) -> [String: String] {
-        var list: [OpaquePointer?] = [rd_kafka_ConfigResource_new(kind, name)]
+        let event = try describe([rd_kafka_ConfigResource_new(kind, name)], operation, timeout)
+        guard let result = event.configurations(operation)[name] else {
+            throw KafkaError.timedOut(operation, "it is not in the answer")
+        }
+        return try result.get()
+    }
+
+    /// - Parameter resources: freed here.
+    private func describe(
+        _ resources: [OpaquePointer?], _ operation: String, _ timeout: Duration
+    ) throws(KafkaError) -> AdminAnswer {
+        var list = resources
         defer { rd_kafka_ConfigResource_destroy_array(&list, list.count) }
         let request = try AdminRequest(handle.pointer, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, operation, timeout)
         rd_kafka_DescribeConfigs(handle.pointer, &list, list.count, request.options, request.queue)
-        let event = try request.answer()
-        return try event.configuration(operation)
+        return try request.answer()
     }
 }

@@ -66,6 +66,14 @@ public final class KafkaAdmin {
         }
     }
 
+    /// How many partitions each of several topics has, in one request; those that do not exist are left out. Never creates one.
+    public func partitionCounts(of topics: [String], timeout: Duration) throws(KafkaError) -> [String: Int32] {
+        guard !topics.isEmpty else { return [:] }
+        let pointers = topics.compactMap { rd_kafka_topic_new(handle.pointer, $0, nil) }
+        defer { for pointer in pointers { rd_kafka_topic_destroy(pointer) } }
+        return try handle.partitionCounts(of: Set(topics), Deadline(after: timeout))
+    }
+
     /// A group's offsets of these partitions; one that has none is left out. Disturbs no member.
     public func committedOffsets(
         of group: String, _ partitions: [TopicPartition], timeout: Duration

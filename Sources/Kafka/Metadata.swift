@@ -31,6 +31,34 @@ extension ClientHandle {
         }
     }
 
+    /// The partitions of each of several topics, in one request; those that do not exist are left out.
+    /// - Parameter names: of topics that this client has handles of. It asks for all of those.
+    func partitionCounts(of names: Set<String>, _ deadline: Deadline) throws(KafkaError) -> [String: Int32] {
+        let operation = "\(names.count) topics"
+        while true {
+            var metadata: UnsafePointer<rd_kafka_metadata>?
+            let code = rd_kafka_metadata(pointer, 0, nil, &metadata, max(1, deadline.milliseconds))
+            var failure = KafkaError(code, operation: operation)
+            var counts: [String: Int32] = [:]
+            if let metadata {
+                defer { rd_kafka_metadata_destroy(metadata) }
+                let topics = UnsafeBufferPointer(start: metadata.pointee.topics, count: Int(metadata.pointee.topic_cnt))
+                for topic in topics {
+                    let name = String(cString: topic.topic)
+                    guard names.contains(name) else { continue }
+                    if let error = KafkaError(topic.err, operation: "topic \(name)") {
+                        if error.reason != .unknownTopic { failure = failure ?? error }
+                    } else if topic.partition_cnt > 0 {
+                        counts[name] = topic.partition_cnt
+                    }
+                }
+            }
+            guard let error = failure else { return counts }
+            guard error.disposition == .retriable, !deadline.hasPassed else { throw error }
+            rd_kafka_poll(pointer, min(50, deadline.milliseconds))
+        }
+    }
+
     func describeCluster(_ deadline: Deadline) throws(KafkaError) -> ClusterDescription {
         var metadata: UnsafePointer<rd_kafka_metadata>?
         let code = rd_kafka_metadata(pointer, 0, nil, &metadata, max(1, deadline.milliseconds))

@@ -33,6 +33,7 @@ public final class TransactionalProducer {
 
     let handle: ClientHandle
     private var topics: [(name: String, handle: OpaquePointer, partitions: Int32)] = []
+    private var indices: [String: Int] = [:]
     /// Whether `begin` has succeeded and neither commit nor abort has.
     public private(set) var isInTransaction = false
 
@@ -61,23 +62,41 @@ public final class TransactionalProducer {
     /// Looks a topic up on the brokers, without creating it. Throws with reason `.unknownTopic` where there is none: a record
     /// to such a topic would fail only at the commit.
     public func topic(_ name: String, timeout: Duration) throws(KafkaError) -> Topic {
-        let operation = "topic \(name)"
-        if let index = topics.firstIndex(where: { $0.name == name }) {
-            return Topic(index: index, name: name, partitions: topics[index].partitions)
-        }
-        guard let topic = rd_kafka_topic_new(handle.pointer, name, nil) else {
-            throw KafkaError(
-                code: rd_kafka_last_error(), operation: operation, text: "no handle", disposition: .permanent)
-        }
+        if let index = indices[name] { return Topic(index: index, name: name, partitions: topics[index].partitions) }
+        let topic = try makeHandle(name)
         do throws(KafkaError) {
             // Also primes the client's cache, without which the first record of a topic waits a second (2.0.2).
-            let partitions = try handle.partitionCount(of: topic, name: name, Deadline(after: timeout))
-            topics.append((name: name, handle: topic, partitions: partitions))
-            return Topic(index: topics.count - 1, name: name, partitions: partitions)
+            return add(name, topic, try handle.partitionCount(of: topic, name: name, Deadline(after: timeout)))
         } catch {
             rd_kafka_topic_destroy(topic)
             throw error
         }
+    }
+
+    /// Looks several topics up in one request, so that `topic` knows them. Those that do not exist are left out.
+    public func lookUp(_ names: [String], timeout: Duration) throws(KafkaError) {
+        let new = Set(names).subtracting(indices.keys)
+        guard !new.isEmpty else { return }
+        var handles: [String: OpaquePointer] = [:]
+        defer { for topic in handles.values { rd_kafka_topic_destroy(topic) } }
+        for name in new { handles[name] = try makeHandle(name) }
+        for (name, partitions) in try handle.partitionCounts(of: new, Deadline(after: timeout)) {
+            if let topic = handles.removeValue(forKey: name) { _ = add(name, topic, partitions) }
+        }
+    }
+
+    private func makeHandle(_ name: String) throws(KafkaError) -> OpaquePointer {
+        guard let topic = rd_kafka_topic_new(handle.pointer, name, nil) else {
+            throw KafkaError(
+                code: rd_kafka_last_error(), operation: "topic \(name)", text: "no handle", disposition: .permanent)
+        }
+        return topic
+    }
+
+    private func add(_ name: String, _ topic: OpaquePointer, _ partitions: Int32) -> Topic {
+        indices[name] = topics.count
+        topics.append((name: name, handle: topic, partitions: partitions))
+        return Topic(index: topics.count - 1, name: name, partitions: partitions)
     }
 
     // MARK: Records

@@ -9,7 +9,7 @@ import pytest
 from conftest import SiteMaker
 
 from harness.agent import confirmed
-from harness.oracle.topics import read_progress
+from harness.oracle.topics import read_progress, read_topics
 from harness.oracle.verdict import Verdict
 from harness.processes import wait_until
 from harness.site import Site
@@ -146,6 +146,29 @@ def test_zombie_is_fenced_and_ends_with_4(make: SiteMaker) -> None:
     site.auditor.agent = successor
     assert_exact(site, site.auditor.verdict())
     assert successor.stop() == 0
+
+
+def test_a_topic_deleted_under_the_stream_is_made_again(make: SiteMaker) -> None:
+    """What was in it is gone, as whoever deleted it wanted; rows go on, and no other topic misses any."""
+    # The client gives a record up after the transaction's time-out.
+    site = make({"kafka": {"transaction": {"timeout": "10s"}, "split": {"age": "5s"}}}).init().run("--only", "stream")
+    gold, topic = "public.dadostesouroipca_gold", f"{site.agent.name}.public.dadostesouroipca_gold"
+
+    def insert(first: int) -> None:
+        site.sql(f"insert into {gold} select date '2000-01-01' + n, 'x', n from generate_series({first}, {first + 99}) n")
+        site.sql(f"insert into public.documents select n, 'x', null, null from generate_series({first}, {first + 99}) n")
+
+    insert(0)
+    site.auditor.wait_kafka()
+    site.stack.kafka.delete_topics([topic])
+    wait_until("the topic is gone", lambda: topic not in site.stack.kafka.topics(), 30)
+    insert(100)
+    site.auditor.wait_kafka(60)
+    site.agent.running().require_running()
+    read = read_topics(site.stack.kafka.brokers, [topic, f"{site.agent.name}.public.documents"])
+    assert {name: sum(len(found) for (of, _), found in read.items() if of == name) for name in {of for of, _ in read}} == {
+        topic: 100, f"{site.agent.name}.public.documents": 200}
+    assert site.agent.stop() == 0
 
 
 def test_confirmed_never_passes_stored(make: SiteMaker) -> None:

@@ -56,6 +56,26 @@ extension BrokerTests {
             #expect(Int(configuration["transaction.max.timeout.ms"] ?? "") ?? 0 > 0)
         }
 
+        @Test func severalTopicsAreAskedForAtOnce() throws {
+            // More than one request's worth of settings.
+            let names = try (0..<60).map { try cluster.topic("many\($0)", partitions: Int32($0 % 3 + 1)) }
+            let absent = TestCluster.unique("absent")
+            let counts = try cluster.admin.partitionCounts(of: names + [absent], timeout: patience)
+            #expect(counts == Dictionary(uniqueKeysWithValues: names.enumerated().map { ($1, Int32($0 % 3 + 1)) }))
+            #expect(try cluster.admin.partitionCounts(of: [], timeout: patience) == [:])
+            let settings = try cluster.admin.configurations(ofTopics: names + [absent], timeout: patience)
+            #expect(Set(settings.keys) == Set(names))
+            #expect(settings.values.allSatisfy { $0["cleanup.policy"] == "delete" })
+
+            let producer = try cluster.producer()
+            try producer.lookUp(names + [absent], timeout: patience)
+            let topic = try producer.topic(names[4], timeout: .zero)
+            #expect(topic.partitions == 2)
+            try producer.transaction(["a"], to: topic)
+            #expect(failure { _ = try producer.topic(absent, timeout: patience) }?.reason == .unknownTopic)
+            #expect(try cluster.read(names[4]) == ["a"])
+        }
+
         @Test func absentTopicsAreToldApart() throws {
             let name = TestCluster.unique("absent")
             let error = failure { _ = try cluster.admin.configuration(ofTopic: name, timeout: patience) }

@@ -38,6 +38,8 @@ struct ProducerRecovery: Equatable {
         now: Int64
     ) -> Action {
         if reason == .messageTooLarge { return .refuse }
+        // A topic was deleted: the next session makes it again.
+        if reason == .unknownTopic { return .restartSession }
         switch disposition {
         case .retriable, .abortable:
             if isInDoubt { return .renew }

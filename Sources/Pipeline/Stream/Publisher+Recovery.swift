@@ -113,6 +113,8 @@ extension Publisher {
                 doubt = EndInDoubt()
                 producer = fresh
             } catch {
+                // A topic was deleted: the next session makes it again.
+                guard error.reason != .unknownTopic else { throw StreamFailures.session(error) }
                 services.state.failed("kafka", kind: "renew")
                 services.log.warning("no new producer yet", ["error": .init(error)])
                 try pause()

@@ -16,6 +16,8 @@ struct TopicDirectory: ~Copyable {
     private let hanging: HangingTransactions
     /// The topics in which nothing of an earlier producer can be open.
     private var settled: Set<String> = []
+    /// Of those, the ones that the producer has not been asked to open.
+    private var foreseen: Set<String> = []
 
     init(
         _ settings: StreamSettings, _ services: StreamServices, _ memory: SessionMemory, maker: TopicMaker,
@@ -53,6 +55,7 @@ struct TopicDirectory: ~Copyable {
             }
         }
         settled = topics
+        foreseen = topics
     }
 
     subscript(index: Int) -> TransactionalProducer.Topic { entries[index].topic }
@@ -61,6 +64,7 @@ struct TopicDirectory: ~Copyable {
     mutating func prepare(
         upTo count: Int, names: [String], producer: TransactionalProducer, pins: inout PartitionPins
     ) throws(SessionFailure) {
+        try lookUp(names[min(entries.count, names.count)..<min(count, names.count)], producer)
         while entries.count < min(count, names.count) {
             let live = names[entries.count]
             let name = settings.topic(live)
@@ -75,6 +79,16 @@ struct TopicDirectory: ~Copyable {
             try pin(topic, &pins)
             entries.append(Entry(topic: topic, limit: limit))
         }
+    }
+
+    /// Opens those that will be needed in one request, and as many more of those that are foreseen as are open: where there are a
+    /// thousand, each is named for the first time while others wait.
+    private mutating func lookUp(_ names: ArraySlice<String>, _ producer: TransactionalProducer) throws(SessionFailure)
+    {
+        var wanted = names.map { settings.topic($0) }.filter { foreseen.remove($0) != nil }
+        guard !wanted.isEmpty else { return }
+        while wanted.count < names.count + entries.count, let more = foreseen.popFirst() { wanted.append(more) }
+        try StreamFailures.kafka { () throws(KafkaError) in try producer.lookUp(wanted, timeout: .seconds(30)) }
     }
 
     /// A topic that nobody foresaw: what is open in it is ended by the next session, before that one writes anything.
@@ -116,6 +130,8 @@ struct TopicDirectory: ~Copyable {
     /// The same topics, of another producer, which has fenced the one before.
     /// - Parameter stored: what this process has seen committed.
     mutating func reopen(by producer: TransactionalProducer, after stored: StoredPosition) throws(KafkaError) {
+        try producer.lookUp(
+            [settings.progressTopic] + entries.map(\.topic.name), timeout: .seconds(30))
         progress = try producer.topic(settings.progressTopic, timeout: .seconds(30))
         for index in entries.indices {
             entries[index].topic = try producer.topic(entries[index].topic.name, timeout: .seconds(30))

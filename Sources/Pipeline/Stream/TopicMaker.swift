@@ -6,6 +6,8 @@ final class TopicMaker {
     private let settings: StreamSettings
     let admin: KafkaAdmin
     private let log: Logger
+    /// The settings of topics that were there when `known` was asked, each for the first time that it is needed.
+    private var described: [String: [String: String]] = [:]
     private static let timeout = Duration.seconds(30)
     /// A broker's own default of `max.message.bytes`.
     private static let defaultLimit = 1_048_588
@@ -33,6 +35,7 @@ final class TopicMaker {
     /// - Parameter original: a topic that one that is made resembles: as many partitions, so that each record finds its own
     ///   again, and as large records.
     func ensure(_ name: String, like original: String? = nil) throws(Problem) -> Int {
+        if let configuration = described.removeValue(forKey: name) { return try judge(name, configuration) }
         do throws(KafkaError) {
             if try admin.partitionCount(of: name, timeout: Self.timeout) == nil {
                 try make(data(name, like: original))
@@ -52,13 +55,11 @@ final class TopicMaker {
 
     func known(_ names: [String]) throws(KafkaError) -> Known {
         var known = Known(largestLimit: Self.defaultLimit)
-        for name in names {
-            guard let count = try admin.partitionCount(of: name, timeout: Self.timeout) else { continue }
-            known.partitions += (0..<count).map { TopicPartition(name, $0) }
-            do throws(KafkaError) {
-                let limit = try admin.configuration(ofTopic: name, timeout: Self.timeout)["max.message.bytes"]
-                known.largestLimit = max(known.largestLimit, limit.flatMap { Int($0) } ?? 0)
-            } catch  where error.reason == .authorization { continue }
+        let counts = try admin.partitionCounts(of: names, timeout: Self.timeout)
+        known.partitions = counts.flatMap { name, count in (0..<count).map { TopicPartition(name, $0) } }
+        described = try admin.configurations(ofTopics: counts.keys.sorted(), timeout: Self.timeout)
+        for configuration in described.values {
+            known.largestLimit = max(known.largestLimit, Self.limit(configuration))
         }
         return known
     }
@@ -147,6 +148,10 @@ final class TopicMaker {
             log.warning("may not read a topic's settings", ["topic": .init(name)])
             return Self.defaultLimit
         }
+        return try judge(name, configuration)
+    }
+
+    private func judge(_ name: String, _ configuration: [String: String]) throws(Problem) -> Int {
         if let policy = configuration["cleanup.policy"], policy.contains("compact") {
             throw .refused(
                 AgentExit(
@@ -160,6 +165,10 @@ final class TopicMaker {
         if configuration["min.insync.replicas"] == "1" {
             log.warning("one broker alone can acknowledge, and lose, rows", ["topic": .init(name)])
         }
-        return configuration["max.message.bytes"].flatMap { Int($0) } ?? Self.defaultLimit
+        return Self.limit(configuration)
+    }
+
+    private static func limit(_ configuration: [String: String]) -> Int {
+        configuration["max.message.bytes"].flatMap { Int($0) } ?? defaultLimit
     }
 }
