@@ -76,6 +76,8 @@ extension Configuration {
         "enable.partition.eof": "the sink relies on it",
         "allow.auto.create.topics": "sluice creates its topics with settings of its own",
         "topic.metadata.refresh.sparse": "sluice pins the partition count",
+        "log_level": "a connection that is lost must be seen",
+        "log.connection.close": "a connection that is lost must be seen",
     ]
 
     private static func readClient(_ section: Section) -> [ClientProperty] {
