@@ -40,17 +40,15 @@ extension Publisher {
     }
 
     /// Waits until all that was given is acknowledged or refused, unless the session is over.
-    mutating func deliverAll(by producer: TransactionalProducer) throws(KafkaError) {
-        while producer.outstanding > 0, !link.isAborted { try deliver(by: producer) }
+    mutating func deliverAll() throws(KafkaError) {
+        while let producer, producer.outstanding > 0, !link.isAborted { try deliver(by: producer) }
     }
 
     /// Waits until the client needs the bytes of the newest chunk no more.
     mutating func drainProducer() throws(SessionFailure) {
-        while let producer, producer.outstanding > 0 {
+        while (producer?.outstanding ?? 0) > 0 {
             guard !link.isAborted else { throw .stopped }
-            do throws(KafkaError) { try deliverAll(by: producer) } catch {
-                _ = try recover(from: error, attempted: nil)
-            }
+            do throws(KafkaError) { try deliverAll() } catch { _ = try recover(from: error, attempted: nil) }
         }
     }
 

@@ -57,16 +57,28 @@ extension Publisher {
     /// Where a connection was lost: looks whether the last end of a transaction has reached all its partitions. One that has
     /// not is ended by a new producer.
     mutating func settle() throws(SessionFailure) {
-        guard let producer, doubt.isDue(producer.connectionsLost) else { return }
+        if let error = unsettled() { _ = try recover(from: error, attempted: nil) }
+    }
+
+    /// Apart from `settle`: no reference to the producer may outlive this, see `discard`.
+    private mutating func unsettled() -> KafkaError? {
+        guard let producer, doubt.isDue(producer.connectionsLost) else { return nil }
         let lost = producer.connectionsLost
         do throws(KafkaError) {
-            if !producer.isInTransaction, try topics.areSettled() { return doubt.isSettled(lost) }
-            guard doubt.forbidsRecords(lost) else { return }
-        } catch {
-            _ = try recover(from: error, attempted: nil)
-            return
-        }
-        _ = try recover(from: Self.inDoubt, attempted: nil)
+            if !producer.isInTransaction, try topics.areSettled() {
+                doubt.isSettled(lost)
+                return nil
+            }
+        } catch { return error }
+        return doubt.forbidsRecords(lost) ? Self.inDoubt : nil
+    }
+
+    /// Frees the producer, so that nothing more is sent by it and no memory of the batch is in use: ours is the only reference.
+    private mutating func discard() {
+        var last = producer
+        producer = nil
+        assert(last == nil || isKnownUniquelyReferenced(&last), "a producer that is not freed goes on sending")
+        last = nil
     }
 
     static var inDoubt: KafkaError {
@@ -98,8 +110,7 @@ extension Publisher {
 
     /// Another producer of the same id: fences the old one, ends its open transaction, and looks at what Kafka holds.
     private mutating func renew(attempted: StoredPosition?) throws(SessionFailure) -> Recovered {
-        // Freed first: no memory of the batch is in use by it afterwards.
-        producer = nil
+        discard()
         while true {
             guard !link.isAborted else { throw .stopped }
             services.turned(.publisher)
@@ -122,7 +133,7 @@ extension Publisher {
             }
             services.state.update { $0.producersRenewed += 1 }
             if let found = settledPosition() { return try decide(found, attempted) }
-            producer = nil
+            discard()
             try pause()
         }
     }

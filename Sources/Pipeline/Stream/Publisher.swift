@@ -162,7 +162,11 @@ struct Publisher: ~Copyable {
     private mutating func prepare(_ chunk: RecordChunk, _ records: Range<Int>) throws(SessionFailure) {
         var needed = 0
         for record in chunk.records[records] { needed = max(needed, record.topic + 1) }
-        if needed > topics.count, let producer {
+        if needed > topics.count {
+            // That may take as long as brokers are away, and this thread would not see that one went: until the open
+            // transaction has begun at the brokers, it may not begin unseen (`EndInDoubt`).
+            try drainProducer()
+            guard let producer else { return }
             try topics.prepare(
                 upTo: needed, names: link.names.topics, producer: producer, pins: &pending.partitions)
         }
@@ -248,7 +252,7 @@ struct Publisher: ~Copyable {
                     Failpoint.hit(.beforePosition)
                     try ProgressStore.produce(pending, for: settings.progressKey, to: topics.progress, by: producer)
                     Failpoint.hit(.afterPosition)
-                    try deliverAll(by: producer)
+                    try deliverAll()
                     Failpoint.hit(.beforeCommit)
                     try producer.commit(timeout: Self.callTimeout)
                     doubt.ended()
