@@ -99,12 +99,14 @@ def test_a_commit_whose_markers_its_coordinator_forgot(stack: Stack, lab: Lab) -
         world.close()
 
 
-def test_one_that_was_stopped_after_it_had_fenced_wakes_as_a_standby(make: SiteMaker) -> None:
-    """Between its look at the position and its look at the slot another moves both: that is no gap."""
+@pytest.mark.parametrize("point", ["before-fence", "after-fence"])
+def test_one_that_was_stopped_while_it_fenced_wakes_as_a_standby(make: SiteMaker, point: str) -> None:
+    """Before: it fences the one that took over, which goes on as soon as it has come to its end. After: between its look at the
+    position and its look at the slot another moves both: that is no gap."""
     site = make().init()
     site.agent.program = failpoints()
     for round_ in range(3):
-        site.agent.start(env={"SLUICE_FAILPOINT": "after-fence:1:stop"})
+        site.agent.start(env={"SLUICE_FAILPOINT": f"{point}:1:stop"})
         first, process = site.agent, psutil.Process(site.agent.running().pid)
         wait_until("it stops at the point", lambda: process.status() == psutil.STATUS_STOPPED, 30)
         second = site.twin(f"successor-{round_}").start()
@@ -118,6 +120,7 @@ def test_one_that_was_stopped_after_it_had_fenced_wakes_as_a_standby(make: SiteM
             time.sleep(2)
             assert first.running().running, f"it ended with {first.running().wait(1)}\n{first.running().tail(20)}"
             assert first.http("/readyz") == (503, "standby\n")
+            assert second.running().running, f"it ended with {second.running().wait(1)}\n{second.running().tail(20)}"
         verdict = site.auditor.verdict()
         assert verdict.clean, verdict.report()
         assert first.stop() == 0 and second.stop() == 0

@@ -39,7 +39,13 @@ extension Publisher {
                     try pause()
                     continue
                 }
-            case .renew, .renewIfSlotIsOurs:
+            case .renewIfSlotIsOurs, .renew:
+                if error.disposition == .fenced {
+                    // It may be one that woke while it fenced, and is refused as long as our transactions are open: it tries
+                    // each 500 ms, and each time ends one of ours. Let it come to its end, and find that the slot is gone.
+                    discard()
+                    try pause(Self.fenceRetries)
+                }
                 if try renew(attempted: attempted) == .alreadyCommitted {
                     services.log.info("kafka goes on: the commit had been made")
                     return .alreadyCommitted
@@ -175,9 +181,16 @@ extension Publisher {
         return .resent
     }
 
+    /// More than what librdkafka waits between two attempts to fence.
+    private static var fenceRetries: Int64 { .milliseconds(800) }
+
     /// Waits before the next attempt.
     private mutating func pause() throws(SessionFailure) {
-        let until = services.clock.monotonic() &+ backoff.next(random: services.clock.random())
+        try pause(backoff.next(random: services.clock.random()))
+    }
+
+    private func pause(_ nanoseconds: Int64) throws(SessionFailure) {
+        let until = services.clock.monotonic() &+ nanoseconds
         while services.clock.monotonic() < until {
             services.turned(.publisher)
             guard !link.isAborted else { throw .stopped }
