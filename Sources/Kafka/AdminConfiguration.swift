@@ -9,17 +9,17 @@ extension KafkaAdmin {
 
     /// The settings of several topics; those are left out that are not to be had, for whatever reason. A few at a time: an
     /// answer of the brokers holds all settings of each, with where they come from.
-    public func configurations(ofTopics topics: [String], timeout: Duration) throws(KafkaError) -> [String: [String:
-        String]]
-    {
+    public func configurations(
+        ofTopics topics: [String], timeout: Duration
+    ) throws(KafkaError) -> [String: [String: String]] {
+        let operation = "configuration of topics"
         let deadline = Deadline(after: timeout)
         var found: [String: [String: String]] = [:]
         for first in stride(from: 0, to: topics.count, by: 50) {
             let some = topics[first..<min(first + 50, topics.count)]
             let event = try describe(
-                some.map { rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, $0) }, "configuration of topics",
-                deadline.remaining)
-            for (name, result) in event.configurations("configuration of topics") {
+                some.map { rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, $0) }, operation, deadline.remaining)
+            for (name, result) in event.configurations(operation) {
                 if case .success(let values) = result { found[name] = values }
             }
         }

@@ -12,48 +12,50 @@ extension ClientHandle {
     /// The partitions of one topic. Never creates it: `allow.auto.create.topics` is false on every client.
     func partitionCount(of topic: OpaquePointer, name: String, _ deadline: Deadline) throws(KafkaError) -> Int32 {
         let operation = "topic \(name)"
-        while true {
-            var metadata: UnsafePointer<rd_kafka_metadata>?
-            let code = rd_kafka_metadata(pointer, 0, topic, &metadata, max(1, deadline.milliseconds))
-            var failure = KafkaError(code, operation: operation)
-            if let metadata {
-                defer { rd_kafka_metadata_destroy(metadata) }
-                if metadata.pointee.topic_cnt == 1 {
-                    let found = metadata.pointee.topics.pointee
-                    failure = KafkaError(found.err, operation: operation)
-                    if failure == nil, found.partition_cnt > 0 { return found.partition_cnt }
-                }
-            }
-            // A topic just created has no leaders for a moment: that, and what is lost on the way, is asked for again.
-            let error = failure ?? KafkaError.timedOut(operation, "no partitions are known")
-            guard error.disposition == .retriable, !deadline.hasPassed else { throw error }
-            rd_kafka_poll(pointer, min(50, deadline.milliseconds))
+        return try askAbout(topic, operation, deadline) { topics in
+            // A topic just created has no leaders for a moment.
+            guard topics.count == 1, let found = topics.first else { return .failure(.noPartitions(operation)) }
+            if let error = KafkaError(found.err, operation: operation) { return .failure(error) }
+            return found.partition_cnt > 0 ? .success(found.partition_cnt) : .failure(.noPartitions(operation))
         }
     }
 
     /// The partitions of each of several topics, in one request; those that do not exist are left out.
     /// - Parameter names: of topics that this client has handles of. It asks for all of those.
     func partitionCounts(of names: Set<String>, _ deadline: Deadline) throws(KafkaError) -> [String: Int32] {
-        let operation = "\(names.count) topics"
+        try askAbout(nil, "\(names.count) topics", deadline) { topics in
+            var counts: [String: Int32] = [:]
+            for topic in topics {
+                let name = String(cString: topic.topic)
+                guard names.contains(name) else { continue }
+                if let error = KafkaError(topic.err, operation: "topic \(name)") {
+                    guard error.reason == .unknownTopic else { return .failure(error) }
+                } else if topic.partition_cnt > 0 {
+                    counts[name] = topic.partition_cnt
+                }
+            }
+            return .success(counts)
+        }
+    }
+
+    /// Asks the brokers about one topic, or about all that the client has handles of, until there is an answer: what is lost on the
+    /// way, and what `read` finds to be so for a moment only, is asked for again.
+    private func askAbout<Answer>(
+        _ topic: OpaquePointer?, _ operation: String, _ deadline: Deadline,
+        _ read: (UnsafeBufferPointer<rd_kafka_metadata_topic>) -> Result<Answer, KafkaError>
+    ) throws(KafkaError) -> Answer {
         while true {
             var metadata: UnsafePointer<rd_kafka_metadata>?
-            let code = rd_kafka_metadata(pointer, 0, nil, &metadata, max(1, deadline.milliseconds))
-            var failure = KafkaError(code, operation: operation)
-            var counts: [String: Int32] = [:]
+            let code = rd_kafka_metadata(pointer, 0, topic, &metadata, max(1, deadline.milliseconds))
+            var error = KafkaError(code, operation: operation) ?? .noPartitions(operation)
             if let metadata {
                 defer { rd_kafka_metadata_destroy(metadata) }
                 let topics = UnsafeBufferPointer(start: metadata.pointee.topics, count: Int(metadata.pointee.topic_cnt))
-                for topic in topics {
-                    let name = String(cString: topic.topic)
-                    guard names.contains(name) else { continue }
-                    if let error = KafkaError(topic.err, operation: "topic \(name)") {
-                        if error.reason != .unknownTopic { failure = failure ?? error }
-                    } else if topic.partition_cnt > 0 {
-                        counts[name] = topic.partition_cnt
-                    }
+                switch read(topics) {
+                case .success(let answer): return answer
+                case .failure(let found): error = found
                 }
             }
-            guard let error = failure else { return counts }
             guard error.disposition == .retriable, !deadline.hasPassed else { throw error }
             rd_kafka_poll(pointer, min(50, deadline.milliseconds))
         }
@@ -89,5 +91,11 @@ extension ClientHandle {
         {
             rd_kafka_metadata_destroy(metadata)
         }
+    }
+}
+
+extension KafkaError {
+    fileprivate static func noPartitions(_ operation: String) -> KafkaError {
+        .timedOut(operation, "no partitions are known")
     }
 }

@@ -117,6 +117,8 @@ def test_one_that_was_stopped_while_it_fenced_wakes_as_a_standby(make: SiteMaker
         with site.workload(rate=150):
             time.sleep(1)
             first.resume()
+            # One that fences may try for some seconds.
+            wait_until("it is a standby", lambda: (first.running().require_running(), first.http("/readyz")[1])[1].startswith("standby"), 30)
             time.sleep(2)
             assert first.running().running, f"it ended with {first.running().wait(1)}\n{first.running().tail(20)}"
             assert first.http("/readyz") == (503, "standby\n")

@@ -39,13 +39,13 @@ extension Publisher {
                     try pause()
                     continue
                 }
-            case .renewIfSlotIsOurs, .renew:
-                if error.disposition == .fenced {
-                    // It may be one that woke while it fenced, and is refused as long as our transactions are open: it tries
-                    // each 500 ms, and each time ends one of ours. Let it come to its end, and find that the slot is gone.
-                    discard()
-                    try pause(Self.fenceRetries)
-                }
+            case .renewIfSlotIsOurs:
+                // It may be one that woke while it fenced, and is refused as long as our transactions are open: it tries each
+                // 500 ms, and each time ends one of ours. Let it come to its end, and find that the slot is gone.
+                discard()
+                try pause(Self.fenceRetries)
+                fallthrough
+            case .renew:
                 if try renew(attempted: attempted) == .alreadyCommitted {
                     services.log.info("kafka goes on: the commit had been made")
                     return .alreadyCommitted
@@ -68,8 +68,9 @@ extension Publisher {
 
     /// Apart from `settle`: no reference to the producer may outlive this, see `discard`.
     private mutating func unsettled() -> KafkaError? {
-        guard let producer, doubt.isDue(producer.connectionsLost) else { return nil }
+        guard let producer else { return nil }
         let lost = producer.connectionsLost
+        guard doubt.isDue(lost) else { return nil }
         do throws(KafkaError) {
             if !producer.isInTransaction, try topics.areSettled() {
                 doubt.isSettled(lost)
