@@ -213,13 +213,13 @@ extension ReplicationConnection {
 
 extension Session {
     /// A unix socket holds some 280 rows, however small (each `send` takes a buffer of its own out of `SO_SNDBUF`): a pause
-    /// must be over before the walsender has filled it.
+    /// must be over before the walsender has filled it, and so must what comes before this thread's turn on a busy processor.
     var pauseNanoseconds: UInt64 {
         var address = sockaddr_storage()
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
         let known = withUnsafeMutablePointer(to: &address) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(socket, $0, &length) }
         }
-        return known == 0 && Int32(address.ss_family) == AF_UNIX ? 300_000 : 1_000_000
+        return known == 0 && Int32(address.ss_family) == AF_UNIX ? 150_000 : 1_000_000
     }
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 
 from confluent_kafka import Producer
@@ -102,6 +103,7 @@ def test_restart_goes_on_where_it_was(make: SiteMaker) -> None:
 
 
 def test_over_the_unix_socket(make: SiteMaker) -> None:
+    """And no thread takes the processor from the server that it shares it with."""
     site = make()
     site.agent.settings["postgres"] = {"url": site.stack.postgres.agent_socket_url(site.database),
                                        "tables": site.agent.settings["postgres"]["tables"]}
@@ -109,6 +111,8 @@ def test_over_the_unix_socket(make: SiteMaker) -> None:
     site.init().run()
     site.sql("insert into public.documents values (1, 'x', 'y', now())")
     assert site.auditor.verdict().clean
+    threads = os.listdir(f"/proc/{site.agent.running().pid}/task")
+    assert len(threads) > 5 and {os.sched_getscheduler(int(thread)) for thread in threads} == {os.SCHED_BATCH}
 
 
 def test_tables_by_glob_and_a_partition_count(make: SiteMaker) -> None:

@@ -1,3 +1,4 @@
+import CLinux
 import ChangeData
 import Kafka
 
@@ -11,6 +12,7 @@ extension Publisher {
         try chunk.withBytes { (bytes) throws(KafkaError) in
             for index in records {
                 let record = all[index]
+                if index &+ Self.readAhead < records.upperBound { prefetch(all[index &+ Self.readAhead], of: bytes) }
                 let topic = topics[record.topic]
                 let size = record.byteCount + SendSlice.overhead
                 if slice.isFull(for: record.topic, of: topic.partitions, adding: size, most: most) {
@@ -18,7 +20,9 @@ extension Publisher {
                 }
                 let part = SplitMark.part(of: bytes.extracting(record.position), after: stored)
                 Failpoint.hit(.beforeProduce)
-                while try offer(record, bytes, part: part, to: topic, by: producer, copying: copying) == .queueFull {
+                while try producer.offer(record, bytes, part: part, replayID: replayID, to: topic, copying: copying)
+                    == .queueFull
+                {
                     try deliver(by: producer)
                 }
                 slice.add(size, to: record.topic)
@@ -27,6 +31,9 @@ extension Publisher {
         }
         return records.upperBound
     }
+
+    /// The source's processor has written the records; how many before its turn one is brought over.
+    private static var readAhead: Int { 4 }
 
     /// Has the client send what it was given, and waits for it, but not for ever: if the transaction has failed, that shows
     /// when the next record is offered, or at the commit. Throws where the end of the transaction before is in doubt.
@@ -51,16 +58,19 @@ extension Publisher {
             do throws(KafkaError) { try deliverAll() } catch { _ = try recover(from: error, attempted: nil) }
         }
     }
+}
 
-    private func offer(
-        _ record: RecordChunk.Record, _ bytes: Span<UInt8>, part: Int, to topic: TransactionalProducer.Topic,
-        by producer: TransactionalProducer, copying: Bool
-    ) throws(KafkaError) -> TransactionalProducer.Outcome {
+/// Not the publisher's methods: called for each record, they would have all of the publisher copied each time.
+extension TransactionalProducer {
+    fileprivate func offer(
+        _ record: RecordChunk.Record, _ bytes: Span<UInt8>, part: Int, replayID: [UInt8]?, to topic: Topic,
+        copying: Bool
+    ) throws(KafkaError) -> Outcome {
         let position = RecordHeader("sluice.pos", bytes.extracting(record.position))
-        let retention: TransactionalProducer.Retention = copying ? .copied : .borrowed
+        let retention: Retention = copying ? .copied : .borrowed
         if let replayID {
             let mark = SplitMark(part: part)
-            return try producer.produce(
+            return try produce(
                 to: topic, partition: record.partition, key: piece(of: bytes, record.key),
                 value: piece(of: bytes, record.value), header: position, header: link(of: record, bytes),
                 header: part > 0 ? RecordHeader("sluice.split", mark.text) : nil,
@@ -68,26 +78,36 @@ extension Publisher {
         }
         if part > 0 {
             let mark = SplitMark(part: part)
-            return try producer.produce(
+            return try produce(
                 to: topic, partition: record.partition, key: piece(of: bytes, record.key),
                 value: piece(of: bytes, record.value), header: position, header: link(of: record, bytes),
                 header: RecordHeader("sluice.split", mark.text), retention: retention)
         }
-        return try producer.produce(
+        return try produce(
             to: topic, partition: record.partition, key: piece(of: bytes, record.key),
             value: piece(of: bytes, record.value), header: position, header: link(of: record, bytes),
             retention: retention)
     }
+}
 
-    @_lifetime(copy bytes)
-    private func piece(of bytes: Span<UInt8>, _ range: Range<Int>?) -> Span<UInt8>? {
-        guard let range else { return nil }
-        return bytes.extracting(range)
+/// Asks for what the client copies of a record, its key and its headers, so that no copy waits for memory.
+private func prefetch(_ record: RecordChunk.Record, of bytes: Span<UInt8>) {
+    // SAFETY: the ranges of a record are within its chunk's bytes, and nothing is read: these are hints.
+    unsafe bytes.withUnsafeBufferPointer { all in
+        guard let start = all.baseAddress else { return }
+        if let key = record.key { unsafe sluice_prefetch(start + key.lowerBound) }
+        unsafe sluice_prefetch(start + record.position.lowerBound)
     }
+}
 
-    @_lifetime(copy bytes)
-    private func link(of record: RecordChunk.Record, _ bytes: Span<UInt8>) -> RecordHeader? {
-        guard let range = record.link else { return nil }
-        return RecordHeader(record.linkName, bytes.extracting(range))
-    }
+@_lifetime(copy bytes)
+private func piece(of bytes: Span<UInt8>, _ range: Range<Int>?) -> Span<UInt8>? {
+    guard let range else { return nil }
+    return bytes.extracting(range)
+}
+
+@_lifetime(copy bytes)
+private func link(of record: RecordChunk.Record, _ bytes: Span<UInt8>) -> RecordHeader? {
+    guard let range = record.link else { return nil }
+    return RecordHeader(record.linkName, bytes.extracting(range))
 }
