@@ -91,9 +91,11 @@ public final class RecordChunk: @unchecked Sendable {
         }
         /// The name of the link header: the old key's records name the new one, the new key's the old one.
         public var linkName: StaticString { linkIsNewKey ? "__debezium.newkey" : "__debezium.oldkey" }
+        /// The bytes of its key and its value.
+        public var payloadCount: Int { Int(max(keyLength, 0)) + Int(max(valueLength, 0)) }
         /// The bytes of all its parts.
         public var byteCount: Int {
-            Int(max(keyLength, 0)) + Int(max(valueLength, 0)) + Int(positionLength) + Int(max(linkLength, 0))
+            payloadCount + Int(positionLength) + Int(max(linkLength, 0))
         }
         /// The partition to send to; nil: by the key.
         public var partition: Int32? { keyLength < 0 ? 0 : nil }

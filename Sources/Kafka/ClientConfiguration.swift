@@ -18,7 +18,7 @@ struct ClientConfiguration: ~Copyable {
     }
 
     /// Registers the callbacks, all of which find the context behind the opaque pointer.
-    func attach(_ context: Unmanaged<ClientContext>, rebalance: Bool, deliveryFailures: Bool) {
+    func attach(_ context: Unmanaged<ClientContext>, rebalance: Bool, deliveryReports: Bool) {
         rd_kafka_conf_set_opaque(pointer, context.toOpaque())
         rd_kafka_conf_set_log_cb(pointer) { client, level, facility, text in
             guard let client, let text, let context = ClientContext.behind(rd_kafka_opaque(client)) else { return }
@@ -35,13 +35,10 @@ struct ClientConfiguration: ~Copyable {
                 context.rebalance(client, code, TopicPartitionList.values(of: partitions))
             }
         }
-        if deliveryFailures {
+        if deliveryReports {
             rd_kafka_conf_set_dr_msg_cb(pointer) { _, message, opaque in
-                // Called for every record: what was delivered costs nothing here.
-                guard let message, message.pointee.err != RD_KAFKA_RESP_ERR_NO_ERROR,
-                    let context = ClientContext.behind(opaque)
-                else { return }
-                context.deliveryFailure(message)
+                guard let message, let context = ClientContext.behind(opaque) else { return }
+                context.delivered(message)
             }
         }
     }

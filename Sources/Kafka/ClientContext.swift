@@ -24,8 +24,13 @@ final class ClientContext: Sendable {
 
     private let events: KafkaEvents
     private let state = Mutex(State())
+    /// A producer's.
+    let flight: FlightLedger?
 
-    init(_ events: KafkaEvents) { self.events = events }
+    init(_ events: KafkaEvents, flight: FlightLedger? = nil) {
+        self.events = events
+        self.flight = flight
+    }
 
     /// The context behind a client's opaque pointer, unretained: the client outlives every callback.
     static func behind(_ opaque: UnsafeMutableRawPointer?) -> ClientContext? {
@@ -113,7 +118,13 @@ final class ClientContext: Sendable {
         state.withLock { $0.rebalances.isEmpty ? nil : $0.rebalances.removeFirst() }
     }
 
-    func deliveryFailure(_ message: UnsafePointer<rd_kafka_message_t>) {
+    /// Called for every record of a producer, whether it was delivered or not.
+    func delivered(_ message: UnsafePointer<rd_kafka_message_t>) {
+        flight?.reported(message.pointee.key_len + message.pointee.len, at: sluice_kafka_place(message))
+        if message.pointee.err != RD_KAFKA_RESP_ERR_NO_ERROR { deliveryFailure(message) }
+    }
+
+    private func deliveryFailure(_ message: UnsafePointer<rd_kafka_message_t>) {
         let code = message.pointee.err
         // Records that an abort has thrown away are no failures.
         guard code != RD_KAFKA_RESP_ERR__PURGE_QUEUE, code != RD_KAFKA_RESP_ERR__PURGE_INFLIGHT,

@@ -14,11 +14,11 @@ struct ClientHandle: ~Copyable {
 
     init(
         _ type: rd_kafka_type_t, _ configuration: consuming ClientConfiguration, events: KafkaEvents,
-        rebalance: Bool = false, deliveryFailures: Bool = false, operation: String
+        rebalance: Bool = false, flight: FlightLedger? = nil, operation: String
     ) throws(KafkaError) {
-        let context = ClientContext(events)
+        let context = ClientContext(events, flight: flight)
         let retained = Unmanaged.passRetained(context)
-        configuration.attach(retained, rebalance: rebalance, deliveryFailures: deliveryFailures)
+        configuration.attach(retained, rebalance: rebalance, deliveryReports: flight != nil)
         do throws(KafkaError) {
             pointer = try configuration.makeClient(type, operation: operation)
         } catch {

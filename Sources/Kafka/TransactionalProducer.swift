@@ -8,10 +8,17 @@ public final class TransactionalProducer {
     /// A topic that this producer knows to exist.
     public struct Topic: Sendable, Hashable {
         let index: Int
+        /// Where its first partition is in the ledger.
+        let place: Int
         /// The topic's name.
         public let name: String
-        /// How many partitions it had when it was opened.
+        /// How many partitions it had when it was opened: keys are spread over these, also when others are added.
         public let partitions: Int32
+
+        /// A partition that was added later has no place.
+        func place(of partition: Int32) -> Int {
+            (0..<partitions).contains(partition) ? place + Int(partition) : .max
+        }
     }
 
     /// Who keeps the memory of a value.
@@ -32,7 +39,8 @@ public final class TransactionalProducer {
     }
 
     let handle: ClientHandle
-    private var topics: [(name: String, handle: OpaquePointer, partitions: Int32)] = []
+    private let flight: FlightLedger
+    private var topics: [(topic: Topic, handle: OpaquePointer)] = []
     private var indices: [String: Int] = [:]
     /// Whether `begin` has succeeded and neither commit nor abort has.
     public private(set) var isInTransaction = false
@@ -48,8 +56,9 @@ public final class TransactionalProducer {
         } catch {
             throw KafkaError.invalid("producer", error.description)
         }
+        flight = FlightLedger(batch: options.batchBytes)
         handle = try ClientHandle(
-            RD_KAFKA_PRODUCER, configuration, events: events, deliveryFailures: true, operation: "producer")
+            RD_KAFKA_PRODUCER, configuration, events: events, flight: flight, operation: "producer")
     }
 
     deinit {
@@ -62,7 +71,7 @@ public final class TransactionalProducer {
     /// Looks a topic up on the brokers, without creating it. Throws with reason `.unknownTopic` where there is none: a record
     /// to such a topic would fail only at the commit.
     public func topic(_ name: String, timeout: Duration) throws(KafkaError) -> Topic {
-        if let index = indices[name] { return Topic(index: index, name: name, partitions: topics[index].partitions) }
+        if let index = indices[name] { return topics[index].topic }
         let topic = try makeHandle(name)
         do throws(KafkaError) {
             // Also primes the client's cache, without which the first record of a topic waits a second (2.0.2).
@@ -94,15 +103,23 @@ public final class TransactionalProducer {
     }
 
     private func add(_ name: String, _ topic: OpaquePointer, _ partitions: Int32) -> Topic {
+        let opened = Topic(
+            index: topics.count, place: flight.open(partitions: partitions), name: name, partitions: partitions)
         indices[name] = topics.count
-        topics.append((name: name, handle: topic, partitions: partitions))
-        return Topic(index: topics.count - 1, name: name, partitions: partitions)
+        topics.append((topic: opened, handle: topic))
+        return opened
     }
 
     // MARK: Records
 
+    /// The partition that Java's clients choose for a key; the first where there is none.
+    public func partition(for key: Span<UInt8>?, of topic: Topic) -> Int32 {
+        guard topic.partitions > 1, let key else { return 0 }
+        return murmur2Partition(ofKey: key, partitions: topic.partitions)
+    }
+
     /// Puts a record on its way to a partition, or, where `partition` is nil, to the one that Java's clients choose for this
-    /// key. The key and the headers are always copied. A failure that shows later is thrown by the commit.
+    /// key, the first where there is none. The key and the headers are always copied. A failure that shows later is thrown by the commit.
     ///
     /// Throws `.permanent` with reason `.messageTooLarge` for a record above `recordBytes`; `.abortable` where the transaction
     /// has already failed; `.fenced` or `.fatal` where the producer has.
@@ -111,13 +128,18 @@ public final class TransactionalProducer {
         header first: RecordHeader? = nil, header second: RecordHeader? = nil, header third: RecordHeader? = nil,
         header fourth: RecordHeader? = nil, retention: Retention = .copied
     ) throws(KafkaError) -> Outcome {
+        let partition = partition ?? self.partition(for: key, of: topic)
+        let place = topic.place(of: partition)
         let key = bytes(of: key)
         let value = bytes(of: value)
         let error = sluice_kafka_produce(
-            handle.pointer, topics[topic.index].handle, partition ?? sluice_kafka_any_partition,
+            handle.pointer, topics[topic.index].handle, partition, place,
             retention == .copied ? sluice_kafka_flag_copy : 0, key.start, key.count, value.start, value.count,
             raw(first), raw(second), raw(third), raw(fourth))
-        guard let error else { return .queued }
+        guard let error else {
+            flight.given(key.count + value.count, at: place)
+            return .queued
+        }
         if rd_kafka_error_code(error) == RD_KAFKA_RESP_ERR__QUEUE_FULL {
             rd_kafka_error_destroy(error)
             return .queueFull
@@ -130,6 +152,12 @@ public final class TransactionalProducer {
 
     /// Records that are not acknowledged, and events that are not polled.
     public var outstanding: Int { Int(rd_kafka_outq_len(handle.pointer)) }
+
+    /// What the client has of a partition, and of all.
+    public func load(_ topic: Topic, _ partition: Int32) -> ProducerLoad { flight.load(at: topic.place(of: partition)) }
+
+    /// What the client has of all partitions.
+    public var load: ProducerLoad { flight.load(at: .max) }
 
     /// How many connections to brokers have ended since this producer was made, but for those that were idle for a minute. Known
     /// at once, and before another connection to the same broker is made.

@@ -94,6 +94,47 @@ extension BrokerTests {
             #expect(try cluster.read(name, partition: Int32((-790_332_482 & 0x7fff_ffff) % 7)).contains("two"))
         }
 
+        /// What the publisher's window rests on.
+        @Test func aBatchIsSentWithoutAFlushAndLessIsNot() throws {
+            let name = try cluster.topic("batch", partitions: 2)
+            let producer = try cluster.producer { options in
+                options.batchBytes = 100_000
+                options.linger = .seconds(50)
+            }
+            let topic = try producer.topic(name, timeout: patience)
+            let value = [UInt8](repeating: 7, count: 999)
+            let key = [UInt8(1)]
+            func produce(_ count: Int) throws {
+                for _ in 0..<count {
+                    _ = try producer.produce(to: topic, partition: 1, key: key.span, value: value.span)
+                }
+            }
+            // As for the publisher, the partition belongs to the transaction already.
+            try producer.begin()
+            try produce(1)
+            try producer.flush(timeout: patience)
+            for _ in 0..<3 {
+                try produce(99)
+                producer.poll(.milliseconds(300))
+                var expected = ProducerLoad()
+                (expected.partition, expected.bytes, expected.records) = (99_000, 99_000, 99)
+                #expect(producer.load(topic, 1) == expected)
+                expected.partition = 0
+                #expect(producer.load(topic, 0) == expected)
+                try produce(2)
+                #expect(producer.load.fullPartitions == 1)
+                let deadline = Deadline(after: patience)
+                while producer.load.fullPartitions > 0, !deadline.hasPassed { producer.poll(.milliseconds(100)) }
+                #expect(producer.load.fullPartitions == 0)
+                try producer.flush(timeout: patience)
+                #expect(producer.load == ProducerLoad())
+            }
+            // Records that an abort drops are reported too.
+            try produce(50)
+            try producer.abort(timeout: patience)
+            #expect(producer.load == ProducerLoad())
+        }
+
         @Test func borrowedMemoryMayChangeAfterTheEnd() throws {
             let name = try cluster.topic("borrowed")
             let producer = try cluster.producer()

@@ -12,11 +12,11 @@ typedef struct {
 /* Here, and not in Swift, because the tagged union of rd_kafka_produceva is imported as accessors that copy its 64 bytes
  * for each member that is set; here the array is written once, on the stack, without any allocation. */
 static inline rd_kafka_error_t *sluice_kafka_produce(
-    rd_kafka_t *rk, rd_kafka_topic_t *topic, int32_t partition, int flags, const void *key, size_t key_size,
-    const void *value, size_t value_size, sluice_kafka_header first, sluice_kafka_header second,
+    rd_kafka_t *rk, rd_kafka_topic_t *topic, int32_t partition, size_t place, int flags, const void *key,
+    size_t key_size, const void *value, size_t value_size, sluice_kafka_header first, sluice_kafka_header second,
     sluice_kafka_header third, sluice_kafka_header fourth) {
-    rd_kafka_vu_t list[9];
-    size_t count = 5;
+    rd_kafka_vu_t list[10];
+    size_t count = 6;
     list[0].vtype = RD_KAFKA_VTYPE_RKT;
     list[0].u.rkt = topic;
     list[1].vtype = RD_KAFKA_VTYPE_PARTITION;
@@ -29,6 +29,9 @@ static inline rd_kafka_error_t *sluice_kafka_produce(
     list[4].vtype = RD_KAFKA_VTYPE_VALUE;
     list[4].u.mem.ptr = (void *)value;
     list[4].u.mem.size = value_size;
+    /* What the delivery report says again: `sluice_kafka_place`. */
+    list[5].vtype = RD_KAFKA_VTYPE_OPAQUE;
+    list[5].u.ptr = (void *)place;
     const sluice_kafka_header headers[4] = {first, second, third, fourth};
     for (int i = 0; i < 4; i++) {
         if (!headers[i].name) continue;
@@ -41,6 +44,7 @@ static inline rd_kafka_error_t *sluice_kafka_produce(
     return rd_kafka_produceva(rk, list, count);
 }
 
+static inline size_t sluice_kafka_place(const rd_kafka_message_t *message) { return (size_t)message->_private; }
+
 /* Macros with casts are not imported. */
-static const int32_t sluice_kafka_any_partition = RD_KAFKA_PARTITION_UA;
 static const int sluice_kafka_flag_copy = RD_KAFKA_MSG_F_COPY;

@@ -12,7 +12,7 @@ struct EndInDoubt: Equatable {
     /// Connections that had been lost when the last end was known to be everywhere.
     private var settled = 0
     /// Whether a record of the open transaction was acknowledged before a connection was lost.
-    private var isFollowed = false
+    private(set) var isFollowed = false
 
     init() {}
 

@@ -2,7 +2,7 @@ import CLinux
 import ChangeData
 import Kafka
 
-/// How records are given to the Kafka client: no more at a time than it can send (`SendSlice`).
+/// How records are given to the Kafka client: no more at a time than `SendWindow` says.
 extension Publisher {
     /// Offers records to the client until all are taken; answers the index after the last.
     mutating func send(_ chunk: RecordChunk, _ records: Range<Int>, copying: Bool) throws(KafkaError) -> Int {
@@ -14,18 +14,19 @@ extension Publisher {
                 let record = all[index]
                 if index &+ Self.readAhead < records.upperBound { prefetch(all[index &+ Self.readAhead], of: bytes) }
                 let topic = topics[record.topic]
-                let size = record.byteCount + SendSlice.overhead
-                if slice.isFull(for: record.topic, of: topic.partitions, adding: size, most: most) {
-                    try deliver(by: producer)
-                }
+                let key = piece(of: bytes, record.key)
+                let partition = record.partition ?? producer.partition(for: key, of: topic)
+                try makeRoom(for: record.payloadCount, in: topic, partition, most: most, by: producer)
                 let part = SplitMark.part(of: bytes.extracting(record.position), after: stored)
                 Failpoint.hit(.beforeProduce)
-                while try producer.offer(record, bytes, part: part, replayID: replayID, to: topic, copying: copying)
+                while try producer.offer(
+                    record, bytes, part: part, replayID: replayID, to: topic, partition, key: key, copying: copying)
                     == .queueFull
                 {
+                    // The session is over: `recover` says so.
+                    guard !link.isAborted else { throw Self.inDoubt }
                     try deliver(by: producer)
                 }
-                slice.add(size, to: record.topic)
                 Failpoint.hit(.afterProduce)
             }
         }
@@ -35,12 +36,42 @@ extension Publisher {
     /// The source's processor has written the records; how many before its turn one is brought over.
     private static var readAhead: Int { 4 }
 
-    /// Has the client send what it was given, and waits for it, but not for ever: if the transaction has failed, that shows
-    /// when the next record is offered, or at the commit. Throws where the end of the transaction before is in doubt.
+    /// Waits for room in the window, but not for ever: if the transaction has failed, that shows when the record is offered.
+    private mutating func makeRoom(
+        for size: Int, in topic: TransactionalProducer.Topic, _ partition: Int32, most: Int,
+        by producer: TransactionalProducer
+    ) throws(KafkaError) {
+        var deadline: Int64?
+        while true {
+            let load = producer.load(topic, partition)
+            let step = window.step(
+                adding: size, to: load.partition, of: topic.partitions,
+                all: load.bytes &+ load.records &* SendWindow.overhead, most: most,
+                isFollowed: doubt.isFollowed)
+            guard step != .give else { return }
+            let now = services.clock.monotonic()
+            let until = deadline ?? (now &+ .milliseconds(200))
+            guard now < until, !link.isAborted else { return }
+            deadline = until
+            switch step {
+            case .give: return
+            case .listen: listen(to: producer)
+            case .flush: try deliver(by: producer)
+            }
+        }
+    }
+
+    /// Waits for answers to what the client sends by itself.
+    private mutating func listen(to producer: TransactionalProducer) {
+        services.turned(.publisher)
+        producer.poll(.milliseconds(50))
+    }
+
+    /// Has the client send what it was given, and waits for it, but not for ever. Throws where the end of the transaction before
+    /// is in doubt.
     private mutating func deliver(by producer: TransactionalProducer) throws(KafkaError) {
         services.turned(.publisher)
         try? producer.flush(timeout: .milliseconds(200))
-        slice.reset()
         let lost = producer.connectionsLost
         if producer.outstanding == 0 { doubt.acknowledged(lost) }
         if doubt.forbidsRecords(lost) { throw Self.inDoubt }
@@ -48,7 +79,12 @@ extension Publisher {
 
     /// Waits until all that was given is acknowledged or refused, unless the session is over.
     mutating func deliverAll() throws(KafkaError) {
-        while let producer, producer.outstanding > 0, !link.isAborted { try deliver(by: producer) }
+        guard let producer else { return }
+        let until = services.clock.monotonic() &+ .milliseconds(200)
+        while producer.load.fullPartitions > 0, !link.isAborted, services.clock.monotonic() < until {
+            listen(to: producer)
+        }
+        while producer.outstanding > 0, !link.isAborted { try deliver(by: producer) }
     }
 
     /// Waits until the client needs the bytes of the newest chunk no more.
@@ -64,14 +100,14 @@ extension Publisher {
 extension TransactionalProducer {
     fileprivate func offer(
         _ record: RecordChunk.Record, _ bytes: Span<UInt8>, part: Int, replayID: [UInt8]?, to topic: Topic,
-        copying: Bool
+        _ partition: Int32, key: Span<UInt8>?, copying: Bool
     ) throws(KafkaError) -> Outcome {
         let position = RecordHeader("sluice.pos", bytes.extracting(record.position))
         let retention: Retention = copying ? .copied : .borrowed
         if let replayID {
             let mark = SplitMark(part: part)
             return try produce(
-                to: topic, partition: record.partition, key: piece(of: bytes, record.key),
+                to: topic, partition: partition, key: key,
                 value: piece(of: bytes, record.value), header: position, header: link(of: record, bytes),
                 header: part > 0 ? RecordHeader("sluice.split", mark.text) : nil,
                 header: RecordHeader("sluice.replay", replayID.span), retention: retention)
@@ -79,12 +115,12 @@ extension TransactionalProducer {
         if part > 0 {
             let mark = SplitMark(part: part)
             return try produce(
-                to: topic, partition: record.partition, key: piece(of: bytes, record.key),
+                to: topic, partition: partition, key: key,
                 value: piece(of: bytes, record.value), header: position, header: link(of: record, bytes),
                 header: RecordHeader("sluice.split", mark.text), retention: retention)
         }
         return try produce(
-            to: topic, partition: record.partition, key: piece(of: bytes, record.key),
+            to: topic, partition: partition, key: key,
             value: piece(of: bytes, record.value), header: position, header: link(of: record, bytes),
             retention: retention)
     }

@@ -29,7 +29,7 @@ struct Publisher: ~Copyable {
     var recovery = ProducerRecovery()
     var backoff = Backoff(first: .milliseconds(100), most: .seconds(5))
     private var pace = TransactionPace()
-    var slice: SendSlice
+    let window: SendWindow
     var doubt = EndInDoubt()
     private var lastCommit: Int64
     private var counts = OperationCounts()
@@ -53,7 +53,7 @@ struct Publisher: ~Copyable {
         pending.timeline = timeline
         replayID = (settings.replay?.id).map { Array($0.utf8) }
         open = OpenBatch(queue: link.queue, retainLimit: settings.retainedBytes)
-        slice = SendSlice(batch: settings.producerBatchBytes)
+        window = SendWindow(batch: settings.producerBatchBytes)
         lastCommit = services.clock.monotonic() &- .seconds(60)
     }
 
@@ -202,7 +202,6 @@ struct Publisher: ~Copyable {
         if wait > 0 { usleep(UInt32(wait / 1000)) }
         pace.begins(now: services.clock.monotonic())
         try producer.begin()
-        slice.reset()
         if forRecords {
             try ProgressStore.produce(stored, for: settings.progressKey, to: topics.progress, by: producer)
         }
