@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-# What "flat" means: no point gets less of pg_recvlogical's rate than this share of what the first point of its axis gets.
+# What "flat" means: no point gets less of pg_recvlogical's rate (of bytes a row: fewer MB/s) than this share of what the first point of its axis gets.
 FLAT = 0.8
 
 
@@ -115,12 +115,17 @@ def _growth(parts: dict[str, Any]) -> list[Line]:
     found = []
     for axis, name in AXES.items():
         points = axes(parts).get(axis)
-        target = f"no point below {FLAT} of the first, relative to `pg_recvlogical`; <= 64 MB"
+        # What a row of a thousand times the bytes costs can only be told by the byte; all else is relative to the server.
+        by_bytes = axis == "row_bytes"
+        target = f"no point below {FLAT} of the first, {'in MB/s' if by_bytes else 'relative to `pg_recvlogical`'}; <= 64 MB"
         if not points:
             found.append(Line(f"Flat over {name}", target, "", None))
             continue
-        lowest = min(point["ratio"] for point in points) / points[0]["ratio"]
+        values = [point["megabytes_per_second" if by_bytes else "ratio"] for point in points]
+        lowest = min(values) / values[0]
         most = max(point["peak_megabytes"] for point in points)
-        shown = ", ".join(f"{point['at']:,}{' mixed' if point['mixed'] else ''}: {point['ratio']:.2f}" for point in points)
+        shown = ", ".join(f"{point['at']:,}{' mixed' if point['mixed'] else ''}: "
+                          + (f"{point['megabytes_per_second']:.0f} MB/s, {point['ratio']:.2f} of `pg_recvlogical`" if by_bytes else f"{point['ratio']:.2f}")
+                          for point in points)
         found.append(Line(f"Flat over {name}", target, f"{lowest:.2f}; {most:.0f} MB ({shown})", lowest >= FLAT and most <= 64))
     return found
