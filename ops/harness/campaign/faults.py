@@ -114,14 +114,31 @@ def broker_kill(scene: Scene) -> str:
     return which
 
 
+def _is_so(scene: Scene, true: Callable[[], bool], timeout: float) -> bool:
+    try:
+        scene.crew.until("", true, timeout)
+    except NotReady:
+        return False
+    return True
+
+
 def broker_kill_in_commit(scene: Scene) -> str:
     """A commit is decided and answered, and the broker is gone before its markers are written."""
     kafka, name = scene.world.kafka, f"sluice.{scene.crew.main.name}"
     if len(kafka.nodes) > 1:  # with replicas another broker leads, and nothing is forgotten
         return broker_kill(scene)
-    scene.world.markers[0].stall()
+    front, attempts = scene.world.markers[0], 20
+    front.stall()
     try:
-        scene.crew.until("a commit is decided", lambda: is_ending(kafka.nodes[0].data, name), 60)
+        # The way that is stalled is also that of a partition's leader to the coordinator, which it asks whether the partition belongs
+        # to the transaction: one that was not asked yet is not decided before the way is free again.
+        while not _is_so(scene, lambda: is_ending(kafka.nodes[0].data, name), 3):
+            attempts -= 1
+            if not attempts:
+                raise NotReady("a commit is decided: not so in 20 attempts")
+            front.flow()
+            scene.pause(0.2, 1)
+            front.stall()
         kafka.kill()
     finally:
         scene.world.markers[0].flow()
