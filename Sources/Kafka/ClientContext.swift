@@ -25,7 +25,7 @@ final class ClientContext: Sendable {
     private let events: KafkaEvents
     private let state = Mutex(State())
     /// A producer's.
-    let flight: FlightLedger?
+    private let flight: FlightLedger?
 
     init(_ events: KafkaEvents, flight: FlightLedger? = nil) {
         self.events = events

@@ -4,10 +4,12 @@
 /// only one that touches it: delivery reports are served in calls of that thread (poll, flush, commit, abort).
 final class FlightLedger: @unchecked Sendable {
     private struct Entries {
+        /// Bytes from which on the client sends a partition's records without being told to.
+        let batch: Int
         var bytes: [Int] = []
         var load = ProducerLoad()
 
-        mutating func change(_ place: Int, bytes change: Int, records: Int, batch: Int) {
+        mutating func change(_ place: Int, bytes change: Int, records: Int) {
             guard bytes.indices.contains(place) else { return }
             let before = bytes[place]
             let after = before &+ change
@@ -19,11 +21,9 @@ final class FlightLedger: @unchecked Sendable {
         }
     }
     /// One stored property, so that a record costs one checked access.
-    private var entries = Entries()
-    /// Bytes from which on the client sends a partition's records without being told to.
-    private let batch: Int
+    private var entries: Entries
 
-    init(batch: Int) { self.batch = batch }
+    init(batch: Int) { entries = Entries(batch: batch) }
 
     /// Room for the partitions of one more topic; answers the place of the first.
     func open(partitions: Int32) -> Int {
@@ -40,14 +40,10 @@ final class FlightLedger: @unchecked Sendable {
     }
 
     /// A record was given to the client.
-    func given(_ size: Int, at place: Int) { change(place, bytes: size, records: 1) }
+    func given(_ size: Int, at place: Int) { entries.change(place, bytes: size, records: 1) }
 
     /// A record was delivered or refused, or dropped.
-    func reported(_ size: Int, at place: Int) { change(place, bytes: -size, records: -1) }
-
-    private func change(_ place: Int, bytes: Int, records: Int) {
-        entries.change(place, bytes: bytes, records: records, batch: batch)
-    }
+    func reported(_ size: Int, at place: Int) { entries.change(place, bytes: -size, records: -1) }
 }
 
 /// What was given to a producer's client and not reported on. Bytes are those of keys and values.

@@ -42,7 +42,6 @@ public struct ProducerOptions: Sendable {
         try configuration.set("transaction.timeout.ms", "\(transactionTimeout.milliseconds)")
         try configuration.set("enable.idempotence", "true")
         try configuration.set("acks", "all")
-        try configuration.set("partitioner", "murmur2_random")
         try configuration.set("queue.buffering.max.kbytes", "\(max(1, (queueBytes + 1023) >> 10))")
         try configuration.set("queue.buffering.max.messages", "10000000")
         try configuration.set("batch.size", "\(batchBytes)")

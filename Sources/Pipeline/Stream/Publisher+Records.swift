@@ -48,16 +48,12 @@ extension Publisher {
                 adding: size, to: load.partition, of: topic.partitions,
                 all: load.bytes &+ load.records &* SendWindow.overhead, most: most,
                 isFollowed: doubt.isFollowed)
-            guard step != .give else { return }
+            guard step != .give, !link.isAborted else { return }
             let now = services.clock.monotonic()
             let until = deadline ?? (now &+ .milliseconds(200))
-            guard now < until, !link.isAborted else { return }
+            guard now < until else { return }
             deadline = until
-            switch step {
-            case .give: return
-            case .listen: listen(to: producer)
-            case .flush: try deliver(by: producer)
-            }
+            if step == .listen { listen(to: producer) } else { try deliver(by: producer) }
         }
     }
 

@@ -148,7 +148,7 @@ struct Publisher: ~Copyable {
         }
         var bytes = 0
         for record in chunk.records[records] {
-            bytes += (record.key?.count ?? 0) + (record.value?.count ?? 0)
+            bytes += record.payloadCount
             counts.count(record)
         }
         if let last = chunk.records[records].last {

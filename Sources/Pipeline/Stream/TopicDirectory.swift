@@ -152,7 +152,7 @@ struct TopicDirectory: ~Copyable {
         let all = chunk.records
         for index in records {
             let record = all[index]
-            let size = (record.key?.count ?? 0) + (record.value?.count ?? 0) + (record.link?.count ?? 0) + 128
+            let size = record.payloadCount + (record.link?.count ?? 0) + 128
             if size > entries[record.topic].limit { return (index, size, entries[record.topic].limit) }
         }
         return nil

@@ -32,9 +32,15 @@ class Scene:
 
     def pause(self, least: float, most: float) -> None:
         """A part of a second or more, in which agents that end are started again."""
-        seconds = self.random.uniform(least, most)
-        with suppress(NotReady):
-            self.crew.until("", lambda: False, seconds)
+        self.sees(lambda: False, self.random.uniform(least, most))
+
+    def sees(self, true: Callable[[], bool], seconds: float) -> bool:
+        """Whether it is so within that time; agents that end meanwhile are started again."""
+        try:
+            self.crew.until("", true, seconds)
+        except NotReady:
+            return False
+        return True
 
     def confirmed_is_stored(self) -> None:
         """C4, while nobody streams: what the slot may forget is in Kafka."""
@@ -114,34 +120,27 @@ def broker_kill(scene: Scene) -> str:
     return which
 
 
-def _is_so(scene: Scene, true: Callable[[], bool], timeout: float) -> bool:
-    try:
-        scene.crew.until("", true, timeout)
-    except NotReady:
-        return False
-    return True
-
-
 def broker_kill_in_commit(scene: Scene) -> str:
     """A commit is decided and answered, and the broker is gone before its markers are written."""
     kafka, name = scene.world.kafka, f"sluice.{scene.crew.main.name}"
     if len(kafka.nodes) > 1:  # with replicas another broker leads, and nothing is forgotten
         return broker_kill(scene)
-    front, attempts = scene.world.markers[0], 20
+    front = scene.world.markers[0]
     front.stall()
     try:
         # The way that is stalled is also that of a partition's leader to the coordinator, which it asks whether the partition belongs
         # to the transaction: one that was not asked yet is not decided before the way is free again.
-        while not _is_so(scene, lambda: is_ending(kafka.nodes[0].data, name), 3):
-            attempts -= 1
-            if not attempts:
-                raise NotReady("a commit is decided: not so in 20 attempts")
+        for _ in range(20):
+            if scene.sees(lambda: is_ending(kafka.nodes[0].data, name), 3):
+                break
             front.flow()
             scene.pause(0.2, 1)
             front.stall()
+        else:
+            raise NotReady("a commit is decided: not so in 20 attempts")
         kafka.kill()
     finally:
-        scene.world.markers[0].flow()
+        front.flow()
     which = ""
     if scene.random.random() < 0.4:
         scene.crew.main.kill()
