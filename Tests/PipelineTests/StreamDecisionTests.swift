@@ -102,6 +102,25 @@ import Testing
         #expect(queue.bytesOut == 0)
     }
 
+    /// After a broker's pause many wait, each in a chunk of its own, and all of them are at hand at once.
+    @Test func ofSmallTransactionsInChunksOfTheirOwnAllAreKept() throws {
+        let policy = BatchPolicy(rows: 1000, bytes: 1000, interval: 0)
+        var open = OpenBatch(queue: queue, retainLimit: 500)
+        var commits = 0
+        for _ in 0..<20 {
+            open.open(try #require(chunk(of: 100)))
+            open.produced(0..<1, bytes: 10, now: 0)
+            open.reachedBoundary()
+            #expect(treatment(open) == .keep)
+            if policy.atBoundary(open.batch, lastCommit: 0, now: 0, moreReady: true) == .commit {
+                open.committed(isPublishing: true, after: 0)
+                commits += 1
+            }
+            open.close()
+        }
+        #expect(commits == 5 && queue.bytesOut == 0)
+    }
+
     @Test func whatIsPastTheBoundIsLetGoAlsoWhereACommitFallsIntoTheChunk() throws {
         var open = OpenBatch(queue: queue, retainLimit: 500)
         open.open(try #require(chunk(of: 3000)))

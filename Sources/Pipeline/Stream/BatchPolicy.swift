@@ -1,5 +1,5 @@
-/// When to close a Kafka transaction (C2): always between PostgreSQL transactions, at a target, or as soon as nothing
-/// more is at hand and the least interval since the last commit has passed.
+/// When to close a Kafka transaction (C2): always between PostgreSQL transactions, at a target, before no more of it could be kept
+/// for sending again, or as soon as nothing more is at hand and the least interval since the last commit has passed.
 package struct BatchPolicy: Equatable, Sendable {
     /// Targets: reached, the batch is closed at the next boundary.
     package var rows: Int
@@ -27,6 +27,8 @@ package struct BatchPolicy: Equatable, Sendable {
         package var bytesBefore = 0
         /// Nanoseconds of the commit before.
         package var commitTook: Int64 = 0
+        /// Whether there is no memory to keep more for sending again.
+        package var isFull = false
 
         package init() {}
     }
@@ -54,7 +56,7 @@ package struct BatchPolicy: Equatable, Sendable {
     ///   - lastCommit: monotonic nanoseconds of the last commit's begin.
     ///   - moreReady: whether another whole transaction is at hand already.
     package func atBoundary(_ batch: Batch, lastCommit: Int64, now: Int64, moreReady: Bool) -> Decision {
-        if batch.rows >= rows || batch.bytes >= bytes { return .commit }
+        if batch.rows >= rows || batch.bytes >= bytes || batch.isFull { return .commit }
         if moreReady { return .more }
         var due = lastCommit &+ (batch.rows == 0 ? idleInterval : interval)
         if batch.rows > 0, max(batch.bytes, batch.bytesBefore) >= Self.flow {

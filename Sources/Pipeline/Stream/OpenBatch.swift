@@ -23,6 +23,7 @@ struct OpenBatch: ~Copyable {
     /// Whether the last record ends a PostgreSQL transaction.
     private(set) var isAtBoundary = true
 
+    /// - Parameter retainLimit: bytes of chunks that are kept; a chunk counts with all its room, however little of it is filled.
     init(queue: ChunkQueue<RecordChunk>, retainLimit: Int) {
         self.queue = queue
         self.retainLimit = retainLimit
@@ -46,6 +47,8 @@ struct OpenBatch: ~Copyable {
         retainedBytes += bytes
         // Decided before the chunk's first record: one chunk is either kept whole or copied whole.
         if retainedBytes > retainLimit { isRetained = false }
+        // The last quarter is for the PostgreSQL transaction that is begun last.
+        batch.isFull = retainedBytes > retainLimit / 4 * 3
     }
 
     /// Records of the newest chunk were produced.
