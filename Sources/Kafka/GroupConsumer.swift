@@ -4,7 +4,7 @@ internal import CKafka
 ///
 /// Every change of the assignment is an event, and the caller answers it: with offsets for what was given, with an
 /// acknowledgement for what was taken. Offsets are never reset, stored or committed on their own. One thread owns it, and
-/// polls at least every `max.poll.interval.ms` (5 minutes).
+/// polls at least every `max.poll.interval.ms` (1 minute).
 public final class GroupConsumer {
     /// How the members of a group divide partitions. All members of one group must use the same.
     public enum Assignment: Sendable {
@@ -34,14 +34,9 @@ public final class GroupConsumer {
         _ settings: KafkaSettings, group: String, topics: [String], assignment: Assignment = .eager,
         _ options: ReaderOptions = ReaderOptions(), events: KafkaEvents = .ignored
     ) throws(KafkaError) {
-        // A member that is gone is missed after 10 s, not librdkafka's 45; its heartbeats come from a thread of their own.
-        let session = settings.sets("session.timeout.ms") ? [] : [(name: "session.timeout.ms", value: "10000")]
-        // A topic that is made later, as of a new table, is read soon: the default is a look every 5 minutes.
-        let isUsers = settings.sets("topic.metadata.refresh.interval.ms")
-        let refresh = isUsers ? [] : [(name: "topic.metadata.refresh.interval.ms", value: "10000")]
         let client = try ClientHandle.reader(
             settings, options, events: events, rebalance: true, operation: "group \(group)",
-            more: session + refresh + [
+            more: Self.defaults(under: settings) + [
                 (name: "group.id", value: group),
                 // Round robin, not range: with range every topic's partition 0 goes to the same member.
                 (
@@ -58,6 +53,21 @@ public final class GroupConsumer {
         source = RecordSource(
             MessageBatch(client, owning: queue, capacity: options.batchRecords), queueBytes: options.queueBytes)
         try subscribe(to: topics)
+    }
+
+    /// What is better for us than librdkafka's defaults, as far as the user has not chosen.
+    static func defaults(under settings: KafkaSettings) -> [(name: String, value: String)] {
+        // May not be less than a session, which is the user's to choose.
+        let isLongSession = settings.value(of: "session.timeout.ms").flatMap { Int($0) } ?? 0 > 60_000
+        return [
+            // A member that is gone is missed after 10 s, not 45; its heartbeats come from a thread of their own.
+            ("session.timeout.ms", "10000"),
+            // So long does a rebalance wait for members that it knows: a broker that stood still may know some that are gone, and
+            // not miss them. We poll many times a second, and no answer to an event takes half as long; the default is 5 minutes.
+            ("max.poll.interval.ms", isLongSession ? "300000" : "60000"),
+            // A topic that is made later, as of a new table, is read soon: the default is a look every 5 minutes.
+            ("topic.metadata.refresh.interval.ms", "10000"),
+        ].filter { !settings.sets($0.0) }
     }
 
     /// Replaces the topics that are read; the group's next assignment follows.

@@ -52,6 +52,9 @@ public struct KafkaSettings: Sendable {
         properties.contains { property in names.contains(property.name) }
     }
 
+    /// What the user has set it to.
+    func value(of name: String) -> String? { properties.first { $0.name == name }?.value }
+
     /// A property that was checked when the settings were made.
     func apply(to configuration: borrowing ClientConfiguration) throws(Refusal) {
         try configuration.set("bootstrap.servers", brokers)

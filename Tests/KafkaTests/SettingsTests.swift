@@ -31,6 +31,19 @@ import Testing
         #expect(refusal([property: "1"]) == KafkaSettings.Refusal(property: property, reason: reason))
     }
 
+    @Test func aMemberOfAGroupIsMissedSoonUnlessTheUserSaysWhen() throws {
+        func defaults(_ properties: [String: String]) throws -> [String: String] {
+            let settings = try KafkaSettings(brokers: "127.0.0.1:1", clientID: "a", properties: properties)
+            return Dictionary(uniqueKeysWithValues: GroupConsumer.defaults(under: settings).map { ($0.name, $0.value) })
+        }
+        #expect(try defaults([:])["session.timeout.ms"] == "10000")
+        #expect(try defaults([:])["max.poll.interval.ms"] == "60000")
+        #expect(try defaults(["max.poll.interval.ms": "9000"])["max.poll.interval.ms"] == nil)
+        // librdkafka refuses a session that is longer than the poll interval.
+        let long = try KafkaSettings(brokers: "127.0.0.1:1", clientID: "a", properties: ["session.timeout.ms": "90000"])
+        _ = try GroupConsumer(long, group: "g", topics: ["t"]).close(timeout: .zero)
+    }
+
     @Test func neverShowsASecret() throws {
         let secret = "hunter2-öäü"
         for property in ["ssl.key.pem", "sasl.oauthbearer.client.secret", "ssl.key.password"] {

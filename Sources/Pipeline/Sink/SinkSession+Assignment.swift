@@ -79,7 +79,7 @@ extension SinkSession {
             services.state.turned(.sink, now: context.now)
             let left = Int(min(deadline &- context.now, .milliseconds(200)) / 1_000_000)
             queue.arrived.wait(milliseconds: max(1, left))
-            for result in queue.takeResults() { try handle(result) }
+            try handleResults()
         }
     }
 
@@ -161,7 +161,8 @@ extension SinkSession {
 
     /// Takes the consumer where its partitions are to be read.
     func seek() throws(SinkFailure) {
-        for writer in writers.values {
+        let until = services.clock.monotonic() &+ Self.awayFromGroup
+        for writer in writers.values where services.clock.monotonic() < until {
             guard case .seeking(let offset) = writer.phase else { continue }
             do throws(KafkaError) {
                 try consumer.seek(to: PartitionOffset(writer.partition, offset: offset), timeout: .seconds(2))

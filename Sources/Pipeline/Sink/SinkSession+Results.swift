@@ -3,6 +3,16 @@ import ObjectStorage
 
 /// What the store's threads answer, and what the group is told of it.
 extension SinkSession {
+    /// How long one turn works on many partitions, nanoseconds: the group hears of us at each poll, and gives up on one that does
+    /// not poll.
+    static let awayFromGroup: Int64 = .seconds(5)
+
+    /// What has arrived, as far as the time goes.
+    func handleResults() throws(SinkFailure) {
+        let until = services.clock.monotonic() &+ Self.awayFromGroup
+        while services.clock.monotonic() < until, let result = queue.takeResult() { try handle(result) }
+    }
+
     func handle(_ result: StoreResult) throws(SinkFailure) {
         switch result {
         case .failed(let failure): throw failure

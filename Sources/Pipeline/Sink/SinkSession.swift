@@ -92,7 +92,7 @@ final class SinkSession {
         if count > 0 { recordsAtOnce = min(2000, max(1, PressurePolicy.turn / max(1, bytes / count))) }
         context.now = services.clock.monotonic()
         if let event { try handle(event) }
-        for result in queue.takeResults() { try handle(result) }
+        try handleResults()
         try look()
         if context.now >= nextReport { report() }
     }

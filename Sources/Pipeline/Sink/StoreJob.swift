@@ -102,11 +102,8 @@ final class StoreQueue: Sendable {
         arrived.signal()
     }
 
-    func takeResults() -> [StoreResult] {
-        state.withLock { state in
-            defer { state.results = [] }
-            return state.results
-        }
+    func takeResult() -> StoreResult? {
+        state.withLock { $0.results.isEmpty ? nil : $0.results.removeFirst() }
     }
 
     /// Waits between two attempts; false when all is to end.

@@ -83,7 +83,7 @@ class World:
         """A fresh database, topics and bucket, reached through the fronts."""
         site = make_site(self.stack, {
             "kafka": {"replication_factor": self.choice.brokers,
-                      "client": {"session.timeout.ms": 3000, "heartbeat.interval.ms": 500},
+                      "client": {"session.timeout.ms": 3000, "heartbeat.interval.ms": 500, "max.poll.interval.ms": 20000},
                       "transaction": {"timeout": f"{TRANSACTION_TIMEOUT:.0f}s"}, "split": {"age": "5s"}},
             "s3": {"endpoint": f"http://127.0.0.1:{self.store_front.port}", "rotate": {"bytes": "1MiB", "age": "1s"}},
             "limits": {"start_timeout": "60s"},
