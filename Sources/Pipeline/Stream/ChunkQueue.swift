@@ -15,6 +15,8 @@ package final class ChunkQueue<Chunk: Sendable>: Sendable {
         var free: [Chunk] = []
         var bytesOut = 0
         var closed = false
+        /// Whether the source keeps a chunk back that could be handed on.
+        var keepsBack = false
     }
     private let state = Mutex(State())
     private let limit: Int
@@ -53,8 +55,22 @@ package final class ChunkQueue<Chunk: Sendable>: Sendable {
         state.withLock { state in
             state.bytesOut += extra
             state.ready.append(chunk)
+            state.keepsBack = false
         }
         filled.signal()
+    }
+
+    /// So many chunks keep the publisher busy until the source has heard that it needs another.
+    private static var enough: Int { 2 }
+
+    /// Whether a chunk that has room left is better filled further: the publisher has enough before it. `freed` is raised when it
+    /// has not. A chunk counts in full, however little is in it, and while a commit takes some milliseconds a busy stream
+    /// would else hand on all of them with a few rows each.
+    package func keepsBack() -> Bool {
+        state.withLock { state in
+            state.keepsBack = state.ready.count >= Self.enough && !state.closed
+            return state.keepsBack
+        }
     }
 
     package enum Popped {
@@ -65,14 +81,18 @@ package final class ChunkQueue<Chunk: Sendable>: Sendable {
 
     /// The next filled chunk, without waiting. A closed queue first gives what it still holds.
     package func pop() -> Popped {
-        state.withLock { state in
-            if !state.ready.isEmpty { return .chunk(state.ready.removeFirst()) }
-            return state.closed ? .closed : .empty
+        let (popped, isAwaited): (Popped, Bool) = state.withLock { state in
+            guard !state.ready.isEmpty else { return (state.closed ? .closed : .empty, false) }
+            return (.chunk(state.ready.removeFirst()), state.keepsBack && state.ready.count < Self.enough)
         }
+        if isAwaited { freed.signal() }
+        return popped
     }
 
-    /// Whether a filled chunk waits of which this is true.
-    package func contains(_ isMeant: (Chunk) -> Bool) -> Bool { state.withLock { $0.ready.contains(where: isMeant) } }
+    /// Whether a chunk of which this is true waits, or one that is kept back and comes at once.
+    package func contains(_ isMeant: (Chunk) -> Bool) -> Bool {
+        state.withLock { $0.keepsBack || $0.ready.contains(where: isMeant) }
+    }
 
     /// Whether a filled chunk waits.
     package var hasReady: Bool { state.withLock { !$0.ready.isEmpty } }

@@ -47,8 +47,8 @@ struct OpenBatch: ~Copyable {
         retainedBytes += bytes
         // Decided before the chunk's first record: one chunk is either kept whole or copied whole.
         if retainedBytes > retainLimit { isRetained = false }
-        // The last quarter is for the PostgreSQL transaction that is begun last.
-        batch.isFull = retainedBytes > retainLimit / 4 * 3
+        // The rest is for the PostgreSQL transaction that is begun last.
+        batch.isFull = retainedBytes > retainLimit / 8 * 7
     }
 
     /// Records of the newest chunk were produced.

@@ -108,7 +108,8 @@ struct Publisher: ~Copyable {
                 return try commit(isPublishing: false)
             }
             if !open.isEmpty {
-                switch settings.batch.atBoundary(open.batch, lastCommit: lastCommit, now: now, moreReady: false) {
+                let isMore = link.queue.contains { !$0.boundaries.isEmpty }
+                switch settings.batch.atBoundary(open.batch, lastCommit: lastCommit, now: now, moreReady: isMore) {
                 case .commit: return try commit(isPublishing: false)
                 case .wait(let until): deadline = min(deadline, until)
                 case .more: break

@@ -90,6 +90,8 @@ struct SourceLoop: ~Copyable {
     // MARK: Reading
 
     private mutating func turn(milliseconds: Int) throws(SessionFailure) {
+        // What was kept back goes as soon as the publisher has nothing before it.
+        handOver(.whatIsWhole)
         if chunk == nil { chunk = link.queue.take() }
         guard encoder != nil, chunk != nil else {
             // No room: the socket fills, the server waits, nothing is lost. A chunk that comes back wakes us.
@@ -118,7 +120,7 @@ struct SourceLoop: ~Copyable {
             case .frame(let frame):
                 if try !take(frame, wall: wall) { return }
             case .nothing:
-                handOver(evenIfUnfinished: false)
+                handOver(.whatIsWhole)
                 return tables.rest()
             case .ended:
                 throw .retry(component: .postgres, reason: "the server has ended the stream")
@@ -148,7 +150,8 @@ struct SourceLoop: ~Copyable {
 
     /// Gives one message to the encoder; answers whether there is room for another.
     mutating func consume(_ message: Span<UInt8>, at lsn: LSN, wall: Int64) throws(SessionFailure) -> Bool {
-        guard let chunk else { return false }
+        // Nothing is taken from the connection without a chunk to put it in: a message would be gone.
+        guard let chunk else { throw .retry(component: .postgres, reason: "a message came with no room for it") }
         if ending != nil, encoder?.isInTransaction == false, message.isMessage {
             ending?.began(at: lsn)
             if ending?.isReached == true { return false }
@@ -169,7 +172,7 @@ struct SourceLoop: ~Copyable {
         }
         if ending?.isReached == true { return false }
         guard chunk.byteCount >= settings.chunkFill else { return true }
-        handOver(evenIfUnfinished: true)
+        handOver(.all)
         self.chunk = link.queue.take()
         return self.chunk != nil
     }
@@ -191,10 +194,19 @@ struct SourceLoop: ~Copyable {
         link.define(topics: topics, tables: names.map(\.description))
     }
 
-    /// Gives the chunk to the publisher: when it is full, or as soon as it holds the end of a transaction and nothing more
-    /// has arrived.
-    private mutating func handOver(evenIfUnfinished: Bool) {
-        guard let full = chunk, evenIfUnfinished ? full.recordCount > 0 : !full.boundaries.isEmpty else { return }
+    private enum HandOver {
+        /// The chunk is full.
+        case all
+        /// Nothing more has arrived: a chunk that holds the end of a transaction, unless the publisher is busy.
+        case whatIsWhole
+        /// Nothing more will be read: a chunk that holds the end of a transaction.
+        case last
+    }
+
+    /// Gives the chunk to the publisher.
+    private mutating func handOver(_ what: HandOver) {
+        guard let full = chunk, what == .all ? full.recordCount > 0 : !full.boundaries.isEmpty else { return }
+        if what == .whatIsWhole, link.queue.keepsBack() { return }
         shareNames()
         link.queue.push(full)
         chunk = nil
@@ -261,7 +273,7 @@ struct SourceLoop: ~Copyable {
     /// whether that is done.
     private mutating func finish(_ now: Int64) throws(SessionFailure) -> Bool {
         guard let end = ending?.end else { return true }
-        handOver(evenIfUnfinished: false)
+        handOver(.last)
         if link.durable >= end {
             try drain()
             return true
@@ -274,7 +286,7 @@ struct SourceLoop: ~Copyable {
 
     /// Hands over what is whole, waits for its commit, confirms it.
     private mutating func drain() throws(SessionFailure) {
-        handOver(evenIfUnfinished: false)
+        handOver(.last)
         link.queue.close()
         while !link.isPublisherDone {
             let now = services.clock.monotonic()
