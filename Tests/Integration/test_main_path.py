@@ -125,6 +125,21 @@ def test_tables_by_glob_and_a_partition_count(make: SiteMaker) -> None:
     assert site.agent.topic(("public", "documents")) not in site.stack.kafka.topics()
 
 
+def test_the_catalog_is_asked_over_one_connection_which_may_be_lost(make: SiteMaker) -> None:
+    site = make().init().run()
+    site.sql("insert into public.documents values (1, 'first', null, null)")
+    asking = "from pg_stat_activity where datname = %s and query like '%%pg_catalog.pg_index%%' and pid <> pg_backend_pid()"
+    # It is kept for the next table, some seconds.
+    wait_until("the catalog is asked", lambda: site.connection.execute(f"select {asking}", (site.database,)).fetchall(), 30)
+    ended = site.connection.execute(f"select pg_terminate_backend(pid) {asking}", (site.database,)).fetchall()
+    assert ended == [(True,)]
+    site.sql("insert into public.positions values (1, 'LTN', '2030-01-01', 1, true, null)")
+    verdict = site.auditor.verdict()
+    assert verdict.clean, verdict.report()
+    assert "the session ended" not in site.agent.log.read_text()
+    wait_until("it is closed", lambda: not site.connection.execute(f"select {asking}", (site.database,)).fetchall(), 60)
+
+
 def test_a_large_transaction_is_one(make: SiteMaker) -> None:
     """200,000 rows in one transaction and small ones beside it; resident memory stays near its bound."""
     site = make({"s3": {"rotate": {"bytes": "16MiB"}}}).init().run()

@@ -2,58 +2,79 @@ import ChangeData
 import Postgres
 
 /// Asks the catalog what the replication stream does not say of a table: the order of its key, and what its types are made
-/// of. The connection is opened when it is needed and closed when the stream is idle again.
+/// of. The connection is opened when it is needed and closed when it was not for a while: to open one takes twenty times as long
+/// as a question, and many tables come one after the other.
 struct RelationDescriber: ~Copyable {
     private let patterns: [TablePattern]
     private var connection: PostgresConnection?
+    /// Monotonic nanoseconds of the last question.
+    private var askedAt: Int64 = 0
+
+    /// How long a connection is kept for the next question, nanoseconds.
+    private static let keptFor: Int64 = .seconds(5)
 
     init(patterns: [TablePattern]) { self.patterns = patterns }
 
     /// Whether transactions may come from another server. Protocol 2 tells it of those alone whose very first change says so,
     /// and never where they were committed there.
-    mutating func hasOrigins(settings: StreamSettings) throws(SessionFailure) -> Bool {
-        do throws(PostgresError) {
-            if connection == nil {
-                connection = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(10))
-            }
-            guard var open = connection.take() else { return true }
-            let found = try open.query("SELECT FROM pg_catalog.pg_replication_origin LIMIT 1", []).count > 0
-            connection = consume open
-            return found
-        } catch { throw StreamFailures.session(error, settings) }
+    mutating func hasOrigins(settings: StreamSettings, now: Int64) throws(SessionFailure) -> Bool {
+        try ask(settings, now) { (open) throws(PostgresError) in
+            try open.query("SELECT FROM pg_catalog.pg_replication_origin LIMIT 1", []).count > 0
+        }
     }
 
     mutating func describe(
-        _ relation: Relation, settings: StreamSettings
+        _ relation: Relation, settings: StreamSettings, now: Int64
     ) throws(SessionFailure) -> TableDescription {
         let isWanted = patterns.contains(where: {
             $0.matches(schema: relation.table.schema, table: relation.table.name)
         })
-        do throws(PostgresError) {
-            if connection == nil {
-                connection = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(10))
-            }
-            guard var open = connection.take() else { return TableDescription(primaryKey: []) }
-            let table = try open.tables(oids: [relation.oid]).first
+        return try ask(settings, now) { (open) throws(PostgresError) in
+            let keys = try open.keys(of: relation.oid)
             // Below 16384 are the built-in types, which the encoder knows.
             let unknown = Set(relation.columns.map(\.typeOID).filter { $0 >= 16_384 })
             let types = unknown.isEmpty ? [] : try open.types(oids: unknown)
-            connection = consume open
-            return Self.description(table: table, types: types, isIgnored: !isWanted)
-        } catch {
-            throw StreamFailures.session(error, settings)
+            return Self.description(
+                primaryKey: keys.primary, identityIndex: keys.identity, types: types, isIgnored: !isWanted)
         }
     }
 
-    static func description(table: TableFacts?, types: [TypeFacts], isIgnored: Bool) -> TableDescription {
+    static func description(
+        primaryKey: [String], identityIndex: [String], types: [TypeFacts], isIgnored: Bool
+    ) -> TableDescription {
         TableDescription(
-            primaryKey: table?.primaryKey?.columns ?? [], identityIndex: table?.identityIndex?.columns ?? [],
+            primaryKey: primaryKey, identityIndex: identityIndex,
             types: Dictionary(types.map { ($0.oid, type($0)) }, uniquingKeysWith: { first, _ in first }),
             isIgnored: isIgnored)
     }
 
-    /// The stream is idle: lets the connection go.
-    mutating func rest() { connection = nil }
+    /// The stream has nothing for us at the moment: lets a connection go that was not used for a while.
+    mutating func rest(now: Int64) {
+        if now &- askedAt >= Self.keptFor { connection = nil }
+    }
+
+    /// Asks on the connection that was kept, if there is one. It may have been ended meanwhile: then on another.
+    private mutating func ask<Answer>(
+        _ settings: StreamSettings, _ now: Int64,
+        _ question: (inout PostgresConnection) throws(PostgresError) -> Answer
+    ) throws(SessionFailure) -> Answer {
+        askedAt = now
+        do throws(PostgresError) {
+            if var kept = connection.take() {
+                do throws(PostgresError) {
+                    let answer = try question(&kept)
+                    connection = consume kept
+                    return answer
+                } catch  where error.kind == .transient || error.kind == .shuttingDown {
+                    // Below.
+                }
+            }
+            var fresh = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(10))
+            let answer = try question(&fresh)
+            connection = consume fresh
+            return answer
+        } catch { throw StreamFailures.session(error, settings) }
+    }
 
     private static func type(_ facts: TypeFacts) -> PostgresType {
         let kind: PostgresType.Kind =

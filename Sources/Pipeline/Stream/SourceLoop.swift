@@ -121,7 +121,7 @@ struct SourceLoop: ~Copyable {
                 if try !take(frame, wall: wall) { return }
             case .nothing:
                 handOver(.whatIsWhole)
-                return tables.rest()
+                return tables.rest(now: services.clock.monotonic())
             case .ended:
                 throw .retry(component: .postgres, reason: "the server has ended the stream")
             }
@@ -178,7 +178,7 @@ struct SourceLoop: ~Copyable {
     }
 
     private mutating func describe(_ relation: Relation) throws(SessionFailure) {
-        let description = try tables.describe(relation, settings: settings)
+        let description = try tables.describe(relation, settings: settings, now: services.clock.monotonic())
         do throws(ChangeDataError) {
             try encoder?.define(relation, as: description)
         } catch { throw .exit(exit(for: error)) }

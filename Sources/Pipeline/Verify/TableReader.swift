@@ -58,7 +58,10 @@ struct TableReader {
         var encoder = ChangeEncoder(format: settings.format, resumingAt: LSN(0))
         let chunk = RecordChunk(capacity: 1024)
         try encode(begin, &encoder, chunk)
-        let description = RelationDescriber.description(table: table, types: types, isIgnored: false)
+        let description = RelationDescriber.description(
+            primaryKey: table.primaryKey?.columns ?? [], identityIndex: table.identityIndex?.columns ?? [],
+            types: types,
+            isIgnored: false)
         do throws(ChangeDataError) {
             try encoder.define(relation, as: description)
         } catch { throw .encoding(error) }

@@ -66,6 +66,15 @@ extension PostgresConnection {
         }
     }
 
+    /// The columns of a table's primary key and of its identity's index, in the order of the index; empty where there is none, or
+    /// no such table.
+    public mutating func keys(of oid: UInt32) throws(PostgresError) -> (primary: [String], identity: [String]) {
+        let own = try indexes(of: arrayLiteral([oid]))[oid] ?? []
+        return (
+            own.first(where: \.isPrimary)?.facts.columns ?? [], own.first(where: \.isIdentity)?.facts.columns ?? []
+        )
+    }
+
     /// Counts a table's rows by reading it.
     public mutating func exactRowCount(
         schema: String, table: String, timeout: Duration = .seconds(600)
