@@ -14,7 +14,7 @@ import pytest
 from harness.agent import merge, yaml
 from harness.demo.broker import ARCHIVE, DownloadFailed, download, parse_sha512
 from harness.demo.series import HISTORY, from_history, generated
-from harness.summary import count
+from harness.summary import count, reported
 
 PRICES = """Tipo Titulo;Data Vencimento;Data Base;Taxa Compra Manha;Taxa Venda Manha;PU Compra Manha;PU Venda Manha;PU Base Manha
 Tesouro IPCA+;15/05/2015;18/07/2005;8,74;8,80;675,19;671,56;671,25
@@ -84,3 +84,4 @@ def test_the_runners_words_are_counted() -> None:
     assert count("....\n=== 3 passed, 1 failed, 2 skipped, 1 error in 3.21s ===\n") == (3, 2, 2)
     assert count("12 passed in 3.21s (0:03:12)\n") == (12, 0, 0)
     assert count("Segmentation fault\n") is None
+    assert reported('<testsuites><testsuite name="TestResults" errors="0" tests="15" failures="1" skipped="6"/></testsuites>') == (8, 1, 6)

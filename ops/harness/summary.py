@@ -1,9 +1,12 @@
-"""Adds up what Swift Testing and pytest said, and ends with one line: `N passed, N failed, N skipped`."""
+"""Adds up what Swift Testing and pytest said, and ends with one line: `N passed, N failed, N skipped`.
+
+Of Swift Testing the report counts that lies beside the log (`--xunit-output`): where a pipe is full it loses lines."""
 
 from __future__ import annotations
 
 import re
 import sys
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 _SWIFT = re.compile(r"^\S+\s+Test (?!run\b|case\b)(?P<name>.+?) (?P<how>passed after|failed after|skipped)", re.MULTILINE)
@@ -22,11 +25,23 @@ def count(text: str) -> tuple[int, int, int] | None:
     return None
 
 
+def reported(text: str) -> tuple[int, int, int]:
+    """(passed, failed, skipped) of one xUnit report."""
+    passed = failed = skipped = 0
+    for suite in ElementTree.fromstring(text).iter("testsuite"):
+        bad, left = int(suite.get("failures", 0)) + int(suite.get("errors", 0)), int(suite.get("skipped", 0))
+        passed, failed, skipped = passed + int(suite.get("tests", 0)) - bad - left, failed + bad, skipped + left
+    return passed, failed, skipped
+
+
 def main(logs: list[str]) -> int:
     passed = failed = skipped = 0
     for name in logs:
-        path = Path(name)
-        found = count(path.read_text(errors="replace")) if path.exists() else None
+        path, report = Path(name), Path(name).with_suffix(".xml")
+        if report.exists():
+            found = reported(report.read_text())
+        else:
+            found = count(path.read_text(errors="replace")) if path.exists() else None
         if found is None:
             print(f"{path.stem}: no runner came to its end")
             failed += 1
