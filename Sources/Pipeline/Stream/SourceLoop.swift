@@ -90,7 +90,7 @@ struct SourceLoop: ~Copyable {
     // MARK: Reading
 
     private mutating func turn(milliseconds: Int) throws(SessionFailure) {
-        // What was kept back goes as soon as the publisher has nothing before it.
+        // What was kept back goes as soon as the publisher has not enough before it.
         handOver(.whatIsWhole)
         if chunk == nil { chunk = link.queue.take() }
         guard encoder != nil, chunk != nil else {
