@@ -130,14 +130,15 @@ def broker_kill_in_commit(scene: Scene) -> str:
     try:
         # The way that is stalled is also that of a partition's leader to the coordinator, which it asks whether the partition belongs
         # to the transaction: one that was not asked yet is not decided before the way is free again.
-        for _ in range(20):
+        for attempt in range(40):
             if scene.sees(lambda: is_ending(kafka.nodes[0].data, name), 3):
                 break
             front.flow()
-            scene.pause(0.2, 1)
+            # Longer each time: the brokers have to catch up with what stood still.
+            scene.pause(0.2, 1 + attempt / 10)
             front.stall()
         else:
-            raise NotReady("a commit is decided: not so in 20 attempts")
+            raise NotReady("a commit is decided: not so in 40 attempts")
         kafka.kill()
     finally:
         front.flow()
