@@ -65,6 +65,14 @@ struct HangingTransactions {
             known.stored = shown
         }
         let found = try lastRecords(of: hanging, committedOnly: false)
+        // A position that was committed tells of the rest of its transaction.
+        for one in found {
+            if let own = Self.position(one.record, of: one.partition, settings), own.isAhead(of: known.stored),
+                Self.wasCommitted(one.record, of: one.partition, settings, known)
+            {
+                known.stored = own
+            }
+        }
         let isDone = try isSeen(past: known, in: all.filter { !hanging.contains($0) })
         let committed = found.filter { isDone || Self.wasCommitted($0.record, of: $0.partition, settings, known) }
         let aborted = found.filter { one in !committed.contains { $0.partition == one.partition } }
@@ -93,14 +101,26 @@ struct HangingTransactions {
             ["partitions": .init(left.map(\.description).joined(separator: " "))])
     }
 
+    /// The position that a record of the progress topic holds.
+    private static func position(
+        _ record: StoredRecord, of partition: TopicPartition, _ settings: StreamSettings
+    ) -> StoredPosition? {
+        guard partition.topic == settings.progressTopic else { return nil }
+        return record.value.flatMap { ProgressRecord.decode($0) }
+    }
+
     /// Whether the transaction of the last record of a partition was committed: it holds nothing past the position that is in
     /// Kafka, or that the slot was told to forget.
+    ///
+    /// Of a part of a split transaction the slot says nothing by itself, since it leaves the LSN where it was. But where the slot
+    /// was told of an LSN that no reader sees yet, this is the transaction that moved it there.
     static func wasCommitted(
         _ record: StoredRecord, of partition: TopicPartition, _ settings: StreamSettings, _ held: Held
     ) -> Bool {
         if partition.topic == settings.progressTopic {
-            guard let position = record.value.flatMap({ ProgressRecord.decode($0) }) else { return false }
-            if position.ordinal == 0, position.lsn <= held.confirmed { return true }
+            guard let position = position(record, of: partition, settings) else { return false }
+            let moved = held.stored.map { $0.epoch == position.epoch && $0.lsn < position.lsn } ?? false
+            if position.ordinal == 0 || moved, position.lsn <= held.confirmed { return true }
             return !position.isAhead(of: held.stored)
         }
         guard let header = record.headers["sluice.pos"], let at = RecordPosition(parsing: header.span) else {
