@@ -32,15 +32,9 @@ class Scene:
 
     def pause(self, least: float, most: float) -> None:
         """A part of a second or more, in which agents that end are started again."""
-        self.sees(lambda: False, self.random.uniform(least, most))
-
-    def sees(self, true: Callable[[], bool], seconds: float) -> bool:
-        """Whether it is so within that time; agents that end meanwhile are started again."""
-        try:
-            self.crew.until("", true, seconds)
-        except NotReady:
-            return False
-        return True
+        seconds = self.random.uniform(least, most)
+        with suppress(NotReady):
+            self.crew.until("", lambda: False, seconds)
 
     def confirmed_is_stored(self) -> None:
         """C4, while nobody streams: what the slot may forget is in Kafka."""
@@ -125,23 +119,12 @@ def broker_kill_in_commit(scene: Scene) -> str:
     kafka, name = scene.world.kafka, f"sluice.{scene.crew.main.name}"
     if len(kafka.nodes) > 1:  # with replicas another broker leads, and nothing is forgotten
         return broker_kill(scene)
-    front = scene.world.markers[0]
-    front.stall()
+    scene.world.markers[0].stall()
     try:
-        # The way that is stalled is also that of a partition's leader to the coordinator, which it asks whether the partition belongs
-        # to the transaction: one that was not asked yet is not decided before the way is free again.
-        for attempt in range(40):
-            if scene.sees(lambda: is_ending(kafka.nodes[0].data, name), 3):
-                break
-            front.flow()
-            # Longer each time: the brokers have to catch up with what stood still.
-            scene.pause(0.2, 1 + attempt / 10)
-            front.stall()
-        else:
-            raise NotReady("a commit is decided: not so in 40 attempts")
+        scene.crew.until("a commit is decided", lambda: is_ending(kafka.nodes[0].data, name), 60)
         kafka.kill()
     finally:
-        front.flow()
+        scene.world.markers[0].flow()
     which = ""
     if scene.random.random() < 0.4:
         scene.crew.main.kill()

@@ -158,6 +158,28 @@ class Front:
             writer.write_eof()
 
 
+class BrokerFront(Front):
+    """The way of the brokers to one of them. A stall holds up the markers of transactions, and nothing else: a leader asks the
+    coordinator on the same way whether a partition belongs to a transaction (KIP-890), and without an answer none is ever decided."""
+
+    _WRITE_TXN_MARKERS = 27
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, replies: bool) -> None:
+        if replies:
+            while data := await reader.read(_PIECE):
+                writer.write(data)
+                await writer.drain()
+            return
+        while True:
+            head = await reader.readexactly(6)  # the size of what follows the first four bytes, and the request's key
+            size, key = struct.unpack(">ih", head)
+            rest = await reader.readexactly(size - 2)
+            if key == self._WRITE_TXN_MARKERS:
+                await self._flow.wait()
+            writer.write(head + rest)
+            await writer.drain()
+
+
 class StoreFront(Front):
     """Knows one request from the next: it can refuse a PUT, or lose it before or after the store has it."""
 

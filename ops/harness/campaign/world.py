@@ -11,7 +11,7 @@ from ..postgres import Postgres, debian_bin, wheel_bin
 from ..processes import Lab, free_port, wait_until
 from ..site import Site, Stack, librdkafka_folder, make_site
 from ..stores import S3Proxy
-from .proxy import Front, Network, StoreFront
+from .proxy import BrokerFront, Front, Network, StoreFront
 
 # How long the coordinator leaves a transaction open; a paused broker stays paused for longer.
 TRANSACTION_TIMEOUT = 10.0
@@ -55,10 +55,10 @@ class World:
             front = self.network.front(listens)
             node.front = (listens, front.port)
             self.kafka_fronts.append(front)
-        self.markers: list[Front] = []  # by node: the way of a transaction's markers to it, and of all else that brokers send it
+        self.markers: list[Front] = []  # by node: the way of a transaction's markers to it
         for node in self.kafka.nodes if choice.brokers == 1 or is_marked else []:
             listens = free_port()
-            self.markers.append(self.network.front(listens))
+            self.markers.append(self.network.front(listens, BrokerFront))
             node.back = (listens, self.markers[-1].port)
         self.kafka.create().start()
         store.start()
