@@ -162,8 +162,9 @@ extension SinkSession {
     /// Takes the consumer where its partitions are to be read.
     func seek() throws(SinkFailure) {
         let until = services.clock.monotonic() &+ Self.awayFromGroup
-        for writer in writers.values where services.clock.monotonic() < until {
+        for writer in writers.values {
             guard case .seeking(let offset) = writer.phase else { continue }
+            guard services.clock.monotonic() < until else { return }
             do throws(KafkaError) {
                 try consumer.seek(to: PartitionOffset(writer.partition, offset: offset), timeout: .seconds(2))
                 writer.sought()
