@@ -68,6 +68,9 @@ public struct ChangeEncoder: ~Copyable {
     /// Whether a transaction has begun whose commit has not come.
     public var isInTransaction: Bool { transaction != nil }
 
+    /// The number of the transaction that has begun and whose commit has not come; nil outside one.
+    public var openXID: UInt32? { transaction?.head.xid }
+
     /// Where the open transaction has got: the position of its last change; nil outside one. What a split stores.
     public var position: EventPosition? {
         transaction.map { EventPosition(epoch: format.epoch, commitLSN: $0.head.commitLSN, ordinal: $0.ordinal) }

@@ -9,7 +9,8 @@ import time
 from confluent_kafka import Producer
 from conftest import SiteMaker
 
-from harness.oracle.topics import read_progress
+from harness.oracle.topics import read_progress, read_topics
+from harness.postgres import AGENT_ROLE
 from harness.processes import wait_until
 from harness.site import Site
 
@@ -138,6 +139,35 @@ def test_the_catalog_is_asked_over_one_connection_which_may_be_lost(make: SiteMa
     assert verdict.clean, verdict.report()
     assert "the session ended" not in site.agent.log.read_text()
     wait_until("it is closed", lambda: not site.connection.execute(f"select {asking}", (site.database,)).fetchall(), 60)
+
+
+def test_the_keys_of_many_tables_are_asked_for_at_once_and_a_later_change_is_seen(make: SiteMaker) -> None:
+    """A backlog over forty tables costs few questions, and a key that is changed after them is asked for again: with replica identity FULL
+    nothing but the catalog says what the key is."""
+    tables = [("public", f"many_{number}") for number in range(40)]
+    site = make(tables=tables)
+    for _, table in tables:
+        site.sql(f"create table {table} (id int primary key, other int not null)", f"alter table {table} replica identity full",
+                 f"alter table {table} owner to {AGENT_ROLE}")
+    site.init()
+    site.sql(*(f"insert into {table} values (1, 2)" for _, table in tables))
+    log = site.stack.postgres.log
+    before = log.stat().st_size
+    site.sql(f"alter role {AGENT_ROLE} set log_statement = 'all'")
+    site.run()
+    site.auditor.wait_kafka()
+    site.sql(f"alter role {AGENT_ROLE} reset log_statement", "alter table many_7 drop constraint many_7_pkey",
+             "alter table many_7 add primary key (other)", "insert into many_7 values (3, 4)")
+    site.auditor.wait_kafka()
+    with log.open() as lines:
+        lines.seek(before)
+        questions = sum("FROM pg_catalog.pg_index i" in line for line in lines)
+    # One for the tables at each start of a session, one for the first table, one for all.
+    assert 0 < questions < 10, questions
+    keys = {table: [r.key for found in read_topics(site.stack.kafka.brokers, [site.agent.topic(("public", table))]).values() for r in found]
+            for _, table in tables}
+    assert sorted(keys.pop("many_7")) == [b'{"id":1}', b'{"other":4}']
+    assert set(map(tuple, keys.values())) == {(b'{"id":1}',)}
 
 
 def test_a_large_transaction_is_one(make: SiteMaker) -> None:

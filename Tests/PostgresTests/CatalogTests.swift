@@ -71,6 +71,37 @@ struct CatalogTests {
         try sql.execute("drop schema \(schema) cascade; drop publication \(Quoting.identifier(name))")
     }
 
+    @Test func keysOfAllPublishedTablesAtOneMoment() throws {
+        var sql = try TestServer.connect()
+        var writer = try TestServer.connect()
+        let (schema, name) = (TestServer.name("s"), TestServer.name("p"))
+        try sql.execute(
+            """
+            create schema \(schema); set search_path = \(schema);
+            create table a (x int, y int, primary key (y, x));
+            create table b (id int primary key, u int not null unique);
+            alter table b replica identity using index b_u_key; create table c (id int); create table d (id int primary key);
+            create publication \(name) for table a, b, c
+            """)
+        let rows = try sql.query(
+            "select 'a'::regclass::oid, 'b'::regclass::oid, 'c'::regclass::oid, 'd'::regclass::oid")
+        let oids = try rows.values[0].map { try #require($0.flatMap { UInt32($0) }) }
+        // A transaction that goes on may have changed a key, or met one that has.
+        let open = try writer.query("begin; select txid_current() as xid")
+        let xid = UInt32(truncatingIfNeeded: try #require(open[0, "xid"].flatMap { UInt64($0) }))
+        let early = try sql.publishedKeys(of: name)
+        #expect(early[oids[0]]?.primary == ["y", "x"])
+        #expect(early[oids[1]]?.primary == ["id"] && early[oids[1]]?.identity == ["u"])
+        #expect(early[oids[2]] == nil && early[oids[3]] == nil, "one has no key, one is not published")
+        for oid in oids.prefix(2) { #expect(try sql.keys(of: oid) == early[oid]) }
+        #expect(!early.covers(transaction: xid) && early.covers(transaction: xid &- 1_000_000_000))
+        try writer.execute("commit")
+        #expect(!early.covers(transaction: xid))
+        let late = try sql.publishedKeys(of: name)
+        #expect(late.covers(transaction: xid))
+        try sql.execute("drop schema \(schema) cascade; drop publication \(name)")
+    }
+
     @Test func server() throws {
         var sql = try TestServer.connect()
         let facts = try sql.serverFacts()

@@ -3,40 +3,70 @@ import Postgres
 
 /// Asks the catalog what the replication stream does not say of a table: the order of its key, and what its types are made
 /// of. The connection is opened when it is needed and closed when it was not for a while: to open one takes twenty times as long
-/// as a question, and many tables come one after the other.
+/// as a question, and many tables come one after the other. Where they do, their keys are asked for all at once.
 struct RelationDescriber: ~Copyable {
     private let patterns: [TablePattern]
+    private let clock: Clock
     private var connection: PostgresConnection?
     /// Monotonic nanoseconds of the last question.
-    private var askedAt: Int64 = 0
+    private var askedAt: Int64 = .min / 2
+    private var published: PublishedKeys?
+    /// When all keys may be asked for again, monotonic nanoseconds.
+    private var askAllFrom: Int64 = .min
 
     /// How long a connection is kept for the next question, nanoseconds.
     private static let keptFor: Int64 = .seconds(5)
 
-    init(patterns: [TablePattern]) { self.patterns = patterns }
+    /// Of the time no more than one part in so many goes into questions for all keys.
+    private static let allShare: Int64 = 20
+
+    init(patterns: [TablePattern], clock: Clock) {
+        self.patterns = patterns
+        self.clock = clock
+    }
 
     /// Whether transactions may come from another server. Protocol 2 tells it of those alone whose very first change says so,
     /// and never where they were committed there.
-    mutating func hasOrigins(settings: StreamSettings, now: Int64) throws(SessionFailure) -> Bool {
-        try ask(settings, now) { (open) throws(PostgresError) in
+    mutating func hasOrigins(settings: StreamSettings) throws(SessionFailure) -> Bool {
+        try ask(settings) { (open) throws(PostgresError) in
             try open.query("SELECT FROM pg_catalog.pg_replication_origin LIMIT 1", []).count > 0
         }
     }
 
+    /// - Parameter xid: the transaction that the relation was announced in, where that is known.
     mutating func describe(
-        _ relation: Relation, settings: StreamSettings, now: Int64
+        _ relation: Relation, in xid: UInt32?, settings: StreamSettings
     ) throws(SessionFailure) -> TableDescription {
         let isWanted = patterns.contains(where: {
             $0.matches(schema: relation.table.schema, table: relation.table.name)
         })
-        return try ask(settings, now) { (open) throws(PostgresError) in
-            let keys = try open.keys(of: relation.oid)
-            // Below 16384 are the built-in types, which the encoder knows.
-            let unknown = Set(relation.columns.map(\.typeOID).filter { $0 >= 16_384 })
-            let types = unknown.isEmpty ? [] : try open.types(oids: unknown)
-            return Self.description(
-                primaryKey: keys.primary, identityIndex: keys.identity, types: types, isIgnored: !isWanted)
+        let keys = try keys(of: relation.oid, in: xid, settings)
+        // Below 16384 are the built-in types, which the encoder knows.
+        let unknown = Set(relation.columns.map(\.typeOID).filter { $0 >= 16_384 })
+        var types: [TypeFacts] = []
+        if !unknown.isEmpty {
+            types = try ask(settings) { (open) throws(PostgresError) in try open.types(oids: unknown) }
         }
+        return Self.description(
+            primaryKey: keys.primary, identityIndex: keys.identity, types: types, isIgnored: !isWanted)
+    }
+
+    /// What was asked for all tables at once holds for those that a transaction of before announces. To a later one keys may have
+    /// changed meanwhile.
+    private mutating func keys(
+        of oid: UInt32, in xid: UInt32?, _ settings: StreamSettings
+    ) throws(SessionFailure) -> TableKeys {
+        if let xid, let published, published.covers(transaction: xid), let keys = published[oid] { return keys }
+        let began = clock.monotonic()
+        if began &- askedAt < .seconds(1), began >= askAllFrom {
+            let all = try ask(settings) { (open) throws(PostgresError) in
+                try open.publishedKeys(of: settings.publication)
+            }
+            askAllFrom = began &+ (clock.monotonic() &- began) &* Self.allShare
+            published = all
+            if let keys = all[oid] { return keys }
+        }
+        return try ask(settings) { (open) throws(PostgresError) in try open.keys(of: oid) }
     }
 
     static func description(
@@ -50,15 +80,17 @@ struct RelationDescriber: ~Copyable {
 
     /// The stream has nothing for us at the moment: lets a connection go that was not used for a while.
     mutating func rest(now: Int64) {
-        if now &- askedAt >= Self.keptFor { connection = nil }
+        guard now &- askedAt >= Self.keptFor else { return }
+        connection = nil
+        published = nil
     }
 
     /// Asks on the connection that was kept, if there is one. It may have been ended meanwhile: then on another.
     private mutating func ask<Answer>(
-        _ settings: StreamSettings, _ now: Int64,
+        _ settings: StreamSettings,
         _ question: (inout PostgresConnection) throws(PostgresError) -> Answer
     ) throws(SessionFailure) -> Answer {
-        askedAt = now
+        askedAt = clock.monotonic()
         do throws(PostgresError) {
             if var kept = connection.take() {
                 do throws(PostgresError) {

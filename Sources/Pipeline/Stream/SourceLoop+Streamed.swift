@@ -23,7 +23,7 @@ extension SourceLoop {
         case .committed(let transaction):
             let commit = transaction.commit
             // Once for a large transaction, before anything of it is published.
-            if try tables.hasOrigins(settings: settings, now: services.clock.monotonic()) {
+            if try tables.hasOrigins(settings: settings) {
                 throw .fallBack(.origin(commit.xid), at: commit.endLSN)
             }
             services.log.debug(

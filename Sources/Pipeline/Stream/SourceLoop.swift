@@ -178,7 +178,7 @@ struct SourceLoop: ~Copyable {
     }
 
     private mutating func describe(_ relation: Relation) throws(SessionFailure) {
-        let description = try tables.describe(relation, settings: settings, now: services.clock.monotonic())
+        let description = try tables.describe(relation, in: encoder?.openXID, settings: settings)
         do throws(ChangeDataError) {
             try encoder?.define(relation, as: description)
         } catch { throw .exit(exit(for: error)) }

@@ -59,7 +59,7 @@ struct StreamSession: Sendable {
         let patterns = settings.tables.compactMap { TablePattern($0) }
         var source = SourceLoop(
             settings: settings, services: services, link: link, connection: connection, senderTimeout: senderTimeout,
-            slotAt: slotAt, tables: RelationDescriber(patterns: patterns), intake: intake)
+            slotAt: slotAt, tables: RelationDescriber(patterns: patterns, clock: services.clock), intake: intake)
         do throws(SessionFailure) {
             try source.run()
             source.close(politely: true)

@@ -33,7 +33,7 @@ extension PostgresConnection {
     public mutating func tables(oids: some Sequence<UInt32>) throws(PostgresError) -> [TableFacts] {
         let list = arrayLiteral(oids)
         let columns = try columns(of: list)
-        let indexes = try indexes(of: list)
+        let indexes = try indexes(in: "= ANY ($1::oid[])", list)
         let leaves = try leaves(of: list)
         let rows = try query(
             """
@@ -66,13 +66,19 @@ extension PostgresConnection {
         }
     }
 
-    /// The columns of a table's primary key and of its identity's index, in the order of the index; empty where there is none, or
-    /// no such table.
-    public mutating func keys(of oid: UInt32) throws(PostgresError) -> (primary: [String], identity: [String]) {
-        let own = try indexes(of: arrayLiteral([oid]))[oid] ?? []
-        return (
-            own.first(where: \.isPrimary)?.facts.columns ?? [], own.first(where: \.isIdentity)?.facts.columns ?? []
-        )
+    /// The keys of a table; empty ones where there are none, or no such table.
+    public mutating func keys(of oid: UInt32) throws(PostgresError) -> TableKeys {
+        TableKeys(try indexes(in: "= ANY ($1::oid[])", arrayLiteral([oid]))[oid] ?? [])
+    }
+
+    /// The keys of all tables of a publication that have some.
+    public mutating func publishedKeys(of publication: String) throws(PostgresError) -> PublishedKeys {
+        // First the snapshot, then the keys: what it sees, the later question sees too.
+        let snapshot = try query("SELECT pg_catalog.txid_snapshot_xmin(pg_catalog.txid_current_snapshot()) AS xmin")
+        let xmin: UInt64 = try CatalogRow(rows: snapshot, index: 0).integer("xmin")
+        let found = try indexes(
+            in: "IN (SELECT t.relid FROM pg_catalog.pg_get_publication_tables($1) t)", publication)
+        return PublishedKeys(keys: found.mapValues { TableKeys($0) }, endedBefore: UInt32(truncatingIfNeeded: xmin))
     }
 
     /// Counts a table's rows by reading it.
@@ -108,14 +114,19 @@ extension PostgresConnection {
         return result
     }
 
-    private struct Index {
+    fileprivate struct Index {
         var isPrimary: Bool
         var isIdentity: Bool
         var facts: IndexFacts
     }
 
     /// The primary key and the identity's index of each table: one row a key column, in index order (not INCLUDE columns).
-    private mutating func indexes(of list: String) throws(PostgresError) -> [UInt32: [Index]] {
+    /// - Parameters:
+    ///   - condition: which tables, by their OID, in SQL with one parameter.
+    ///   - parameter: its value.
+    private mutating func indexes(
+        in condition: String, _ parameter: String
+    ) throws(PostgresError) -> [UInt32: [Index]] {
         let rows = try query(
             """
             SELECT i.indrelid, i.indexrelid, c.relname, i.indisprimary, i.indisreplident, i.indimmediate, a.attname
@@ -123,9 +134,9 @@ extension PostgresConnection {
               JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
              CROSS JOIN LATERAL pg_catalog.generate_series(0, i.indnkeyatts - 1) k (position)
               JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[k.position]
-             WHERE i.indrelid = ANY ($1::oid[]) AND (i.indisprimary OR i.indisreplident) AND i.indisvalid
+             WHERE i.indrelid \(condition) AND (i.indisprimary OR i.indisreplident) AND i.indisvalid
              ORDER BY i.indrelid, i.indexrelid, k.position
-            """, [list])
+            """, [parameter])
         var result: [UInt32: [Index]] = [:]
         var columns: [String] = []
         for index in 0..<rows.count {
@@ -159,4 +170,36 @@ extension PostgresConnection {
         }
         return result
     }
+}
+
+/// The columns of a table's primary key and of its identity's index, in the order of the index; empty where there is none.
+public struct TableKeys: Sendable, Equatable {
+    /// Of the primary key.
+    public var primary: [String] = []
+    /// Of the index that is the replica identity.
+    public var identity: [String] = []
+
+    fileprivate init(_ indexes: [PostgresConnection.Index]) {
+        primary = indexes.first(where: \.isPrimary)?.facts.columns ?? []
+        identity = indexes.first(where: \.isIdentity)?.facts.columns ?? []
+    }
+}
+
+/// The keys of many tables, asked for at one moment.
+public struct PublishedKeys: Sendable, Equatable {
+    private let keys: [UInt32: TableKeys]
+    /// Every transaction with a number before this one had ended, and was seen.
+    private let endedBefore: UInt32
+
+    fileprivate init(keys: [UInt32: TableKeys], endedBefore: UInt32) {
+        self.keys = keys
+        self.endedBefore = endedBefore
+    }
+
+    /// The keys of a table; nil where it has none, or none was seen.
+    public subscript(oid: UInt32) -> TableKeys? { keys[oid] }
+
+    /// Whether all that a transaction could know of tables was seen: what it wrote came after the changes of tables which it
+    /// met had been committed, and it had ended when the question was asked.
+    public func covers(transaction xid: UInt32) -> Bool { Int32(truncatingIfNeeded: xid &- endedBefore) < 0 }
 }
