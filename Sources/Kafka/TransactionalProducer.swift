@@ -68,10 +68,13 @@ public final class TransactionalProducer {
 
     // MARK: Topics
 
+    /// A topic that was looked up before.
+    public func opened(_ name: String) -> Topic? { indices[name].map { topics[$0].topic } }
+
     /// Looks a topic up on the brokers, without creating it. Throws with reason `.unknownTopic` where there is none: a record
     /// to such a topic would fail only at the commit.
     public func topic(_ name: String, timeout: Duration) throws(KafkaError) -> Topic {
-        if let index = indices[name] { return topics[index].topic }
+        if let topic = opened(name) { return topic }
         let topic = try makeHandle(name)
         do throws(KafkaError) {
             // Also primes the client's cache, without which the first record of a topic waits a second (2.0.2).

@@ -164,9 +164,11 @@ struct Publisher: ~Copyable {
         var needed = 0
         for record in chunk.records[records] { needed = max(needed, record.topic + 1) }
         if needed > topics.count {
-            // That may take as long as brokers are away, and this thread would not see that one went: until the open
+            // To ask brokers may take as long as they are away, and this thread would not see that one went: until the open
             // transaction has begun at the brokers, it may not begin unseen (`EndInDoubt`).
-            try drainProducer()
+            if let producer, topics.mustAsk(upTo: needed, names: link.names.topics, producer, pending.partitions) {
+                try drainProducer()
+            }
             guard let producer else { return }
             try topics.prepare(
                 upTo: needed, names: link.names.topics, producer: producer, pins: &pending.partitions)

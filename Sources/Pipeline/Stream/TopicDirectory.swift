@@ -60,6 +60,16 @@ struct TopicDirectory: ~Copyable {
 
     subscript(index: Int) -> TransactionalProducer.Topic { entries[index].topic }
 
+    /// Whether brokers must be asked before the topics that records name for the first time are open.
+    func mustAsk(upTo count: Int, names: [String], _ producer: TransactionalProducer, _ pins: PartitionPins) -> Bool {
+        names[min(entries.count, names.count)..<min(count, names.count)].contains { live in
+            let name = settings.topic(live)
+            guard let topic = producer.opened(name) else { return true }
+            return !maker.hasDescribed(name) || !settled.contains(name)
+                || !pins.agree(with: name, count: topic.partitions)
+        }
+    }
+
     /// Opens the topics that records name for the first time.
     mutating func prepare(
         upTo count: Int, names: [String], producer: TransactionalProducer, pins: inout PartitionPins

@@ -45,6 +45,9 @@ final class TopicMaker {
         return try judge(name)
     }
 
+    /// Whether `ensure` needs to ask nobody about a topic.
+    func hasDescribed(_ name: String) -> Bool { described[name] != nil }
+
     /// What is known of topics before a record names them.
     struct Known {
         /// The largest batch that any of them takes, bytes: of those that may be described.
