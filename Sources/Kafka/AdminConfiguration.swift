@@ -7,10 +7,10 @@ extension KafkaAdmin {
         try configuration(RD_KAFKA_RESOURCE_TOPIC, topic, "configuration of topic \(topic)", timeout)
     }
 
-    /// The settings of several topics; those are left out that are not to be had, for whatever reason. A few at a time: an
-    /// answer of the brokers holds all settings of each, with where they come from.
+    /// These settings of several topics; those topics are left out of which they are not to be had, for whatever reason. A few at a
+    /// time: an answer of the brokers holds all settings of each, with where they come from.
     public func configurations(
-        ofTopics topics: [String], timeout: Duration
+        ofTopics topics: [String], _ settings: Set<String>, timeout: Duration
     ) throws(KafkaError) -> [String: [String: String]] {
         let operation = "configuration of topics"
         let deadline = Deadline(after: timeout)
@@ -20,7 +20,8 @@ extension KafkaAdmin {
             let event = try describe(
                 some.map { rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, $0) }, operation, deadline.remaining)
             for (name, result) in event.configurations(operation) {
-                if case .success(let values) = result { found[name] = values }
+                guard case .success(let values) = result else { continue }
+                found[name] = values.filter { settings.contains($0.key) }
             }
         }
         return found

@@ -30,7 +30,7 @@ public final class KafkaAdmin {
         case failed(KafkaError)
     }
 
-    let handle: ClientHandle
+    private(set) var handle: ClientHandle
     private let settings: KafkaSettings
     private let events: KafkaEvents
     /// Reads committed records only, so that it is told the last stable offset; made when first asked for.
@@ -40,10 +40,22 @@ public final class KafkaAdmin {
     public init(_ settings: KafkaSettings, events: KafkaEvents = .ignored) throws(KafkaError) {
         self.settings = settings
         self.events = events
+        handle = try Self.makeHandle(settings, events)
+    }
+
+    /// Makes the clients anew: they keep what they were told of each topic and partition that they were asked about, some ten
+    /// kilobytes.
+    public func forget() throws(KafkaError) {
+        committed = nil
+        handle = try Self.makeHandle(settings, events)
+    }
+
+    private static func makeHandle(_ settings: KafkaSettings, _ events: KafkaEvents) throws(KafkaError) -> ClientHandle
+    {
         // A consumer without a group: it may not create topics, and its isolation level says what "end" means.
         var options = ReaderOptions()
         options.committedOnly = false
-        handle = try ClientHandle.reader(settings, options, events: events, operation: "admin")
+        return try ClientHandle.reader(settings, options, events: events, operation: "admin")
     }
 
     /// The cluster's identifier and its brokers.

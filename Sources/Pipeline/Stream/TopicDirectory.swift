@@ -54,6 +54,8 @@ struct TopicDirectory: ~Copyable {
                 try hanging.end(found, of: partitions, held: held, by: producer)
             }
         }
+        // All partitions have been asked about, and seldom will one be again.
+        try StreamFailures.kafka { () throws(KafkaError) in try maker.admin.forget() }
         settled = topics
         foreseen = topics
     }

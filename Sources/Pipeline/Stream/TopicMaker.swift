@@ -60,7 +60,9 @@ final class TopicMaker {
         var known = Known(largestLimit: Self.defaultLimit)
         let counts = try admin.partitionCounts(of: names, timeout: Self.timeout)
         known.partitions = counts.flatMap { name, count in (0..<count).map { TopicPartition(name, $0) } }
-        described = try admin.configurations(ofTopics: counts.keys.sorted(), timeout: Self.timeout)
+        described = try admin.configurations(
+            ofTopics: counts.keys.sorted(), ["cleanup.policy", "min.insync.replicas", "max.message.bytes"],
+            timeout: Self.timeout)
         for configuration in described.values {
             known.largestLimit = max(known.largestLimit, Self.limit(configuration))
         }
