@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from html import escape
+from operator import itemgetter
 from typing import Any
 
-from .targets import AXES, axes
+from .targets import AXES, FLAT, axes, judged
 
 WIDTH, GAP = 1080, 40
 HALF = (WIDTH - 3 * GAP) / 2
@@ -182,13 +183,15 @@ def draw(parts: dict[str, Any]) -> str:
         heights.append(55 + bars(canvas, right, y + 50, found))
     y += max(heights) + (30 if max(heights) else 0)
     if grown := axes(parts):
-        canvas.title(left, y + 20, "How cost grows", "above: rate as a share of pg_recvlogical's on the same WAL; below: peak resident MB; a hollow dot: each row into another table")
+        canvas.title(left, y + 20, "How cost grows", "above: rate as a share of pg_recvlogical's on the same WAL, over bytes a row in MB/s; below: peak resident MB; a hollow dot: each row into another table")
         width = (WIDTH - 2 * GAP - 3 * 45 - 20) / 4
         for number, (axis, points) in enumerate(grown.items()):
             x = left + 20 + number * (width + 45)
             canvas.text(x, y + 62, AXES[axis], 12, weight="bold")
-            chart(canvas, x, y + 74, width, 120, points, lambda point: point["ratio"], max(1.2, *(point["ratio"] for point in points)), [0, 0.5, 1],
-                  points[0]["ratio"] * 0.8, OURS, False)
+            figure = judged(axis)
+            marks = [0, 0.5, 1] if figure == "ratio" else [0, 100, 200]
+            chart(canvas, x, y + 74, width, 120, points, itemgetter(figure), max(marks[-1] * 1.2, *(point[figure] for point in points)), marks,
+                  points[0][figure] * FLAT, OURS, False)
             chart(canvas, x, y + 214, width, 80, points, lambda point: point["peak_megabytes"], max(100, *(point["peak_megabytes"] for point in points)), [0, 50, 100],
                   64, GOOD, True)
         y += 335

@@ -28,6 +28,12 @@ def lines(parts: dict[str, Any]) -> list[Line]:
     return found
 
 
+def judged(axis: str) -> str:
+    """Which of a point's figures must be flat: what a row of a thousand times the bytes costs can only be told by the byte, all else is relative
+    to the server."""
+    return "megabytes_per_second" if axis == "row_bytes" else "ratio"
+
+
 def _stream(parts: dict[str, Any]) -> list[Line]:
     found = []
     stream = parts.get("stream", {})
@@ -115,13 +121,12 @@ def _growth(parts: dict[str, Any]) -> list[Line]:
     found = []
     for axis, name in AXES.items():
         points = axes(parts).get(axis)
-        # What a row of a thousand times the bytes costs can only be told by the byte; all else is relative to the server.
-        by_bytes = axis == "row_bytes"
+        by_bytes = judged(axis) != "ratio"
         target = f"no point below {FLAT} of the first, {'in MB/s' if by_bytes else 'relative to `pg_recvlogical`'}; <= 64 MB"
         if not points:
             found.append(Line(f"Flat over {name}", target, "", None))
             continue
-        values = [point["megabytes_per_second" if by_bytes else "ratio"] for point in points]
+        values = [point[judged(axis)] for point in points]
         lowest = min(values) / values[0]
         most = max(point["peak_megabytes"] for point in points)
         shown = ", ".join(f"{point['at']:,}{' mixed' if point['mixed'] else ''}: "
