@@ -66,7 +66,7 @@ struct TopicDirectory: ~Copyable {
     func mustAsk(upTo count: Int, names: [String], _ producer: TransactionalProducer, _ pins: PartitionPins) -> Bool {
         names[min(entries.count, names.count)..<min(count, names.count)].contains { live in
             let name = settings.topic(live)
-            guard let topic = producer.opened(name) else { return true }
+            guard let topic = producer.opened(name), !foreseen.contains(name) else { return true }
             return !maker.hasDescribed(name) || !settled.contains(name)
                 || !pins.agree(with: name, count: topic.partitions)
         }
