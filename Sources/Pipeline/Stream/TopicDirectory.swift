@@ -64,7 +64,7 @@ struct TopicDirectory: ~Copyable {
 
     /// Whether brokers must be asked before the topics that records name for the first time are open.
     func mustAsk(upTo count: Int, names: [String], _ producer: TransactionalProducer, _ pins: PartitionPins) -> Bool {
-        names[min(entries.count, names.count)..<min(count, names.count)].contains { live in
+        unopened(names, upTo: count).contains { live in
             let name = settings.topic(live)
             guard let topic = producer.opened(name), !foreseen.contains(name) else { return true }
             return !maker.hasDescribed(name) || !settled.contains(name)
@@ -72,11 +72,15 @@ struct TopicDirectory: ~Copyable {
         }
     }
 
+    private func unopened(_ names: [String], upTo count: Int) -> ArraySlice<String> {
+        names[min(entries.count, names.count)..<min(count, names.count)]
+    }
+
     /// Opens the topics that records name for the first time.
     mutating func prepare(
         upTo count: Int, names: [String], producer: TransactionalProducer, pins: inout PartitionPins
     ) throws(SessionFailure) {
-        try lookUp(names[min(entries.count, names.count)..<min(count, names.count)], producer)
+        try lookUp(unopened(names, upTo: count), producer)
         while entries.count < min(count, names.count) {
             let live = names[entries.count]
             let name = settings.topic(live)

@@ -60,9 +60,7 @@ final class TopicMaker {
         var known = Known(largestLimit: Self.defaultLimit)
         let counts = try admin.partitionCounts(of: names, timeout: Self.timeout)
         known.partitions = counts.flatMap { name, count in (0..<count).map { TopicPartition(name, $0) } }
-        described = try admin.configurations(
-            ofTopics: counts.keys.sorted(), ["cleanup.policy", "min.insync.replicas", "max.message.bytes"],
-            timeout: Self.timeout)
+        described = try admin.configurations(ofTopics: counts.keys.sorted(), Self.judged, timeout: Self.timeout)
         for configuration in described.values {
             known.largestLimit = max(known.largestLimit, Self.limit(configuration))
         }
@@ -141,6 +139,9 @@ final class TopicMaker {
         case .existed, nil: break
         }
     }
+
+    /// The settings that `judge` looks at.
+    private static let judged: Set<String> = ["cleanup.policy", "min.insync.replicas", "max.message.bytes"]
 
     /// A compacted data topic loses history; one that a single broker may lose deserves a warning.
     private func judge(_ name: String) throws(Problem) -> Int {

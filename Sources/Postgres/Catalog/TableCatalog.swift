@@ -33,7 +33,7 @@ extension PostgresConnection {
     public mutating func tables(oids: some Sequence<UInt32>) throws(PostgresError) -> [TableFacts] {
         let list = arrayLiteral(oids)
         let columns = try columns(of: list)
-        let indexes = try indexes(in: "= ANY ($1::oid[])", list)
+        let indexes = try indexes(of: list)
         let leaves = try leaves(of: list)
         let rows = try query(
             """
@@ -68,16 +68,20 @@ extension PostgresConnection {
 
     /// The keys of a table; empty ones where there are none, or no such table.
     public mutating func keys(of oid: UInt32) throws(PostgresError) -> TableKeys {
-        TableKeys(try indexes(in: "= ANY ($1::oid[])", arrayLiteral([oid]))[oid] ?? [])
+        TableKeys(try indexes(of: arrayLiteral([oid]))[oid] ?? [])
     }
 
     /// The keys of all tables of a publication that have some.
     public mutating func publishedKeys(of publication: String) throws(PostgresError) -> PublishedKeys {
         // First the snapshot, then the keys: what it sees, the later question sees too.
-        let snapshot = try query("SELECT pg_catalog.txid_snapshot_xmin(pg_catalog.txid_current_snapshot()) AS xmin")
-        let xmin: UInt64 = try CatalogRow(rows: snapshot, index: 0).integer("xmin")
-        let found = try indexes(
-            in: "IN (SELECT t.relid FROM pg_catalog.pg_get_publication_tables($1) t)", publication)
+        let rows = try query(
+            """
+            SELECT pg_catalog.txid_snapshot_xmin(pg_catalog.txid_current_snapshot()) AS xmin,
+                   coalesce((SELECT pg_catalog.array_agg(t.relid) FROM pg_catalog.pg_get_publication_tables($1) t), '{}') AS tables
+            """, [publication])
+        let row = CatalogRow(rows: rows, index: 0)
+        let xmin: UInt64 = try row.integer("xmin")
+        let found = try indexes(of: row.text("tables"))
         return PublishedKeys(keys: found.mapValues { TableKeys($0) }, endedBefore: UInt32(truncatingIfNeeded: xmin))
     }
 
@@ -121,12 +125,7 @@ extension PostgresConnection {
     }
 
     /// The primary key and the identity's index of each table: one row a key column, in index order (not INCLUDE columns).
-    /// - Parameters:
-    ///   - condition: which tables, by their OID, in SQL with one parameter.
-    ///   - parameter: its value.
-    private mutating func indexes(
-        in condition: String, _ parameter: String
-    ) throws(PostgresError) -> [UInt32: [Index]] {
+    private mutating func indexes(of list: String) throws(PostgresError) -> [UInt32: [Index]] {
         let rows = try query(
             """
             SELECT i.indrelid, i.indexrelid, c.relname, i.indisprimary, i.indisreplident, i.indimmediate, a.attname
@@ -134,9 +133,9 @@ extension PostgresConnection {
               JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
              CROSS JOIN LATERAL pg_catalog.generate_series(0, i.indnkeyatts - 1) k (position)
               JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[k.position]
-             WHERE i.indrelid \(condition) AND (i.indisprimary OR i.indisreplident) AND i.indisvalid
+             WHERE i.indrelid = ANY ($1::oid[]) AND (i.indisprimary OR i.indisreplident) AND i.indisvalid
              ORDER BY i.indrelid, i.indexrelid, k.position
-            """, [parameter])
+            """, [list])
         var result: [UInt32: [Index]] = [:]
         var columns: [String] = []
         for index in 0..<rows.count {
