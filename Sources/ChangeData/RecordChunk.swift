@@ -127,6 +127,9 @@ public final class RecordChunk: @unchecked Sendable {
     /// The number of records.
     public var recordCount: Int { contents.records.count }
 
+    /// The number of whole transactions that end in it, with those that have no record.
+    public var boundaryCount: Int { contents.boundaries.count }
+
     /// Gives the bytes that the records' ranges mean.
     public func withBytes<R, E: Error>(_ body: (Span<UInt8>) throws(E) -> R) throws(E) -> R {
         try contents.buffer.withSpan(body)

@@ -235,3 +235,21 @@ def test_slot_moves_on_a_busy_database_with_an_idle_publication(make: SiteMaker)
     site.agent.pause()
     assert_confirmed_is_stored(site)
     site.agent.resume()
+
+
+def test_transactions_without_a_row_are_bounded_too_while_kafka_is_away(make: SiteMaker) -> None:
+    """C7: they take no room in a chunk but for their ends, and none of them may be read further than the chunks go."""
+    site = make({"limits": {"memory": "16MiB"}}).init().run("--only", "stream")
+    site.sql(f"alter publication {site.agent.slot} add table public.unpublished", "insert into public.unpublished values (1, 'a')")
+    site.auditor.wait_kafka(30)
+    site.stack.kafka.pause()
+    try:
+        site.sql("insert into public.documents values (1, 'a', 'b', now())", "set synchronous_commit = off")
+        write = "do $$ begin for i in 1..60000 loop update public.unpublished set v = i::text where id = 1; commit; end loop $$"
+        site.sql(write.replace("end loop $$", "end loop; end $$"))
+        wait_until("chunks are counted", lambda: site.agent.metrics()["sluice_buffered_bytes"] >= 4 << 20, 60)
+    finally:
+        site.stack.kafka.resume()
+    site.auditor.wait_kafka(60)
+    assert site.agent.stop() == 0
+    assert_confirmed_is_stored(site)

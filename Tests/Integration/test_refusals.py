@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 from confluent_kafka.admin import NewPartitions
 from conftest import SiteMaker
 
 from harness.agent import binary
+from harness.oracle.topics import partitions_of, read_topics
 from harness.processes import free_port, wait_until
 from harness.site import Site
 from harness.stores import Rclone
+from harness.workload import TABLES
 
 
 # 64: the command line
@@ -223,6 +226,43 @@ def test_another_number_of_partitions_is_refused_until_accepted(make: SiteMaker)
     assert "7 partitions" in accepted.out, accepted.text
     site.run()
     site.auditor.wait_kafka(30)
+
+
+def test_another_number_of_partitions_is_refused_by_a_new_producer(make: SiteMaker) -> None:
+    """Until then keys are spread as before; a producer that takes the place of one that was fenced would spread them anew."""
+    site = make().init().run("--only", "stream")
+    site.sql("insert into public.documents values (1, 'a', 'b', now())")
+    site.auditor.wait_kafka(30)
+    topic = site.agent.topic(("public", "documents"))
+    before = partitions_of(site.stack.kafka.brokers, [topic])[topic]
+    admin = site.stack.kafka.admin()
+    admin.create_partitions([NewPartitions(topic, 7)])[topic].result(20)
+    site.sql("insert into public.documents select n, 'a', 'b', now() from generate_series(2, 50) n")
+    site.auditor.wait_kafka(30)
+    fencing = Producer({"bootstrap.servers": site.stack.kafka.brokers, "transactional.id": f"sluice.{site.agent.name}"})
+    fencing.init_transactions(30)
+    site.sql("insert into public.documents select n, 'a', 'b', now() from generate_series(51, 100) n")
+    code = site.agent.running().wait(60)
+    log = site.agent.log.read_text()
+    assert code == 78 and f"topic {topic} has 7 partitions, it had {before}" in log, f"exit {code}\n{log[-3000:]}"
+    found = read_topics(site.stack.kafka.brokers, [topic])
+    assert {partition for (_, partition), records in found.items() if records} <= set(range(before)), "keys were spread over the new partitions"
+
+
+def test_partitions_of_the_topic_of_messages_are_accepted_too(make: SiteMaker) -> None:
+    site = make({"kafka": {"partitions": 3}}).init().run("--only", "stream")
+    message = "select pg_logical_emit_message(true, 'p', 'x')"
+    site.sql(message, "insert into public.documents values (1, 'a', 'b', now())")
+    site.auditor.wait_kafka(30)
+    assert site.agent.stop() == 0
+    admin = site.stack.kafka.admin()
+    for topic in sorted(site.stack.kafka.topics() & {site.agent.topic(table) for table in TABLES}):
+        admin.create_partitions([NewPartitions(topic, 6)])[topic].result(20)
+    assert "6 partitions" in site.agent.must("init").out
+    site.run("--only", "stream")
+    site.sql(message, "insert into public.documents values (2, 'a', 'b', now())")
+    site.auditor.wait_kafka(30)
+    assert site.agent.stop() == 0
 
 
 def test_init_killed_at_any_moment_is_begun_again(make: SiteMaker) -> None:

@@ -261,10 +261,43 @@ import Testing
         known.publication = 16_400
         #expect(refusal(known, changed { $0.publicationOID = 16_400 }) == nil)
         #expect(refusal(known, changed { $0.publicationOID = 16_401 })?.kind == .publicationMissing)
-        let lost = refusal(stored, changed { $0.unpublished = ["public.t"] })
+        let fault = PublicationFault(table: "public.t", "does not publish public.t", cure: "ALTER PUBLICATION p")
+        let lost = refusal(stored, changed { $0.faults = [fault] })
         #expect(lost?.kind == .tableUnpublished)
         #expect(lost?.message.contains("public.t") == true)
         #expect(lost?.lostBytes == 4000)
+        let deletes = PublicationFault("does not publish delete", cure: "ALTER PUBLICATION p SET")
+        #expect(refusal(stored, changed { $0.faults = [deletes] })?.kind == .operationUnpublished)
+        #expect(refusal(stored, changed { $0.faults = [deletes, fault] })?.kind == .tableUnpublished)
+    }
+
+    @Test func aTableThatIsMissingIsRefusedWhereItMayHaveAnotherName() {
+        #expect(refusal(stored, changed { $0.missing = ["public.t"] }) == nil)
+        #expect(refusal(stored, changed { $0.strangers = ["public.u"] }) == nil)
+        let renamed = refusal(
+            stored,
+            changed {
+                $0.missing = ["public.t"]; $0.strangers = ["public.u"]
+            })
+        #expect(renamed?.kind == .tableMissing)
+    }
+
+    /// A part of it is in Kafka: the server must have its commit.
+    @Test func aTransactionThatIsHalfSentMustBeTheServersToo() {
+        var split = stored
+        split.ordinal = 7
+        split.commitLSN = LSN(3000)
+        #expect(refusal(split, changed { $0.walEnd = LSN(3001) }) == nil)
+        let behind = refusal(split, changed { $0.walEnd = LSN(3000) })
+        #expect(behind?.kind == .serverBehind && behind?.lostBytes == nil)
+        #expect(refusal(stored, changed { $0.walEnd = LSN(3000) }) == nil)
+        let promoted = { (end: UInt64) in
+            changed {
+                $0.timeline = 3; $0.history[2] = LSN(end)
+            }
+        }
+        #expect(refusal(split, promoted(3001)) == nil)
+        #expect(refusal(split, promoted(3000))?.kind == .timelineDiverged)
     }
 
     @Test func eachLossIsRefusedWithItsKind() {

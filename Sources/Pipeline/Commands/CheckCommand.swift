@@ -37,7 +37,8 @@ package struct CheckCommand {
             var findings = Preflight.server(server, hasSlot: slot != nil)
             findings += Preflight.tables(tables, patterns: patterns)
             findings += Preflight.topics(settings, tables)
-            findings += Preflight.publication(publication, named: settings.publication, wanted: tables)
+            findings += Preflight.publication(
+                publication, named: settings.publication, wanted: tables, patterns: patterns)
             findings += replication()
             return (findings, Preflight.topicNames(settings, tables))
         } catch {

@@ -17,7 +17,7 @@ extension InitCommand {
             systemID: source.server.systemID, timeline: source.server.timeline, slot: settings.slot, epoch: epoch,
             lsn: existing?.lsn ?? LSN(0), commitTime: existing?.commitTime ?? 0, options: settings.fingerprint,
             state: .creating, gaps: existing?.gaps ?? [])
-        position.partitions = try pins(source)
+        position.partitions = try pins(source, after: existing)
         position.publication = try postgres { (connection) throws(PostgresError) in
             try connection.publication(named: settings.publication)?.oid
         }
@@ -36,9 +36,9 @@ extension InitCommand {
         }
         position.state = .streaming
         if let last = position.gaps.indices.last, position.gaps[last].to == LSN(0) {
-            // Where only a table was lost the stream goes on where it was; the loss ends where the table is published again.
-            position.gaps[last].to =
-                gap?.kind == .tableUnpublished ? gap?.available ?? position.lsn : position.lsn
+            // Where only the publication sent less the stream goes on where it was; the loss ends where it sends all again.
+            let isPartial = gap?.kind == .tableUnpublished || gap?.kind == .operationUnpublished
+            position.gaps[last].to = isPartial ? gap?.available ?? position.lsn : position.lsn
         }
         try store(position, by: producer)
         if let gap {
@@ -57,7 +57,8 @@ extension InitCommand {
         switch gap.kind {
         case .slotMissing, .slotForeign, .slotInvalidated, .publicationMissing: return nil
         // What lies between the slot and the stored position is in Kafka already.
-        case .optionsChanged, .tableUnpublished: return max(confirmed, gap.stored ?? confirmed)
+        case .optionsChanged, .tableUnpublished, .operationUnpublished, .tableMissing:
+            return max(confirmed, gap.stored ?? confirmed)
         // Both histories are the same up to the end of the older one.
         case .timelineDiverged where gap.lostBytes == nil: return max(confirmed, gap.available ?? confirmed)
         case .timelineDiverged, .noPosition, .otherCluster, .serverBehind, .slotAhead: return confirmed

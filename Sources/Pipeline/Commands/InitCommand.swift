@@ -69,8 +69,8 @@ package struct InitCommand {
         var server: ServerFacts
         var tables: [TableFacts]
         var publication: Publication?
-        /// Tables that the publication, which exists, does not have.
-        var unpublished: [TableFacts]
+        /// What is wrong with the publication, where there is one.
+        var faults: [PublicationFault]
         var slot: ReplicationSlot?
         var findings: [Finding]
     }
@@ -85,12 +85,13 @@ package struct InitCommand {
             var findings =
                 Preflight.server(server, hasSlot: slot != nil) + Preflight.tables(tables, patterns: patterns)
             findings += Preflight.topics(settings, tables)
-            let unpublished = publication.map { publication in tables.filter { !publication.publishes($0) } } ?? []
-            if publication != nil, !acceptGap || unpublished.isEmpty {
-                findings += Preflight.publication(publication, named: settings.publication, wanted: tables)
+            let faults = publication?.faults(of: tables, patterns: patterns) ?? []
+            if publication != nil, !acceptGap || faults.isEmpty {
+                findings += Preflight.publication(
+                    publication, named: settings.publication, wanted: tables, patterns: patterns)
             }
             return Source(
-                server: server, tables: tables, publication: publication, unpublished: unpublished, slot: slot,
+                server: server, tables: tables, publication: publication, faults: faults, slot: slot,
                 findings: findings)
         }
     }
@@ -135,11 +136,9 @@ package struct InitCommand {
             }
         }
         try kafka { () throws(KafkaError) in try maker.ensureProgress() }
-        for table in source.unpublished {
-            let sql =
-                "ALTER PUBLICATION \(Quoting.identifier(settings.publication)) ADD TABLE \(Quoting.qualified(table.schema, table.name))"
-            try postgres { (connection) throws(PostgresError) in try connection.execute(sql) }
-            output.line("publication \(settings.publication): publishes \(table.schema).\(table.name) again")
+        for cure in source.faults.map(\.cure) {
+            try postgres { (connection) throws(PostgresError) in try connection.execute(cure) }
+            output.line("publication \(settings.publication): mended, \(cure)")
         }
         guard source.publication == nil else { return }
         try postgres { (connection) throws(PostgresError) in try connection.execute(createPublication(source.tables)) }
@@ -169,9 +168,9 @@ package struct InitCommand {
     /// Topics whose number of partitions has changed since: by running init a human has taken note.
     private func acceptPartitions(_ stored: StoredPosition, _ source: Source) throws(AgentExit) {
         var position = stored
-        position.partitions = try pins(source)
+        position.partitions = try pins(source, after: stored)
         guard position.partitions != stored.partitions, source.slot?.activePID == nil else { return }
-        for topic in Preflight.topicNames(settings, source.tables) {
+        for topic in pinned(source, after: stored) {
             let now = position.partitions.others[topic] ?? position.partitions.usual
             let before = stored.partitions.others[topic] ?? stored.partitions.usual
             if let now, let before, now != before {
@@ -181,11 +180,17 @@ package struct InitCommand {
         try store(position, by: try makeProducer())
     }
 
-    func pins(_ source: Source) throws(AgentExit) -> PartitionPins {
+    /// The topics that the agent writes to, and those that it has written to with a number of partitions of their own.
+    private func pinned(_ source: Source, after stored: StoredPosition?) -> [String] {
+        let now = Preflight.topicNames(settings, source.tables) + [messageTopicName(name: settings.name)]
+        return now + Set(stored?.partitions.others.keys.map { $0 } ?? []).subtracting(now).sorted()
+    }
+
+    func pins(_ source: Source, after stored: StoredPosition?) throws(AgentExit) -> PartitionPins {
         try kafka { () throws(KafkaError) in
             let maker = try TopicMaker(settings, events: services.kafkaEvents, log: services.log)
             var pins = PartitionPins()
-            for topic in Preflight.topicNames(settings, source.tables) {
+            for topic in pinned(source, after: stored) {
                 if let count = try maker.partitions(of: topic) { pins.accept(topic, count: count) }
             }
             return pins

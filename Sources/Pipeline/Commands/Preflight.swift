@@ -162,30 +162,14 @@ package enum Preflight {
 
     /// The publication against the tables that are wanted.
     package static func publication(
-        _ publication: Publication?, named name: String, wanted: [TableFacts]
+        _ publication: Publication?, named name: String, wanted: [TableFacts], patterns: [TablePattern]
     ) -> [Finding] {
         let subject = "publication \(name)"
         guard let publication else { return [Finding(.problem, subject, "does not exist", fixes: ["sluice init"])] }
-        var findings: [Finding] = []
-        let missing = wanted.filter { table in
-            !publication.tables.contains { $0.oid == table.oid || table.partitionLeaves.contains($0.oid) }
+        var findings = publication.faults(of: wanted, patterns: patterns).map { fault in
+            Finding(.problem, subject, "\(fault.text): such changes are not streamed", fixes: ["\(fault.cure);"])
         }
-        for table in missing {
-            findings.append(
-                Finding(
-                    .problem, subject, "does not publish \(table.schema).\(table.name): its changes are not streamed",
-                    fixes: [
-                        "ALTER PUBLICATION \(Quoting.identifier(name)) ADD TABLE \(Quoting.qualified(table.schema, table.name));"
-                    ]))
-        }
-        if !publication.insert || !publication.update || !publication.delete {
-            findings.append(
-                Finding(
-                    .problem, subject, "does not publish insert, update and delete",
-                    fixes: [
-                        "ALTER PUBLICATION \(Quoting.identifier(name)) SET (publish = 'insert, update, delete, truncate');"
-                    ]))
-        } else if !publication.truncate {
+        if !publication.truncate {
             findings.append(
                 Finding(.warning, subject, "does not publish truncate: a truncated table keeps its rows downstream"))
         }

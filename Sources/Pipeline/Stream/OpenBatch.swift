@@ -61,6 +61,9 @@ struct OpenBatch: ~Copyable {
         isAtBoundary = false
     }
 
+    /// Its Kafka transaction was begun again: the age by which it is split counts from here.
+    mutating func isBegunAgain(now: Int64) { batch.openedAt = now }
+
     /// A PostgreSQL transaction ends with the last record.
     mutating func reachedBoundary() {
         batch.transactions += 1

@@ -15,6 +15,9 @@ extension Publisher {
         from first: KafkaError, attempted: StoredPosition?
     ) throws(SessionFailure) -> Recovered {
         var error = first
+        // Brokers may take every record and refuse them at each commit, as long as somebody sets that right.
+        if hasFailed { try pause() }
+        hasFailed = true
         while true {
             guard !link.isAborted else { throw .stopped }
             services.turned(.publisher)
@@ -110,6 +113,7 @@ extension Publisher {
     private mutating func resendFailure() -> KafkaError? {
         do throws(KafkaError) {
             try begin(forRecords: !open.isEmpty)
+            open.isBegunAgain(now: services.clock.monotonic())
             for (chunk, range) in open.records { _ = try send(chunk, range, copying: false) }
             return nil
         } catch { return error }
@@ -122,12 +126,13 @@ extension Publisher {
             guard !link.isAborted else { throw .stopped }
             services.turned(.publisher)
             try requireSlot()
+            let changed: String?
             do throws(KafkaError) {
                 let fresh = try services.makeProducer(settings)
                 Failpoint.hit(.beforeFence)
                 try fresh.initTransactions(timeout: .seconds(20))
                 Failpoint.hit(.afterFence)
-                try topics.reopen(by: fresh, after: stored)
+                changed = try topics.reopen(by: fresh, after: stored)
                 doubt = EndInDoubt()
                 producer = fresh
             } catch {
@@ -137,6 +142,9 @@ extension Publisher {
                 services.log.warning("no new producer yet", ["error": .init(error)])
                 try pause()
                 continue
+            }
+            if let changed {
+                throw .retry(component: .kafka, reason: "topic \(changed) has another number of partitions than it had")
             }
             services.state.update { $0.producersRenewed += 1 }
             if let found = settledPosition() { return try decide(found, attempted) }

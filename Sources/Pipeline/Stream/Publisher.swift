@@ -31,6 +31,8 @@ struct Publisher: ~Copyable {
     private var pace = TransactionPace()
     let window: SendWindow
     var doubt = EndInDoubt()
+    /// Whether Kafka has refused something since the last commit.
+    var hasFailed = false
     private var lastCommit: Int64
     private var counts = OperationCounts()
     /// The position of the last record that was produced.
@@ -51,6 +53,8 @@ struct Publisher: ~Copyable {
         pending = stored
         // What follows is of the server's timeline: the history has shown that it contains the position.
         pending.timeline = timeline
+        // `StartDecision` has accepted them: what is split from here on is counted with these.
+        pending.options = settings.fingerprint
         replayID = (settings.replay?.id).map { Array($0.utf8) }
         open = OpenBatch(queue: link.queue, retainLimit: settings.retainedBytes)
         window = SendWindow(batch: settings.producerBatchBytes)
@@ -269,6 +273,7 @@ struct Publisher: ~Copyable {
         lastCommit = started
         pace.committed(now: started &+ took, isSmall: open.batch.bytes < Self.smallBatch)
         backoff.reset()
+        hasFailed = false
         stored = pending
         services.state.committed(
             AgentState.Commit(

@@ -1,5 +1,6 @@
 import ChangeData
 import Postgres
+import Telemetry
 
 /// Asks the catalog what the replication stream does not say of a table: the order of its key, and what its types are made
 /// of. The connection is opened when it is needed and closed when it was not for a while: to open one takes twenty times as long
@@ -7,12 +8,16 @@ import Postgres
 struct RelationDescriber: ~Copyable {
     private let patterns: [TablePattern]
     private let clock: Clock
+    private let log: Logger
     private var connection: PostgresConnection?
     /// Monotonic nanoseconds of the last question.
     private var askedAt: Int64 = .min / 2
     private var published: PublishedKeys?
     /// When all keys may be asked for again, monotonic nanoseconds.
     private var askAllFrom: Int64 = .min
+    /// The names under which wanted tables have come, and the tables that were passed over.
+    private var wanted: [UInt32: TableName] = [:]
+    private var passedOver: Set<UInt32> = []
 
     /// How long a connection is kept for the next question, nanoseconds.
     private static let keptFor: Int64 = .seconds(5)
@@ -20,9 +25,10 @@ struct RelationDescriber: ~Copyable {
     /// Of the time no more than one part in so many goes into questions for all keys.
     private static let allShare: Int64 = 20
 
-    init(patterns: [TablePattern], clock: Clock) {
+    init(patterns: [TablePattern], clock: Clock, log: Logger) {
         self.patterns = patterns
         self.clock = clock
+        self.log = log
     }
 
     /// Whether transactions may come from another server. Protocol 2 tells it of those alone whose very first change says so,
@@ -37,9 +43,8 @@ struct RelationDescriber: ~Copyable {
     mutating func describe(
         _ relation: Relation, in xid: UInt32?, settings: StreamSettings
     ) throws(SessionFailure) -> TableDescription {
-        let isWanted = patterns.contains(where: {
-            $0.matches(schema: relation.table.schema, table: relation.table.name)
-        })
+        let isWanted = patterns.contains { $0.matches(relation.table) }
+        if isWanted { wanted[relation.oid] = relation.table } else { try passOver(relation, settings) }
         let keys = try keys(of: relation.oid, in: xid, settings)
         // Below 16384 are the built-in types, which the encoder knows.
         let unknown = Set(relation.columns.map(\.typeOID).filter { $0 >= 16_384 })
@@ -49,6 +54,25 @@ struct RelationDescriber: ~Copyable {
         }
         return Self.description(
             primaryKey: keys.primary, identityIndex: keys.identity, types: types, isIgnored: !isWanted)
+    }
+
+    /// A table that is published, and that nobody wants. One that was wanted, and has another name now, is not passed over, unless
+    /// another has taken its place.
+    private mutating func passOver(_ relation: Relation, _ settings: StreamSettings) throws(SessionFailure) {
+        if let before = wanted[relation.oid], patterns.contains(where: { !$0.isGlob && $0.matches(before) }) {
+            let isReplaced = try ask(settings) { [patterns] (open) throws(PostgresError) in
+                try open.tables(matching: patterns).contains { $0.schema == before.schema && $0.name == before.name }
+            }
+            guard isReplaced else {
+                throw .exit(
+                    StartDecision.missing(before.description, [relation.table.description], stored: nil, available: nil)
+                        .exit)
+            }
+        }
+        guard passedOver.insert(relation.oid).inserted else { return }
+        log.info(
+            "a published table matches nothing in postgres.tables: its changes are passed over",
+            ["table": .init(relation.table)])
     }
 
     /// What was asked for all tables at once holds for those that a transaction of before announces. To a later one keys may have
@@ -124,4 +148,8 @@ struct RelationDescriber: ~Copyable {
             }
         return PostgresType(schema: facts.schema, name: facts.name, kind: kind)
     }
+}
+
+extension TablePattern {
+    fileprivate func matches(_ name: TableName) -> Bool { matches(schema: name.schema, table: name.name) }
 }

@@ -160,8 +160,11 @@ struct SourceLoop: ~Copyable {
         do throws(ChangeDataError) {
             step = try encoder?.consume(message, at: lsn, receivedAt: wall, into: chunk)
         } catch { throw .exit(exit(for: error)) }
+        var isFull = chunk.byteCount >= settings.chunkFill
         switch step {
         case .committed(let transaction, let isDiscarded):
+            // Of transactions without records no chunk would ever be full, and while brokers are away they may go on for hours.
+            isFull = isFull || chunk.boundaryCount >= Self.mostBoundaries
             feedback.received(upTo: transaction.endLSN)
             if !isDiscarded { feedback.handedOn(upTo: transaction.endLSN, at: transaction.commitTime) }
             services.state.received(transaction)
@@ -171,11 +174,14 @@ struct SourceLoop: ~Copyable {
         default: break
         }
         if ending?.isReached == true { return false }
-        guard chunk.byteCount >= settings.chunkFill else { return true }
+        guard isFull else { return true }
         handOver(.all)
         self.chunk = link.queue.take()
         return self.chunk != nil
     }
+
+    /// Ends of transactions in one chunk, 64 bytes each.
+    private static var mostBoundaries: Int { 4096 }
 
     private mutating func describe(_ relation: Relation) throws(SessionFailure) {
         let description = try tables.describe(relation, in: encoder?.openXID, settings: settings)
@@ -205,7 +211,8 @@ struct SourceLoop: ~Copyable {
 
     /// Gives the chunk to the publisher.
     private mutating func handOver(_ what: HandOver) {
-        guard let full = chunk, what == .all ? full.recordCount > 0 : !full.boundaries.isEmpty else { return }
+        guard let full = chunk, what == .all ? full.recordCount + full.boundaryCount > 0 : full.boundaryCount > 0
+        else { return }
         if what == .whatIsWhole, link.queue.keepsBack() { return }
         shareNames()
         link.queue.push(full)
@@ -247,7 +254,7 @@ struct SourceLoop: ~Copyable {
     /// On an idle publication in a busy database the position moves too, first in Kafka, then in the slot (C4).
     private mutating func offerIdle(_ now: Int64) {
         guard ending == nil, replay == nil, encoder?.isInTransaction == false,
-            chunk.map({ $0.recordCount == 0 && $0.boundaries.isEmpty }) ?? true
+            chunk.map({ $0.recordCount + $0.boundaryCount == 0 }) ?? true
         else { return }
         let seen = services.state.serverSeen
         feedback.knows(seen.lsn, at: seen.clock)

@@ -27,16 +27,18 @@ package struct SourceWatch {
             do throws(PostgresError) {
                 let look = try look()
                 if services.state.snapshot.phase == .streaming {
-                    let lost = look.unpublished.filter { $0.isNamed || seen.contains($0.name) }.map(\.name)
-                    if !lost.isEmpty { raise(lost, hasPublication: look.hasPublication) }
-                    for table in look.unpublished where !seen.contains(table.name) && told.insert(table.name).inserted {
+                    let lost = look.faults.filter { fault in
+                        fault.table.map { look.named.contains($0) || seen.contains($0) } ?? true
+                    }
+                    if !lost.isEmpty || !look.hasPublication { raise(lost, hasPublication: look.hasPublication) }
+                    for fault in look.faults where !lost.contains(fault) && told.insert(fault.text).inserted {
                         services.log.warning(
-                            "a table matches postgres.tables but is not published: its changes are not streamed",
-                            ["table": .init(table.name), "publication": .init(settings.publication)])
+                            "a table matches postgres.tables, but its changes are not streamed",
+                            ["publication": .init(settings.publication), "fault": .init(fault.text)])
                     }
                 }
                 seen.formUnion(look.published)
-                services.state.update { $0.unpublished = look.unpublished.map(\.name) }
+                services.state.update { $0.unpublished = look.unpublished }
             } catch {
                 services.log.debug("cannot look at the slot", ["error": .init(error)])
             }
@@ -45,7 +47,7 @@ package struct SourceWatch {
     }
 
     /// Ends the stream: it would lose rows in silence (C8). What led here is judged at the next start again.
-    private func raise(_ lost: [String], hasPublication: Bool) {
+    private func raise(_ lost: [PublicationFault], hasPublication: Bool) {
         services.state.failed("postgres", kind: "unpublished_table")
         let snapshot = services.state.snapshot
         services.alarm.raise(
@@ -56,8 +58,12 @@ package struct SourceWatch {
     }
 
     private struct Look {
-        var unpublished: [(name: String, isNamed: Bool)]
-        var published: [String]
+        var faults: [PublicationFault]
+        /// Tables that are wanted by their very name.
+        var named: Set<String>
+        var published: Set<String>
+        /// What of all that is wanted does not come.
+        var unpublished: [String]
         var hasPublication: Bool
     }
 
@@ -77,16 +83,14 @@ package struct SourceWatch {
         let patterns = settings.tables.compactMap { TablePattern($0) }
         let wanted = try connection.tables(matching: patterns)
         let publication = try connection.publication(named: settings.publication)
-        var look = Look(unpublished: [], published: [], hasPublication: publication != nil)
-        for table in wanted {
-            let name = "\(table.schema).\(table.name)"
-            if publication?.publishes(table) == true {
-                look.published.append(name)
-            } else {
-                let isNamed = patterns.contains { !$0.isGlob && $0.matches(schema: table.schema, table: table.name) }
-                look.unpublished.append((name, isNamed))
-            }
+        let faults = publication?.faults(of: wanted, patterns: patterns) ?? []
+        let named = wanted.filter { table in
+            patterns.contains { !$0.isGlob && $0.matches(schema: table.schema, table: table.name) }
         }
-        return look
+        let unpublished = publication == nil ? wanted.map(\.qualifiedName) : faults.compactMap(\.table)
+        return Look(
+            faults: faults, named: Set(named.map(\.qualifiedName)),
+            published: Set(wanted.map(\.qualifiedName)).subtracting(unpublished), unpublished: unpublished,
+            hasPublication: publication != nil)
     }
 }

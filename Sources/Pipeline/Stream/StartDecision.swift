@@ -44,14 +44,18 @@ package struct StartFacts: Equatable, Sendable {
     package var publication: String?
     /// Its OID; 0 where it is not known.
     package var publicationOID: UInt32 = 0
-    /// Tables that the configuration names one by one, that exist, and that the publication does not have.
-    package var unpublished: [String]
+    /// What is wrong with the publication, of the tables that exist and that the configuration names one by one.
+    package var faults: [PublicationFault]
+    /// Tables that the configuration names one by one and that do not exist.
+    package var missing: [String] = []
+    /// Tables of the publication that the configuration does not want.
+    package var strangers: [String] = []
     /// The server's clock, microseconds since 1970.
     package var clock: Int64
 
     package init(
         slotName: String, database: String, systemID: String, timeline: UInt32, history: [UInt32: LSN], walEnd: LSN,
-        slot: Slot?, options: String, publication: String?, unpublished: [String] = [], clock: Int64 = 0
+        slot: Slot?, options: String, publication: String?, faults: [PublicationFault] = [], clock: Int64 = 0
     ) {
         self.slotName = slotName
         self.database = database
@@ -62,7 +66,7 @@ package struct StartFacts: Equatable, Sendable {
         self.slot = slot
         self.options = options
         self.publication = publication
-        self.unpublished = unpublished
+        self.faults = faults
         self.clock = clock
     }
 }
@@ -120,27 +124,29 @@ package enum StartDecision {
                 "publication \(publication) was dropped and made again: changes made while there was none are lost"
             throw refusal
         }
-        guard facts.publication == nil || !facts.unpublished.isEmpty else { return }
-        throw unpublished(
-            facts.unpublished, facts.publication, stored: stored, available: facts.walEnd, now: facts.clock)
+        if facts.publication == nil || !facts.faults.isEmpty {
+            throw unpublished(
+                facts.faults, facts.publication, stored: stored, available: facts.walEnd, now: facts.clock)
+        }
+        if let name = facts.missing.first, !facts.strangers.isEmpty {
+            throw missing(name, facts.strangers, stored: stored, available: facts.walEnd)
+        }
     }
 
-    /// Tables are no longer published.
+    /// Changes are no longer published.
     /// - Parameter publication: its name; nil where it is gone with all its tables.
     package static func unpublished(
-        _ tables: [String], _ publication: String?, stored: StoredPosition?, available: LSN, now: Int64
+        _ faults: [PublicationFault], _ publication: String?, stored: StoredPosition?, available: LSN, now: Int64
     ) -> StartRefusal {
         var refusal: StartRefusal
         if let publication {
-            let tables = tables.joined(separator: ", ")
+            let isOfTables = faults.contains { $0.table != nil }
             refusal = StartRefusal(
-                .tableUnpublished,
-                "publication \(publication) does not publish \(tables): changes of it since then are lost",
-                hints: [
-                    "sluice init --accept-gap (publishes it again, and keeps the loss on record)",
-                    "ALTER PUBLICATION \(publication) ADD TABLE \(tables); -- the same, without a record",
-                    "take it out of postgres.tables",
-                ])
+                isOfTables ? .tableUnpublished : .operationUnpublished,
+                "publication \(publication) \(faults.map(\.text).joined(separator: ", ")): such changes since then are lost",
+                hints: ["sluice init --accept-gap (mends it, and keeps the loss on record)"]
+                    + faults.map { "\($0.cure); -- the same, without a record" }
+                    + (isOfTables ? ["take the table out of postgres.tables"] : []))
         } else {
             refusal = StartRefusal(
                 .publicationMissing, "the publication does not exist: it was dropped",
@@ -152,7 +158,24 @@ package enum StartDecision {
         return refusal
     }
 
+    /// A table that the configuration names is not there, and others are published that it does not name: it may have another
+    /// name now, under which its changes would be passed over.
+    package static func missing(
+        _ name: String, _ strangers: [String], stored: StoredPosition?, available: LSN?
+    ) -> StartRefusal {
+        let shown = strangers.prefix(5).joined(separator: ", ") + (strangers.count > 5 ? ", ..." : "")
+        return StartRefusal(
+            .tableMissing,
+            """
+            table \(name) does not exist, and the publication has tables that postgres.tables does not match: \(shown). If one of \
+            them is \(name) by another name, its changes would be passed over
+            """, stored: stored?.lsn, available: available,
+            hints: ["write its new name into postgres.tables", "take \(name) out of postgres.tables"])
+    }
+
     private static func judgeServer(_ stored: StoredPosition, _ facts: StartFacts) throws(StartRefusal) {
+        // Of a transaction that is half in Kafka the server must have the commit, which begins there.
+        let needed = stored.ordinal > 0 ? LSN(stored.commitLSN.rawValue &+ 1) : stored.lsn
         guard stored.systemID == facts.systemID else {
             throw StartRefusal(
                 .otherCluster,
@@ -167,21 +190,21 @@ package enum StartDecision {
                     "timeline \(facts.timeline) of the server does not descend from timeline \(stored.timeline) of the stored position",
                     stored: stored.lsn, available: facts.walEnd, hints: ["sluice init --accept-gap"])
             }
-            guard end >= stored.lsn else {
+            guard end >= needed else {
                 throw StartRefusal(
                     .timelineDiverged,
                     """
-                    timeline \(stored.timeline) ended at \(end), before the stored position \(stored.lsn): Kafka has rows \
+                    timeline \(stored.timeline) ended at \(end), before the stored position \(needed): Kafka has rows \
                     that this server never had
-                    """, stored: stored.lsn, available: end,
+                    """, stored: needed, available: end,
                     hints: ["sluice verify (to see which)", "sluice init --accept-gap"])
             }
         }
-        guard facts.walEnd >= stored.lsn else {
+        guard facts.walEnd >= needed else {
             throw StartRefusal(
                 .serverBehind,
-                "the server's WAL ends at \(facts.walEnd), before the stored position \(stored.lsn): it was restored to an older point",
-                stored: stored.lsn, available: facts.walEnd,
+                "the server's WAL ends at \(facts.walEnd), before the stored position \(needed): it was restored to an older point",
+                stored: needed, available: facts.walEnd,
                 hints: ["sluice verify (to see which rows)", "sluice init --accept-gap"])
         }
     }

@@ -26,23 +26,21 @@ extension StartFacts {
         let patterns = settings.tables.compactMap { TablePattern($0) }
         let publication = try connection.publication(named: settings.publication)
         // A glob may match tables that were made after `init`, which nobody has promised anything for.
-        let unpublished = try connection.tables(matching: patterns.filter { !$0.isGlob }).filter { table in
-            publication?.publishes(table) != true
-        }
+        let names = patterns.filter { !$0.isGlob }
+        let named = try connection.tables(matching: names)
         var facts = StartFacts(
             slotName: settings.slot, database: settings.postgres.database, systemID: server.systemID,
             timeline: server.timeline, history: history, walEnd: position.wal, slot: slot,
             options: settings.fingerprint,
-            publication: publication?.name, unpublished: unpublished.map { "\($0.schema).\($0.name)" },
+            publication: publication?.name, faults: publication?.faults(of: named, patterns: patterns) ?? [],
             clock: position.clock)
         facts.publicationOID = publication?.oid ?? 0
+        facts.missing = names.filter { name in
+            !named.contains { name.matches(schema: $0.schema, table: $0.name) }
+        }.map(\.description)
+        let leaves = Set(named.flatMap(\.partitionLeaves))
+        facts.strangers = (publication?.tables ?? []).filter { !$0.matches(patterns) && !leaves.contains($0.oid) }
+            .map(\.qualifiedName)
         return (facts, server.walSenderTimeoutMilliseconds)
-    }
-}
-
-extension Publication {
-    /// Whether rows of a table come, under its own name or its partitions'.
-    func publishes(_ table: TableFacts) -> Bool {
-        tables.contains { $0.oid == table.oid || table.partitionLeaves.contains($0.oid) }
     }
 }

@@ -14,6 +14,8 @@ package struct StartRefusal: Error, Equatable, Sendable {
         case optionsChanged = "options-changed"
         case publicationMissing = "publication-missing"
         case tableUnpublished = "table-unpublished"
+        case operationUnpublished = "operation-unpublished"
+        case tableMissing = "table-missing"
     }
 
     package var kind: Kind
@@ -66,8 +68,9 @@ package struct StartRefusal: Error, Equatable, Sendable {
     private var loss: String? {
         guard let stored, let available else { return nil }
         if kind == .otherCluster { return "lost: not to be told, positions of two clusters do not compare" }
+        if kind == .tableMissing { return "lost: nothing yet" }
         if let lostBytes { return "lost: up to \(lostBytes) bytes of WAL" }
-        if kind == .publicationMissing || kind == .tableUnpublished {
+        if [.publicationMissing, .tableUnpublished, .operationUnpublished].contains(kind) {
             return "lost: what the tables are given until they are published again"
         }
         guard available < stored else { return "lost: nothing" }

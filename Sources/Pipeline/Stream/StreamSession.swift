@@ -59,7 +59,8 @@ struct StreamSession: Sendable {
         let patterns = settings.tables.compactMap { TablePattern($0) }
         var source = SourceLoop(
             settings: settings, services: services, link: link, connection: connection, senderTimeout: senderTimeout,
-            slotAt: slotAt, tables: RelationDescriber(patterns: patterns, clock: services.clock), intake: intake)
+            slotAt: slotAt, tables: RelationDescriber(patterns: patterns, clock: services.clock, log: services.log),
+            intake: intake)
         do throws(SessionFailure) {
             try source.run()
             source.close(politely: true)
@@ -225,7 +226,10 @@ struct StreamSession: Sendable {
             return try connection.tables(matching: settings.tables.compactMap { TablePattern($0) })
         }
         return try StreamFailures.kafka { () throws(KafkaError) in
-            try maker.known(Preflight.topicNames(settings, tables).map { settings.topic($0) })
+            try maker.known(
+                (Preflight.topicNames(settings, tables) + [messageTopicName(name: settings.name)]).map {
+                    settings.topic($0)
+                })
         }
     }
 

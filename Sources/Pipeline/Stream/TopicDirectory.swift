@@ -145,17 +145,26 @@ struct TopicDirectory: ~Copyable {
 
     /// The same topics, of another producer, which has fenced the one before.
     /// - Parameter stored: what this process has seen committed.
-    mutating func reopen(by producer: TransactionalProducer, after stored: StoredPosition) throws(KafkaError) {
+    /// - Returns: a topic that has another number of partitions than the producer before spread its keys over. Nothing may be
+    ///   written then: the next session judges it.
+    mutating func reopen(
+        by producer: TransactionalProducer, after stored: StoredPosition
+    ) throws(KafkaError) -> String? {
         try producer.lookUp(
             [settings.progressTopic] + entries.map(\.topic.name), timeout: .seconds(30))
         progress = try producer.topic(settings.progressTopic, timeout: .seconds(30))
+        var changed: String?
         for index in entries.indices {
-            entries[index].topic = try producer.topic(entries[index].topic.name, timeout: .seconds(30))
+            let topic = try producer.topic(entries[index].topic.name, timeout: .seconds(30))
+            if topic.partitions != entries[index].topic.partitions { changed = topic.name }
+            entries[index].topic = topic
         }
         let partitions = all
         let found = try hanging.find(in: partitions)
-        guard !found.isEmpty else { return }
-        try hanging.end(found, of: partitions, held: HangingTransactions.Held(stored: stored), by: producer)
+        if !found.isEmpty {
+            try hanging.end(found, of: partitions, held: HangingTransactions.Held(stored: stored), by: producer)
+        }
+        return changed
     }
 
     /// Whether all that was written is decided, in every partition.

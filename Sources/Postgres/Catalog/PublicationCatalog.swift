@@ -30,6 +30,8 @@ public struct PublishedTable: Sendable, Equatable {
     public let schema: String
     /// Its name.
     public let name: String
+    /// `schema.name`.
+    public var qualifiedName: String { "\(schema).\(name)" }
     /// The columns that are sent; nil where the server does not say (14: all).
     public let columns: [String]?
     /// The row filter's expression (15 and later).

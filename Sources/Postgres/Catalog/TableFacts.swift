@@ -30,6 +30,8 @@ public struct TableFacts: Sendable, Equatable {
     public let schema: String
     /// The name.
     public let name: String
+    /// `schema.name`.
+    public var qualifiedName: String { "\(schema).\(name)" }
     /// What it is.
     public let kind: Kind
     /// Whether it is logged.
