@@ -29,7 +29,7 @@ public struct Configuration: Sendable, Equatable {
         /// `password`, or what `password_file` holds.
         public var password: Secret?
         /// `tables`: what is published; globs stand for the tables that match when they are looked up.
-        public var tables: [TablePattern]
+        public var tables: [ConfiguredTable]
         /// `slot`: the replication slot. Default `sluice_<name>`.
         public var slot: String
         /// `publication`: Default `sluice_<name>`.

@@ -68,7 +68,7 @@ enum Application {
             try VerifyCommand(
                 settings: Settings.stream(configuration), services: services(configuration),
                 objects: store.map { ObjectReader(store: $0.location) }, output: output
-            ).run(tables: tables.map(\.description), json: json)
+            ).run(tables: Settings.tables(tables), json: json)
         case .hours(let config, let options):
             let configuration = try load(config, .sink)
             try HoursCommand(

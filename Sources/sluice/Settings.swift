@@ -18,7 +18,7 @@ enum Settings {
         } catch { throw problem(configuration, "postgres.url", error.description) }
         let kafka = configuration.kafka
         var settings = StreamSettings(
-            name: configuration.name, postgres: connection, tables: configuration.postgres.tables.map(\.description),
+            name: configuration.name, postgres: connection, tables: tables(configuration.postgres.tables),
             slot: configuration.postgres.slot, publication: configuration.postgres.publication,
             kafka: try Self.kafka(configuration), partitions: Int32(clamping: kafka.partitions),
             replicationFactor: Int16(clamping: kafka.replicationFactor),
@@ -40,6 +40,10 @@ enum Settings {
                 directory: configuration.limits.spoolDirectory, bytes: configuration.limits.spool / (sinkToo ? 2 : 1))
         }
         return settings
+    }
+
+    static func tables(_ patterns: [ConfiguredTable]) -> [TablePattern] {
+        patterns.map { TablePattern(schema: $0.schema, table: $0.table) }
     }
 
     static func kafka(_ configuration: Configuration) throws(AgentExit) -> KafkaSettings {

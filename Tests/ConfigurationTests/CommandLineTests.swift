@@ -27,7 +27,7 @@ import Testing
         #expect(try parse("status --json") == .status(config: nil, json: true))
         #expect(
             try parse("verify -t a.b --table c.*")
-                == .verify(config: nil, tables: ["a.b", "c.*"].compactMap { TablePattern($0) }, json: false))
+                == .verify(config: nil, tables: ["a.b", "c.*"].compactMap { ConfiguredTable($0) }, json: false))
         #expect(try parse("drop --dry-run") == .drop(config: nil, dryRun: true))
         #expect(try parse("--version") == .version)
         #expect(

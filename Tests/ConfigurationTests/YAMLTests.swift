@@ -87,21 +87,14 @@ import Testing
                 && TimeSpan.text(.microseconds(1500)) == "1500us")
     }
 
-    @Test func tablePatterns() throws {
-        let pattern = try #require(TablePattern("public.*_gold"))
-        #expect(pattern.matches(schema: "public", table: "a_gold") && pattern.matches(schema: "public", table: "_gold"))
-        #expect(
-            !pattern.matches(schema: "public", table: "a_gold2") && !pattern.matches(schema: "publi", table: "a_gold"))
-        #expect(
-            TablePattern.glob("a?c*", matches: "abcd") && TablePattern.glob("*", matches: "")
-                && !TablePattern.glob("?", matches: ""))
-        #expect(TablePattern.glob("*a*b*c", matches: "xxaxxbxxbc") && TablePattern.glob("é*", matches: "éa"))
-        // Would take exponential time if it were matched by recursion.
-        #expect(
-            !TablePattern.glob(String(repeating: "*a", count: 40) + "b", matches: String(repeating: "a", count: 2_000)))
-        #expect(TablePattern("\"my.schema\".\"t x\"")?.description == "\"my.schema\".\"t x\"")
+    @Test func tables() throws {
+        let pattern = try #require(ConfiguredTable("public.*_gold"))
+        #expect(pattern.schema == "public" && pattern.table == "*_gold" && !pattern.isLiteral)
+        let quoted = try #require(ConfiguredTable("\"my.schema\".\"t x\""))
+        #expect(quoted.schema == "my.schema" && quoted.table == "t x" && quoted.isLiteral)
+        #expect(quoted.description == "\"my.schema\".\"t x\"")
         for text in ["", ".", "a.", ".b", "a", "a.b.c", "\"a.b", "\"a\"b.c", "a b.c", "a\"b\".c"] {
-            #expect(TablePattern(text) == nil, "\(text)")
+            #expect(ConfiguredTable(text) == nil, "\(text)")
         }
     }
 

@@ -188,3 +188,20 @@ def test_a_large_transaction_is_one(make: SiteMaker) -> None:
     verdict = site.auditor.verdict()
     assert verdict.clean and verdict.changes == 200_001, verdict.report()
     assert peak < 250_000, f"{peak} kB resident"
+
+
+def test_tables_whose_names_need_quotes(make: SiteMaker) -> None:
+    """A dot, a blank, a capital letter: in the configuration in double quotes, as in SQL."""
+    site = make({"postgres": {"tables": ['"Mixed Schema"."Odd Table"', '"dotted.schema"."v1.*"']}}, tables=[])
+    for name in ('"Mixed Schema"."Odd Table"', '"dotted.schema"."v1.a"'):
+        schema = name.split('".')[0] + '"'
+        site.sql(f"create schema {schema} authorization sluice", f"create table {name} (id bigint primary key, v text)",
+                 f"alter table {name} owner to sluice")
+    site.init().run()
+    site.sql("""insert into "Mixed Schema"."Odd Table" values (1, 'a')""", """insert into "dotted.schema"."v1.a" values (1, 'b'), (2, 'c')""")
+    topics = [f"{site.agent.name}.Mixed_Schema.Odd_Table", f"{site.agent.name}.dotted.schema.v1.a"]
+    wait_until("all rows are in Kafka", lambda: sum(len(found) for found in read_topics(site.stack.kafka.brokers, topics).values()) == 3, 30)
+    wait_until("and in objects", lambda: all(any(topic in name for name in site.lake.listing(topics)) for topic in topics), 60)
+    verified = site.agent.must("verify", "--table", '"Mixed Schema"."Odd Table"')
+    assert "Odd Table" in verified.out and "v1.a" not in verified.out, verified.text
+    assert site.agent.stop() == 0

@@ -15,7 +15,8 @@ private func position(_ lsn: UInt64, commit: UInt64 = 0, ordinal: UInt64 = 0, ep
 
 private func settings(_ kafka: KafkaSettings, name: String) throws -> StreamSettings {
     StreamSettings(
-        name: name, postgres: try ConnectionSettings(url: "postgresql://me@localhost/db"), tables: ["public.gold"],
+        name: name, postgres: try ConnectionSettings(url: "postgresql://me@localhost/db"),
+        tables: [TablePattern(schema: "public", table: "gold")],
         slot: "s", publication: "p", kafka: kafka, partitions: 1, replicationFactor: 1,
         batch: BatchPolicy(rows: 1, bytes: 1, interval: 0), split: SplitPolicy(rows: 1, bytes: 1, age: 1),
         transactionTimeout: .seconds(60), format: EventFormat(name: name, database: "db", version: "1", epoch: 1),

@@ -2,6 +2,7 @@ import ChangeData
 import Glibc
 import Kafka
 import ObjectStorage
+import Postgres
 import Synchronization
 import Telemetry
 import Testing
@@ -152,7 +153,8 @@ final class SinkBench {
     func settings(_ change: (inout SinkSettings) -> Void = { _ in }) throws -> SinkSettings {
         var settings = SinkSettings(
             name: name, kafka: kafka,
-            topics: try TopicSelection(name: name, template: "{name}.{schema}.{table}", tables: ["public.*"]),
+            topics: try TopicSelection(
+                name: name, template: "{name}.{schema}.{table}", tables: [TablePattern(schema: "public", table: "*")]),
             store: location, storeName: "the test's store", compression: .none, conditional: .required,
             segments: SegmentPolicy(bytes: 1 << 20, age: .milliseconds(300)), memory: 16 << 20, spool: 64 << 20,
             spoolDirectory: "\(root)/spool", startTimeout: .seconds(20))

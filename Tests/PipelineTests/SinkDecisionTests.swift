@@ -1,5 +1,6 @@
 import ChangeData
 import ObjectStorage
+import Postgres
 import Testing
 
 @testable import Pipeline
@@ -23,30 +24,33 @@ private func object(
 }
 
 @Suite struct TopicSelectionTests {
-    private func selection(_ tables: [String], template: String = "{name}.{schema}.{table}") throws -> TopicSelection {
-        try TopicSelection(name: "tesouro", template: template, tables: tables)
+    private func selection(
+        _ tables: [(String, String)], template: String = "{name}.{schema}.{table}"
+    ) throws -> TopicSelection {
+        try TopicSelection(
+            name: "tesouro", template: template, tables: tables.map { TablePattern(schema: $0, table: $1) })
     }
 
     @Test func literalTablesAreNamesAndPatternsAreExpressions() throws {
-        let selection = try selection(["public.a_gold", "public.*_gold", "x.t?", "plain"])
+        let selection = try selection([("public", "a_gold"), ("public", "*_gold"), ("x", "t?"), ("my.schema", "plain")])
         #expect(
             selection.subscriptions == [
                 "tesouro.public.a_gold", "^tesouro\\.public\\.[A-Za-z0-9._-]*_gold$", "^tesouro\\.x\\.t[A-Za-z0-9._-]$",
-                "tesouro.public.plain",
+                "tesouro.my.schema.plain",
             ])
-        #expect(selection.accepts("tesouro.public.b_gold") && selection.accepts("tesouro.public.plain"))
+        #expect(selection.accepts("tesouro.public.b_gold") && selection.accepts("tesouro.my.schema.plain"))
         #expect(!selection.accepts("tesouro.public.b") && !selection.accepts("other.public.b_gold"))
         #expect(selection.accepts("tesouro.x.t1") && !selection.accepts("tesouro.x.t12"))
     }
 
     @Test func namesAreMadeOfWhatKafkaAllows() throws {
-        let selection = try selection(["public.preço", "public.a b*"])
+        let selection = try selection([("public", "preço"), ("public", "a b*")])
         #expect(selection.subscriptions[0] == "tesouro.public.pre_o")
         #expect(selection.accepts("tesouro.public.a_bc"))
     }
 
     @Test func theAgentsOwnTopicsAreNeverTables() throws {
-        let selection = try selection(["*.*"], template: "{table}")
+        let selection = try selection([("*", "*")], template: "{table}")
         #expect(selection.accepts("gold"))
         #expect(!selection.accepts("sluice.tesouro.progress") && !selection.accepts("__consumer_offsets"))
         #expect(!selection.accepts("tesouro.message"))

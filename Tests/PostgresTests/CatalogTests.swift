@@ -4,9 +4,7 @@ import Testing
 
 @Suite(.enabled(if: TestServer.url != nil, "SLUICE_TEST_POSTGRES is not set"))
 struct CatalogTests {
-    private func patterns(_ texts: String...) throws -> [TablePattern] {
-        try texts.map { try #require(TablePattern($0)) }
-    }
+    private func patterns(_ texts: String...) -> [TablePattern] { texts.map(pattern) }
 
     @Test func tablesTheirKeysAndPartitions() throws {
         var sql = try TestServer.connect()

@@ -9,7 +9,7 @@ public enum Command: Sendable, Equatable {
     /// `sluice status`
     case status(config: String?, json: Bool)
     /// `sluice verify`; no tables: all of them.
-    case verify(config: String?, tables: [TablePattern], json: Bool)
+    case verify(config: String?, tables: [ConfiguredTable], json: Bool)
     /// `sluice hours`: which hours are complete.
     case hours(config: String?, HoursOptions)
     /// `sluice replay`

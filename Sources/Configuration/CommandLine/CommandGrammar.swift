@@ -104,9 +104,9 @@ enum CommandGrammar {
                 json,
             ],
             build: { options throws(UsageError) in
-                var tables: [TablePattern] = []
+                var tables: [ConfiguredTable] = []
                 for text in options.values["table"] ?? [] {
-                    guard let table = TablePattern(text) else {
+                    guard let table = ConfiguredTable(text) else {
                         throw options.error("--table: \"\(text)\" is not schema.table")
                     }
                     tables.append(table)

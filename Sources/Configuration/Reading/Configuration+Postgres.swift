@@ -33,15 +33,15 @@ extension Configuration {
         return Secret(text)
     }
 
-    private static func readTables(_ section: Section) -> [TablePattern] {
+    private static func readTables(_ section: Section) -> [ConfiguredTable] {
         guard section.has("tables") else {
             section.missing("tables")
             return []
         }
         let texts = section.list("tables", commas: false)
-        var tables: [TablePattern] = []
+        var tables: [ConfiguredTable] = []
         for text in texts {
-            guard let pattern = TablePattern(text.text) else {
+            guard let pattern = ConfiguredTable(text.text) else {
                 let hint = text.text.contains(".") || text.text.isEmpty ? "" : " (did you mean public.\(text.shown)?)"
                 section.report(
                     "tables", "\"\(text.shown)\" is not schema.table; wildcards * and ? are allowed in both\(hint)")

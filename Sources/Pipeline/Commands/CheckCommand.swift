@@ -30,7 +30,7 @@ package struct CheckCommand {
         do throws(PostgresError) {
             var connection = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(10))
             let server = try connection.serverFacts()
-            let patterns = settings.tables.compactMap { TablePattern($0) }
+            let patterns = settings.tables
             let tables = try connection.tables(matching: patterns)
             let publication = try connection.publication(named: settings.publication)
             let slot = try connection.replicationSlot(named: settings.slot)

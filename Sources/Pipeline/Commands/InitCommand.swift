@@ -78,7 +78,7 @@ package struct InitCommand {
     private func inspect(acceptGap: Bool) throws(AgentExit) -> Source {
         try postgres { (connection) throws(PostgresError) in
             let server = try connection.serverFacts()
-            let patterns = settings.tables.compactMap { TablePattern($0) }
+            let patterns = settings.tables
             let tables = try connection.tables(matching: patterns)
             let publication = try connection.publication(named: settings.publication)
             let slot = try connection.replicationSlot(named: settings.slot)

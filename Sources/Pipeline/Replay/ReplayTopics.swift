@@ -11,7 +11,7 @@ struct ReplayTopics {
         let tables: [TableFacts]
         do throws(PostgresError) {
             var connection = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(10))
-            tables = try connection.tables(matching: settings.tables.compactMap { TablePattern($0) })
+            tables = try connection.tables(matching: settings.tables)
         } catch { throw CommandErrors.exit(error) }
         var topics: [String: String] = [:]
         let selection: TopicSelection

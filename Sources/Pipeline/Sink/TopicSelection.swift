@@ -1,5 +1,5 @@
 package import ChangeData
-import Postgres
+package import Postgres
 
 /// Which topics the sink reads: those of the configured tables, by the topic template alone. No database is asked, so a
 /// sink runs where only Kafka can be reached, and a new table of a pattern is picked up when its topic appears.
@@ -9,14 +9,12 @@ package struct TopicSelection: Sendable, Equatable {
     private let patterns: [[UnicodeScalar]]
     private let refused: Set<String>
 
-    /// - Parameter tables: `schema.table`, with `*` and `?` in either part; split at the first dot, without one `public`.
     /// - Throws: a template or a name that gives no topic.
-    package init(name: String, template: String, tables: [String]) throws(TopicError) {
+    package init(name: String, template: String, tables: [TablePattern]) throws(TopicError) {
         var subscriptions: [String] = []
         var patterns: [[UnicodeScalar]] = []
         for table in tables {
-            let (schema, table) = Self.split(table)
-            let pattern = try Self.pattern(template: template, name: name, schema: schema, table: table)
+            let pattern = try Self.pattern(template: template, name: name, schema: table.schema, table: table.table)
             patterns.append(pattern)
             let isGlob = pattern.contains { $0 == "*" || $0 == "?" }
             let subscription = isGlob ? Self.expression(pattern) : Self.text(pattern)
@@ -33,11 +31,6 @@ package struct TopicSelection: Sendable, Equatable {
         guard !topic.hasPrefix("__"), !refused.contains(topic) else { return false }
         let topic = Array(topic.unicodeScalars)
         return patterns.contains { TablePattern.matches($0, topic) }
-    }
-
-    private static func split(_ table: String) -> (schema: String, table: String) {
-        guard let dot = table.firstIndex(of: ".") else { return ("public", table) }
-        return (String(table[..<dot]), String(table[table.index(after: dot)...]))
     }
 
     /// The topic of a pattern's literal pieces, with the wildcards between them.

@@ -80,7 +80,7 @@ package struct SourceWatch {
             snapshot.safeWAL = slot?.safeWALSize
             if let confirmed = slot?.confirmedFlushLSN { snapshot.confirmedLSN = max(snapshot.confirmedLSN, confirmed) }
         }
-        let patterns = settings.tables.compactMap { TablePattern($0) }
+        let patterns = settings.tables
         let wanted = try connection.tables(matching: patterns)
         let publication = try connection.publication(named: settings.publication)
         let faults = publication?.faults(of: wanted, patterns: patterns) ?? []

@@ -23,7 +23,7 @@ extension StartFacts {
                 walStatus: slot.walStatus ?? "reserved", invalidation: slot.invalidationReason,
                 activePID: slot.activePID)
         }
-        let patterns = settings.tables.compactMap { TablePattern($0) }
+        let patterns = settings.tables
         let publication = try connection.publication(named: settings.publication)
         // A glob may match tables that were made after `init`, which nobody has promised anything for.
         let names = patterns.filter { !$0.isGlob }

@@ -56,7 +56,7 @@ struct StreamSession: Sendable {
                 link.publisherEnded(nil)
             } catch { link.publisherEnded(error) }
         }
-        let patterns = settings.tables.compactMap { TablePattern($0) }
+        let patterns = settings.tables
         var source = SourceLoop(
             settings: settings, services: services, link: link, connection: connection, senderTimeout: senderTimeout,
             slotAt: slotAt, tables: RelationDescriber(patterns: patterns, clock: services.clock, log: services.log),
@@ -223,7 +223,7 @@ struct StreamSession: Sendable {
     func knownTopics(_ maker: TopicMaker) throws(SessionFailure) -> TopicMaker.Known {
         let tables = try StreamFailures.postgres(settings) { () throws(PostgresError) in
             var connection = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(10))
-            return try connection.tables(matching: settings.tables.compactMap { TablePattern($0) })
+            return try connection.tables(matching: settings.tables)
         }
         return try StreamFailures.kafka { () throws(KafkaError) in
             try maker.known(

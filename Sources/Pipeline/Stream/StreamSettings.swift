@@ -7,8 +7,7 @@ package struct StreamSettings: Sendable {
     /// The agent's name.
     package var name: String
     package var postgres: ConnectionSettings
-    /// `schema.table` patterns with `*` and `?`.
-    package var tables: [String]
+    package var tables: [TablePattern]
     package var slot: String
     package var publication: String
     package var kafka: KafkaSettings
@@ -50,7 +49,7 @@ package struct StreamSettings: Sendable {
     }
 
     package init(
-        name: String, postgres: ConnectionSettings, tables: [String], slot: String, publication: String,
+        name: String, postgres: ConnectionSettings, tables: [TablePattern], slot: String, publication: String,
         kafka: KafkaSettings, partitions: Int32, replicationFactor: Int16, batch: BatchPolicy, split: SplitPolicy,
         transactionTimeout: Int64, format: EventFormat, memory: Int, startTimeout: Int64,
         largestRecord: Int = 1 << 20, window: ReplayWindow? = nil

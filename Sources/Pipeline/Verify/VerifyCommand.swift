@@ -1,6 +1,6 @@
 import ChangeData
 import Kafka
-import Postgres
+package import Postgres
 
 /// Reads back what the sink has written.
 package protocol StoredObjects {
@@ -46,7 +46,7 @@ package struct VerifyCommand {
     }
 
     /// - Parameter patterns: the tables to look at; none: all.
-    package func run(tables patterns: [String], json: Bool) throws(AgentExit) {
+    package func run(tables patterns: [TablePattern], json: Bool) throws(AgentExit) {
         let tables = try find(patterns)
         var stored: [UInt32: Stored] = [:]
         for table in tables { stored[table.oid] = try readObjects(of: table) }
@@ -70,12 +70,10 @@ package struct VerifyCommand {
         }
     }
 
-    private func find(_ patterns: [String]) throws(AgentExit) -> [TableFacts] {
-        let configured = settings.tables.compactMap { TablePattern($0) }
-        let wanted = patterns.compactMap { TablePattern($0) }
+    private func find(_ wanted: [TablePattern]) throws(AgentExit) -> [TableFacts] {
         do throws(PostgresError) {
             var connection = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(10))
-            let tables = try connection.tables(matching: configured).filter { table in
+            let tables = try connection.tables(matching: settings.tables).filter { table in
                 wanted.isEmpty || wanted.contains(where: { $0.matches(schema: table.schema, table: table.name) })
             }
             guard !tables.isEmpty else { throw PostgresError(.undefined, "no table matches") }

@@ -1,24 +1,18 @@
-/// A table as a user names it: `schema.table`, split at the first dot, with `*` (any characters) and `?` (one) in either part.
-/// Without a dot the schema is `public`. Names are taken as they are in the catalog: no folding to lower case, no quotes.
+/// A table as a user names it, with `*` (any characters) and `?` (one) in schema or name. Names are taken as they are in the catalog:
+/// no folding to lower case, no quotes, and dots are characters like others.
 public struct TablePattern: Sendable, Hashable, CustomStringConvertible {
     /// The pattern of the schema.
     public let schema: String
     /// The pattern of the table.
     public let table: String
 
-    /// Parses a pattern; nil where a part is empty.
-    public init?(_ text: String) {
-        if let dot = text.firstIndex(of: ".") {
-            schema = String(text[..<dot])
-            table = String(text[text.index(after: dot)...])
-        } else {
-            schema = "public"
-            table = text
-        }
-        guard !schema.isEmpty, !table.isEmpty else { return nil }
+    /// A pattern from its parts.
+    public init(schema: String, table: String) {
+        self.schema = schema
+        self.table = table
     }
 
-    /// `schema.table`.
+    /// `schema.table`, for people: it cannot be read back where a part holds a dot.
     public var description: String { "\(schema).\(table)" }
 
     /// Whether it can match more than one table.

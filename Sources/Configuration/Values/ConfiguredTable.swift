@@ -1,7 +1,7 @@
 /// `schema.table`, either of which may hold the wildcards `*` (any run of characters) and `?` (one).
 ///
 /// A part that holds a dot, a blank or a capital letter may be written in double quotes, as in SQL; case always counts.
-public struct TablePattern: Sendable, Equatable, Hashable, CustomStringConvertible {
+public struct ConfiguredTable: Sendable, Equatable, Hashable, CustomStringConvertible {
     /// The schema's name or pattern.
     public let schema: String
     /// The table's name or pattern.
@@ -37,42 +37,11 @@ public struct TablePattern: Sendable, Equatable, Hashable, CustomStringConvertib
     /// Whether it names one table rather than a set.
     public var isLiteral: Bool { !(schema + table).contains { $0 == "*" || $0 == "?" } }
 
-    /// Whether the table `schema.table` is one of those meant.
-    public func matches(schema: String, table: String) -> Bool {
-        Self.glob(self.schema, matches: schema) && Self.glob(self.table, matches: table)
-    }
-
     /// `schema.table`, quoted where it must be.
     public var description: String {
         func quote(_ part: String) -> String {
             part.contains { $0 == "." || $0.isWhitespace } ? "\"\(part)\"" : part
         }
         return "\(quote(schema)).\(quote(table))"
-    }
-
-    /// Two pointers and one place to go back to: at most length times length steps, whatever the pattern.
-    static func glob(_ pattern: String, matches text: String) -> Bool {
-        let pattern = Array(pattern.unicodeScalars)
-        let text = Array(text.unicodeScalars)
-        var p = 0
-        var t = 0
-        var star: (pattern: Int, text: Int)?
-        while t < text.count {
-            if p < pattern.count, pattern[p] == "*" {
-                star = (p + 1, t)
-                p += 1
-            } else if p < pattern.count, pattern[p] == "?" || pattern[p] == text[t] {
-                p += 1
-                t += 1
-            } else if let last = star {
-                star = (last.pattern, last.text + 1)
-                p = last.pattern
-                t = last.text + 1
-            } else {
-                return false
-            }
-        }
-        while p < pattern.count, pattern[p] == "*" { p += 1 }
-        return p == pattern.count
     }
 }
