@@ -10,6 +10,8 @@ enum Signals {
     {
         // A peer that closes its socket is an error of the call, not the end of the process.
         signal(SIGPIPE, SIG_IGN)
+        // So is a file that has reached the process's limit (RLIMIT_FSIZE).
+        signal(SIGXFSZ, SIG_IGN)
         let queue = DispatchQueue(label: "signals")
         return [SIGTERM, SIGINT].map { number in
             signal(number, SIG_IGN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import resource
 import time
 
 import pytest
@@ -253,3 +254,26 @@ def test_transactions_without_a_row_are_bounded_too_while_kafka_is_away(make: Si
     site.auditor.wait_kafka(60)
     assert site.agent.stop() == 0
     assert_confirmed_is_stored(site)
+
+
+@pytest.mark.parametrize("first", [0, 1], ids=["documents", "positions"])
+def test_no_row_is_dropped_where_several_objects_meet_a_full_disk_at_once(make: SiteMaker, first: int) -> None:
+    """In one poll: an object that has nothing on disk yet finds out, and then others that have, and a rest that does not fit."""
+    site = make({"kafka": {"partitions": 16}, "s3": {"compression": "none", "rotate": {"bytes": "64MiB", "age": "20s"}}}).init().run()
+    loads = ["insert into public.documents select n, 'a', repeat('x', 2000), now() from generate_series({}, {}) n",
+             "insert into public.positions select n, 'b', '2026-01-01', 1, true, decode(repeat('ab', 1000), 'hex') from generate_series({}, {}) n"]
+    site.sql(loads[first].format(1, 3200))
+    wait_until("objects have a part on disk", lambda: site.agent.metrics()["sluice_spool_bytes"] > 3 << 20, 60)
+    # As a disk that is full: what is there stays, and no file grows beyond this.
+    pid = site.agent.running().pid
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (60_000, resource.RLIM_INFINITY))
+    with site.stack.postgres.connect(site.database) as one, one.transaction():
+        for start in range(10_000, 10_800, 40):
+            for load in loads:
+                one.execute(load.format(start, start + 39))
+    wait_until("the disk was full", lambda: "the spool cannot be written" in site.agent.log.read_text(), 60)
+    time.sleep(3)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert site.agent.metrics()["sluice_sink_dropped_total"] == 0
+    assert_exact(site, site.auditor.verdict())
+    assert site.agent.stop() == 0

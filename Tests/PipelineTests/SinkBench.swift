@@ -284,7 +284,9 @@ final class RunningSink: Sendable {
     private final class Outcome: Sendable { let exit = Mutex<AgentExit?>(nil) }
     private final class Lines: Sendable { let text = Mutex<[String]>([]) }
 
-    init(_ settings: SinkSettings) {
+    /// - Parameter failedBefore: what a session before has ended with.
+    init(_ settings: SinkSettings, failedBefore: String? = nil) {
+        state.update { $0.sinkError = failedBefore }
         let outcome = Outcome()
         let lines = Lines()
         let verbose = SinkServers.value("SLUICE_TEST_VERBOSE") != nil

@@ -402,6 +402,6 @@ private func object(
             facts.samePin = true
             facts.sameStore = true
         }
-        #expect(resume(empty) == .init(offset: 3))
+        #expect(resume(empty) == .init(offset: 3, seen: 3))
     }
 }

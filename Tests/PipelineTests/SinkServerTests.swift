@@ -1,3 +1,4 @@
+import Glibc
 import ChangeData
 import Kafka
 import ObjectStorage
@@ -223,6 +224,34 @@ extension SinkServerTests {
             try bench.produce([Made(3)])
             try bench.run { $0.records == 1 }
             #expect(try bench.objects().map(\.object.start) == [0, 3])
+        }
+
+        /// The group's offset may not go back behind the log's begin while the next object is in the making.
+        @Test func aLogThatWasEmptiedIsNoneAfterAKillEither() throws {
+            let bench = try SinkBench()
+            try bench.produce([Made(1), Made(2)])
+            try bench.run { $0.sink.partitions.first?.nextOffset == 3 }
+            try bench.deleteRecords(below: 3)
+            try bench.produce([Made(3)])
+            let sink = try bench.start { $0.segments.age = .seconds(600) }
+            #expect(sink.wait { ($0.sink.partitions.first?.openBytes ?? 0) > 0 }, "\(sink.log)")
+            usleep(1_000_000)
+            #expect(sink.stop(within: 0) == nil)
+            #expect(try bench.committed()?.offset == 3)
+            try bench.run { $0.records == 1 }
+            #expect(try bench.objects().map(\.object.start) == [0, 3])
+        }
+
+        /// A hot standby, whose sink has failed once before the other got all partitions.
+        @Test func aSinkWithoutAPartitionIsNoFailedOne() throws {
+            let bench = try SinkBench()
+            try bench.produce([Made(1)])
+            let first = try bench.start()
+            #expect(first.wait { $0.isDrained() && $0.records == 1 }, "\(first.log)")
+            let second = RunningSink(try bench.settings(), failedBefore: "committed: timed out")
+            #expect(second.wait(seconds: 30) { $0.sinkError == nil }, "\(second.log)")
+            #expect(second.state.snapshot.sink.partitions.count + first.state.snapshot.sink.partitions.count == 1)
+            #expect(second.stop() == nil && first.stop() == nil)
         }
 
         @Test func aTopicThatWasMadeAnewIsAnotherLog() throws {

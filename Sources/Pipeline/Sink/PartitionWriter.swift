@@ -39,6 +39,8 @@ final class PartitionWriter {
     /// Whether it is known that no other object begins where the first one of ours does.
     private var hasLooked = false
     private var gap: String?
+    /// Below it nothing is missing in the store: it never goes back, as the log may begin there soon.
+    private var seen: Int64 = 0
 
     init(_ partition: TopicPartition, _ context: SinkContext, committed: Int64?, note: OffsetNote?) {
         self.partition = partition
@@ -64,6 +66,7 @@ final class PartitionWriter {
         last = resume.last.map { ($0, resume.deduplicator) }
         continuity = resume.continuity.map { (resume.offset, $0) }
         gap = resume.gap.map { "\($0.lowerBound)-\($0.upperBound)" }
+        seen = resume.seen
         hasLooked = false
         phase = .seeking(resume.offset)
     }
@@ -127,6 +130,8 @@ final class PartitionWriter {
             context.limit.bytes <= SegmentLimit.least
         {
             try end(.pressure, after: nil)
+            // Where its rest did not fit on the disk either, this record is read again with the others.
+            guard phase == .reading else { return }
         }
         var kind = value == nil ? Segment.Kind.tombstone : .line
         if record.header("sluice.replay") == nil {
@@ -286,17 +291,23 @@ final class PartitionWriter {
     /// Gives up what is not in the store: another worker has the partition.
     func abandon() {
         restart(at: 0, Deduplicator())
+        seen = 0
         phase = .resolving
     }
 
     // MARK: The group's offset
 
-    /// What the group should know: the last object, and that nothing of ours lies between it and the offset. At the end of the
-    /// log that is the end: transaction markers lie behind the last record, and the log may soon begin behind them.
+    /// What the group should know: the last object, and that nothing of ours lies between it and the offset, which is where the
+    /// next one begins, or the end of the log where there is none: transaction markers lie behind the last record, and the log
+    /// may soon begin behind them.
     var offset: PartitionOffset? {
         guard phase != .resolving else { return nil }
-        var next = last.map { $0.object.end + 1 } ?? 0
-        if phase == .reading, open == nil, waiting.isEmpty, continuity == nil, let endSeen { next = max(next, endSeen) }
+        // An offset that was set by hand accepts a loss, until an object has it on record.
+        guard gap == nil, waiting.first?.gap == nil, open?.gap == nil else { return nil }
+        var next = max(seen, last.map { $0.object.end + 1 } ?? 0)
+        if phase == .reading, continuity == nil, let begin = (waiting.first ?? open)?.start ?? endSeen {
+            next = max(next, begin)
+        }
         guard next > 0 else { return nil }
         if let committed, committed.offset == next, committed.key == last?.object.key { return nil }
         let note = OffsetNote(
@@ -306,5 +317,8 @@ final class PartitionWriter {
     }
 
     /// The group has taken the offset.
-    func committed(_ offset: Int64, key: String?) { committed = (offset, key) }
+    func committed(_ offset: Int64, key: String?) {
+        committed = (offset, key)
+        seen = max(seen, offset)
+    }
 }

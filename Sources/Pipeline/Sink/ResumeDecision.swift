@@ -13,6 +13,8 @@ package enum ResumeDecision: Equatable, Sendable {
     package struct Resume: Equatable, Sendable {
         /// The offset to read next.
         package var offset: Int64
+        /// Everything below it is in the store, or was given up, or is no record.
+        package var seen: Int64 = 0
         package var deduplicator = Deduplicator()
         /// The record at `offset` must be the last one of the object before: else this is another log.
         package var continuity: RecordPosition?
@@ -23,7 +25,10 @@ package enum ResumeDecision: Equatable, Sendable {
         /// The object that the group's offset names is gone.
         package var isTrusted = false
 
-        package init(offset: Int64) { self.offset = offset }
+        package init(offset: Int64, seen: Int64 = 0) {
+            self.offset = offset
+            self.seen = seen
+        }
     }
 
     package struct Last: Equatable, Sendable {
@@ -97,6 +102,7 @@ package enum ResumeDecision: Equatable, Sendable {
             resume.gap = resume.offset...(accepted - 1)
             resume.offset = accepted
         }
+        resume.seen = resume.offset
         if let last = resume.last, facts.low <= last.end {
             resume.offset = last.end
             resume.continuity = last.lastPosition

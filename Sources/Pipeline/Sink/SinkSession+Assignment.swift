@@ -46,6 +46,7 @@ extension SinkSession {
         }
         try applyPauses()
         for (topic, asked) in asked { queue.push(.resolve(topic: topic, asked)) }
+        noteWhetherReady()
         services.log.info("partitions are assigned", ["partitions": .init(ours.count), "all": .init(writers.count)])
     }
 
@@ -138,12 +139,16 @@ extension SinkSession {
                 writer.resume(resume, pin: pin.id)
             }
         }
+        noteWhetherReady()
+    }
+
+    /// The sink works: it knows where each of its partitions is read, or others have all of them.
+    private func noteWhetherReady() {
+        guard !writers.values.contains(where: { $0.phase == .resolving }) else { return }
         // Two clients of their own, which nobody needs until the next assignment.
-        if !writers.values.contains(where: { $0.phase == .resolving }) {
-            admin = nil
-            context.memory.ran()
-            services.state.update { $0.sinkError = nil }
-        }
+        admin = nil
+        context.memory.ran()
+        services.state.update { $0.sinkError = nil }
     }
 
     private func bounds(of partition: TopicPartition) throws(SinkFailure) -> PartitionBounds {
