@@ -87,7 +87,10 @@ extension ChangeDataError: CustomStringConvertible {
     private func advice(_ table: TableName, _ identity: Relation.ReplicaIdentity) -> String {
         let addKey = "ALTER TABLE \(table.quoted) ADD PRIMARY KEY (...)"
         return switch identity {
-        case .full, .default: addKey
+        case .default: addKey
+        case .full:
+            "\(addKey); or, where it was dropped, made again, or its key renamed since, "
+                + "take it out of postgres.tables until the stream has passed it"
         case .nothing: "\(addKey), then ALTER TABLE \(table.quoted) REPLICA IDENTITY DEFAULT"
         case .index:
             "\(addKey), then ALTER TABLE \(table.quoted) REPLICA IDENTITY DEFAULT, or USING INDEX of a valid index"
@@ -107,4 +110,6 @@ public enum ValueFailure: String, Error, Equatable, Sendable {
     case binary = "the value came in binary form; pgoutput must be started without the option binary"
     /// The value of a key column was left out.
     case unchangedKey = "a key column was sent as unchanged TOAST without its old value"
+    /// A column of the replica identity is never null, unless a partition has another identity than its root.
+    case nullKey = "a key column came without its value; the replica identity of a partition is not that of its root"
 }

@@ -100,6 +100,7 @@ extension ByteBuffer {
             let cell = image.cell(plan.column)
             switch cell.kind {
             case .text: try append(cell, of: image, plan, &scratch)
+            case .null where plan.isNeverNull: throw CellFailure(column: plan.column, reason: .nullKey)
             case .null: append("null")
             case .unchanged: throw CellFailure(column: plan.column, reason: .unchangedKey)
             case .binary: throw CellFailure(column: plan.column, reason: .binary)

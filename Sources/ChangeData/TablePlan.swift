@@ -5,6 +5,8 @@ struct ColumnPlan {
     var rule: ValueRule
     /// Part of the replica identity: there in a `K` tuple.
     var isIdentity: Bool
+    /// Of the key, where the server has it from an index: its columns are NOT NULL.
+    var isNeverNull = false
 }
 
 /// All that writing a table's rows needs, worked out once when the table is defined.
@@ -39,7 +41,8 @@ final class TablePlan: Sendable {
             let rule = ValueRule(
                 type: column.typeOID, modifier: column.modifier, types: description.types, format: format, isKey: isKey)
             return ColumnPlan(
-                column: index, template: start..<templates.count, rule: rule, isIdentity: column.isKey)
+                column: index, template: start..<templates.count, rule: rule, isIdentity: column.isKey,
+                isNeverNull: isKey && [.default, .index].contains(relation.replicaIdentity))
         }
 
         var columns: [ColumnPlan] = []

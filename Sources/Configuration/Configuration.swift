@@ -196,6 +196,15 @@ public struct Configuration: Sendable, Equatable {
         case stream
         /// `run --only sink`: `postgres.url` may be absent.
         case sink
+        /// `check` and `verify`: `s3` may be absent, and is looked at where it is there.
+        case given
+        /// `status`: nothing but where the agent listens; no secret is read.
+        case status
+
+        var streams: Bool { self != .sink && self != .status }
+        var sinks: Bool { self != .stream && self != .status }
+        /// Whether there must be a store.
+        var needsStore: Bool { self == .both || self == .sink }
     }
 }
 

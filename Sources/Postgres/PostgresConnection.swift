@@ -18,6 +18,9 @@ public struct PostgresConnection: ~Copyable {
     /// The process ID of the server's backend.
     public var backendPID: Int32 { PQbackendPID(session.connection) }
 
+    /// The database that it is connected to, whatever named it: a service file, for one.
+    public var database: String { PQdb(session.connection).map { String(cString: $0) } ?? "" }
+
     /// Whether the connection is encrypted.
     public var usesTLS: Bool { PQsslInUse(session.connection) != 0 }
 

@@ -83,7 +83,7 @@ extension PostgresError.Kind {
         case "42501": self = .permission
         case "57014": self = .cancelled
         case "55000" where Self.saysInvalidated(message) || Self.saysInvalidated(detail ?? ""): self = .slotInvalidated
-        case "57P05", "55P03", "40001", "40P01", "25P03", "58000", "58030": self = .transient
+        case "57P05", "55P03", "40001", "40P01", "25P03", "25P04", "58000", "58030": self = .transient
         default:
             switch sqlState.prefix(2) {
             case "08", "53": self = .transient

@@ -24,6 +24,9 @@ public struct ReplicationConnection: ~Copyable {
     /// The walsender's process ID: the slot's `active_pid` while it streams.
     public var backendPID: Int32 { PQbackendPID(session.connection) }
 
+    /// The database that it is connected to, whatever named it: a service file, for one.
+    public var database: String { PQdb(session.connection).map { String(cString: $0) } ?? "" }
+
     /// Whether the connection is encrypted.
     public var usesTLS: Bool { PQsslInUse(session.connection) != 0 }
 
@@ -100,7 +103,8 @@ public struct ReplicationConnection: ~Copyable {
                 sql, during: activity, deadline: Deadline(after: timeout), whileWaiting: whileWaiting))
     }
 
-    /// `search_path` empty: names in values of types like regclass are then always qualified.
+    /// `search_path` empty: names in values of types like regclass are then always qualified. No time-outs: a walsender that sends
+    /// a transaction is in one of its own, for as long as the receiver takes (`transaction_timeout` is 17's).
     static let sessionSettings =
         "SELECT "
         + [
@@ -108,6 +112,8 @@ public struct ReplicationConnection: ~Copyable {
             ("bytea_output", "hex"), ("lc_monetary", "C"), ("search_path", ""), ("statement_timeout", "0"),
             ("lock_timeout", "0"), ("idle_in_transaction_session_timeout", "0"),
         ].map { "pg_catalog.set_config('\($0.0)', '\($0.1)', false)" }.joined(separator: ", ")
+        + ", CASE WHEN pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL"
+        + " THEN pg_catalog.set_config('transaction_timeout', '0', false) END"
 }
 
 /// The answer to IDENTIFY_SYSTEM.

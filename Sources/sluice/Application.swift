@@ -55,15 +55,19 @@ enum Application {
                 .run(dryRun: dryRun, acceptGap: acceptGap)
         case .run(let config, let purpose):
             try RunCommand(try load(config, purpose), purpose: purpose).run()
-        case .status(let config, let json): try StatusCommand.run(try load(config, .both), json: json)
+        case .status(let config, let json): try StatusCommand.run(try load(config, .status), json: json)
         case .check(let config):
-            let (settings, services) = try stream(config)
-            try CheckCommand(settings: settings, services: services, output: output).run(more: [])
+            let configuration = try load(config, .given)
+            let services = services(configuration)
+            let sink =
+                configuration.s3 == nil ? nil : try Settings.sink(configuration, streamsToo: true)
+            try CheckCommand(settings: try Settings.stream(configuration), services: services, output: output)
+                .run(more: sink.map { SinkPreflight(settings: $0, services: services).findings() } ?? [])
         case .drop(let config, let dryRun):
             let (settings, services) = try stream(config)
             try DropCommand(settings: settings, clock: services.clock, output: output).run(dryRun: dryRun)
         case .verify(let config, let tables, let json):
-            let configuration = try load(config, .both)
+            let configuration = try load(config, .given)
             let store = try Settings.store(configuration)
             try VerifyCommand(
                 settings: Settings.stream(configuration), services: services(configuration),

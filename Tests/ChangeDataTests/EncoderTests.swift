@@ -178,7 +178,8 @@ struct EncoderTests {
                 Build.insert(100, [.text("1"), .bytes([0x61, 0xFF]), .null]),
                 Build.insert(100, [.text("x"), .null, .null]),
                 Build.insert(100, [.binary([0, 0, 0, 1]), .null, .null]),
-                Build.insert(100, [.unchanged, .null, .null]), Build.insert(100, Self.row(5)),
+                Build.insert(100, [.unchanged, .null, .null]), Build.delete(100, key: [.null, .null, .null]),
+                Build.insert(100, Self.row(5)),
             ])
         let table = TableName(schema: "public", name: "t")
         #expect(
@@ -187,10 +188,11 @@ struct EncoderTests {
                 .unrepresentable(table: table, column: "id", why: .invalidText, at: LSN(500)),
                 .unrepresentable(table: table, column: "id", why: .binary, at: LSN(500)),
                 .unrepresentable(table: table, column: "id", why: .unchangedKey, at: LSN(500)),
+                .unrepresentable(table: table, column: "id", why: .nullKey, at: LSN(500)),
             ])
         // The stream may go on behind it, and the change was counted.
         #expect(outputs.map(\.key) == [#"{"id":5}"#])
-        #expect(outputs[0].position.split(separator: "/")[3] == "5")
+        #expect(outputs[0].position.split(separator: "/")[3] == "6")
         #expect(session.chunk.recordCount == 1)
     }
 

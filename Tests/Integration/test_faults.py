@@ -238,6 +238,30 @@ def test_slot_moves_on_a_busy_database_with_an_idle_publication(make: SiteMaker)
     site.agent.resume()
 
 
+def test_time_outs_of_the_database_do_not_end_the_stream(make: SiteMaker) -> None:
+    """A walsender that sends a transaction is in one, for as long as nobody takes more from it (C7)."""
+    site = make({"limits": {"memory": "16MiB"}}).init()
+    names = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"]
+    if site.connection.info.server_version >= 170000:
+        names.append("transaction_timeout")
+    site.sql(*(f"alter database {site.database} set {name} = '2s'" for name in names))
+    site.run("--only", "stream")
+    site.sql("insert into public.documents values (0, 'a', 'b', now())")
+    site.auditor.wait_kafka(30)
+    holder = f"select active_pid from pg_replication_slots where slot_name = '{site.agent.slot}'"
+    before = site.connection.execute(holder).fetchone()
+    site.stack.kafka.pause()
+    try:
+        site.sql("insert into public.documents select n, 'a', repeat('x', 1000), now() from generate_series(1, 40000) n")
+        time.sleep(6)
+        after = site.connection.execute(holder).fetchone()
+    finally:
+        site.stack.kafka.resume()
+    assert before and before[0] is not None and after == before, f"another walsender: {before}, {after}"
+    site.auditor.wait_kafka(60)
+    assert site.agent.stop() == 0
+
+
 def test_transactions_without_a_row_are_bounded_too_while_kafka_is_away(make: SiteMaker) -> None:
     """C7: they take no room in a chunk but for their ends, and none of them may be read further than the chunks go."""
     site = make({"limits": {"memory": "16MiB"}}).init().run("--only", "stream")

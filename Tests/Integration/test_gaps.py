@@ -500,6 +500,35 @@ def test_rows_of_a_partitioned_table_do_not_come_under_the_names_of_its_partitio
     led_out(site, "table-unpublished", missing=2)
 
 
+def test_partitions_keep_as_much_of_an_old_row_as_their_root_says(make: SiteMaker) -> None:
+    """ALTER TABLE ... REPLICA IDENTITY of a root does not reach its partitions: deletes of theirs would come with null keys."""
+    site = make({"postgres": {"tables": ["public.events"]}}, tables=[])
+    site.sql("create table public.events (id bigint, code text not null, at date, primary key (id, at)) partition by range (at)",
+             "create table public.events_1 partition of public.events for values from ('2026-01-01') to ('2027-01-01')",
+             "create unique index events_code on public.events (code, at)", "alter table public.events alter at set not null",
+             "alter table public.events replica identity using index events_code", "alter table public.events owner to sluice",
+             "alter table public.events_1 owner to sluice",
+             f"create publication {site.agent.slot} for table public.events with (publish_via_partition_root = true)",
+             f"alter publication {site.agent.slot} owner to sluice")
+    done = site.agent.command("init")
+    cure = "ALTER TABLE public.events_1 REPLICA IDENTITY FULL"
+    assert done.code == 78 and "without the replica identity of public.events" in done.text and cure in done.text, done.text
+    site.sql(cure)
+    site.agent.must("init")
+    site.run("--only", "stream")
+    site.sql("insert into public.events values (1, 'a', '2026-05-05')", "delete from public.events")
+    topic = site.agent.topic(("public", "events"))
+
+    def keys() -> list[Any]:
+        return [json.loads(r.key or b"") for found in read_topics(site.stack.kafka.brokers, [topic]).values() for r in found]
+    wait_until("insert, delete and tombstone are in Kafka", lambda: len(keys()) == 3, 30)
+    assert keys() == [{"code": "a", "at": "2026-05-05Z"}] * 3
+    site.sql("create table public.events_2 partition of public.events for values from ('2027-01-01') to ('2028-01-01')")
+    code = site.agent.running().wait(30)
+    last = site.agent.log.read_text()[-2000:]
+    assert code == 3 and "public.events_2" in last and "kind: table-unpublished" in last, last
+
+
 def test_a_table_renamed_under_the_stream_is_not_passed_over(little: Site) -> None:
     site = little
     site.agent.must("init")

@@ -205,3 +205,19 @@ def test_tables_whose_names_need_quotes(make: SiteMaker) -> None:
     verified = site.agent.must("verify", "--table", '"Mixed Schema"."Odd Table"')
     assert "Odd Table" in verified.out and "v1.a" not in verified.out, verified.text
     assert site.agent.stop() == 0
+
+
+def test_a_service_names_the_database(make: SiteMaker) -> None:
+    """libpq looks it up where it connects: the string itself does not say which database it is."""
+    site = make({"postgres": {"url": "service=gold"}})
+    file = site.agent.folder / "pg_service.conf"
+    file.write_text(f"[gold]\nhost=127.0.0.1\nport={site.stack.postgres.port}\ndbname={site.database}\nuser={AGENT_ROLE}\n")
+    site.agent.env["PGSERVICEFILE"] = str(file)
+    site.init().run("--only", "stream")
+    site.sql("insert into public.documents values (1, 'a', 'b', now())")
+    topic = site.agent.topic(("public", "documents"))
+    wait_until("the row is in Kafka", lambda: any(read_topics(site.stack.kafka.brokers, [topic]).values()), 30)
+    value = next(record.value for found in read_topics(site.stack.kafka.brokers, [topic]).values() for record in found)
+    assert value is not None and json.loads(value)["source"]["db"] == site.database
+    site.agent.must("check")
+    assert site.agent.stop() == 0

@@ -117,6 +117,37 @@ def test_wrong_s3_secret_is_69_for_a_sink(site: Site) -> None:
     assert "wrongwrongwrong7781" not in other.log.read_text()
 
 
+def test_check_asks_the_store_too(site: Site) -> None:
+    site.agent.must("init")
+    done = site.agent.must("check")
+    assert "store" in done.out and "can be used" in done.out, done.text
+    wrong = site.agent.folder / "wrong-s3.secret"
+    wrong.write_text("wrongwrongwrong7782\n")
+    for changes in ({"s3": {"secret_access_key_file": str(wrong)}}, {"s3": {"url": "s3://no-such-bucket-7783/x"}},
+                    {"limits": {"spool_dir": "/nonexistent"}}):
+        done = site.twin("checked", changes).command("check")
+        assert done.code == 1 and "check found 1 problem" in done.err and "wrongwrong" not in done.text, done.text
+
+
+def test_status_and_verify_need_no_store_and_status_no_secret(make: SiteMaker) -> None:
+    site = make({"s3": None}).init().run("--only", "stream")
+    site.sql("insert into public.documents values (1, 'a', 'b', now())")
+    site.auditor.wait_kafka(30)
+    site.agent.must("verify")
+    other = site.agent.twin("reader", {"postgres": {"password_file": "/nonexistent"}, "s3": {"url": "s3://bucket/p", "access_key_id": "k", "secret_access_key_file": "/none"}})
+    other.write()
+    assert "streaming" in other.must("status").out
+    assert other.command("check").code == 78
+    assert site.agent.stop() == 0
+
+
+def test_globs_that_match_nothing_leave_nothing_behind(make: SiteMaker) -> None:
+    site = make({"postgres": {"tables": ["public.*_silver"]}})
+    done = site.agent.command("init")
+    assert done.code == 78 and "matches no table" in done.text, done.text
+    assert site.agent.progress_topic not in site.stack.kafka.topics()
+
+
 def test_a_store_that_ignores_conditions_is_refused_unless_switched_off(make: SiteMaker) -> None:
     site = make()
     rclone = Rclone(site.agent.folder / "rclone").start()

@@ -81,7 +81,7 @@ enum CommandGrammar {
             ],
             build: { options throws(UsageError) in
                 let half = try options.parsed("only", allowed: "stream or sink") { text -> Configuration.Purpose? in
-                    text == "both" ? nil : Configuration.Purpose(rawValue: text)
+                    ["stream", "sink"].contains(text) ? Configuration.Purpose(rawValue: text) : nil
                 }
                 return .run(config: options.value("config"), purpose: half ?? .both)
             }),

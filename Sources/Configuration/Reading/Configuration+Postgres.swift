@@ -1,6 +1,6 @@
 extension Configuration {
     static func readPostgres(_ section: Section, name: String) -> Postgres {
-        let isStreaming = section.context.purpose != .sink
+        let isStreaming = section.context.purpose.streams
         let window = section.section("replay_window")
         let ownName = "sluice_\(name)"
         return Postgres(

@@ -1,7 +1,7 @@
 extension Configuration {
     static func readS3(_ top: Section) -> S3? {
         guard top.has("s3") else {
-            if top.context.purpose != .stream {
+            if top.context.purpose.needsStore {
                 top.context.report("s3", at: nil, "missing; the sink needs at least s3.url (or run with --only stream)")
             }
             return nil
@@ -11,7 +11,7 @@ extension Configuration {
             "url", allowed: "s3://bucket/prefix or file:///directory", required: true, ObjectLocation.init)
         let endpoint = section.parsed("endpoint", allowed: "http://host:port or https://host:port", readEndpoint)
         let rotate = section.section("rotate")
-        let isSinking = top.context.purpose != .stream
+        let isSinking = top.context.purpose.sinks
         var keys: (credentials: Credentials?, region: String?) = (nil, nil)
         if case .directory = location {
             // No keys, and none are looked for; two of a kind are still a mistake.

@@ -52,7 +52,7 @@ extension InitCommand {
     /// Where the slot that is there can go on after a gap; nil where it must be made again.
     private func start(with source: Source, after gap: StartRefusal) -> LSN? {
         guard let slot = source.slot, !slot.isInvalidated, slot.plugin == "pgoutput",
-            slot.database == settings.postgres.database, let confirmed = slot.confirmedFlushLSN
+            slot.database == source.database, let confirmed = slot.confirmedFlushLSN
         else { return nil }
         switch gap.kind {
         case .slotMissing, .slotForeign, .slotInvalidated, .publicationMissing: return nil

@@ -67,6 +67,7 @@ package struct InitCommand {
 
     struct Source {
         var server: ServerFacts
+        var database: String
         var tables: [TableFacts]
         var publication: Publication?
         /// What is wrong with the publication, where there is one.
@@ -85,13 +86,17 @@ package struct InitCommand {
             var findings =
                 Preflight.server(server, hasSlot: slot != nil) + Preflight.tables(tables, patterns: patterns)
             findings += Preflight.topics(settings, tables)
+            if tables.isEmpty, publication == nil {
+                findings.append(Finding(.problem, "postgres.tables", "matches no table: there is nothing to publish"))
+            }
             let faults = publication?.faults(of: tables, patterns: patterns) ?? []
             if publication != nil, !acceptGap || faults.isEmpty {
                 findings += Preflight.publication(
                     publication, named: settings.publication, wanted: tables, patterns: patterns)
             }
             return Source(
-                server: server, tables: tables, publication: publication, faults: faults, slot: slot,
+                server: server, database: connection.database, tables: tables, publication: publication, faults: faults,
+                slot: slot,
                 findings: findings)
         }
     }

@@ -41,7 +41,7 @@ package struct SinkSupervisor {
             let reason: String
             let component: String
             do throws(SinkFailure) {
-                if !isChecked { try check() }
+                if !isChecked { try SinkPreflight(settings: settings, services: services).run() }
                 isChecked = true
                 services.state.update { $0.sink.sessions += 1 }
                 try SinkSession(settings, services, memory, board).run()
@@ -69,49 +69,5 @@ package struct SinkSupervisor {
             wakeup.wait(milliseconds: Int(pause / 1_000_000))
         }
         return nil
-    }
-
-    /// What must hold before anything is read: brokers, a place for the spool, and a store that keeps what is there.
-    private func check() throws(SinkFailure) {
-        do throws(KafkaError) {
-            // A consumer waits for its brokers without a word.
-            _ = try KafkaAdmin(settings.kafka, events: services.kafkaEvents).describeCluster(timeout: .seconds(5))
-        } catch { throw .kafka(error) }
-        do throws(StorageError) {
-            let file = try SpoolFile(in: settings.spoolDirectory)
-            _ = file.length
-        } catch {
-            throw .exit(
-                AgentExit(
-                    .configuration, "limits.spool_dir: \(settings.spoolDirectory) cannot be used",
-                    details: [error.description],
-                    hints: ["name an existing directory on a local disk that sluice may write"]))
-        }
-        let support: ConditionalSupport
-        do throws(StorageError) {
-            let store = try ObjectStore(settings.store)
-            if settings.conditional == .off {
-                services.log.warning(
-                    "s3.conditional is off: two workers that own a partition at once could overwrite each other's objects",
-                    ["store": .init(settings.storeName)])
-                _ = try store.head("_sluice/probe")
-                return
-            }
-            support = try store.probeConditional()
-        } catch {
-            guard error.kind == .fatal else { throw .retry(component: "s3", reason: error.description) }
-            throw .store(error, settings.storeName)
-        }
-        let refused: String
-        switch support {
-        case .honoured: return
-        case .ignored: refused = "it replaced an object in spite of If-None-Match: *"
-        case .refused(let text): refused = text
-        }
-        throw .exit(
-            AgentExit(
-                .unavailable, "the store \(settings.storeName) does not honour conditional writes",
-                details: [refused],
-                hints: ["use a store that does, or set s3.conditional: off and run one worker only"]))
     }
 }

@@ -24,20 +24,35 @@ extension Publication {
     ///   - patterns: what it names them by.
     package func faults(of wanted: [TableFacts], patterns: [TablePattern]) -> [PublicationFault] {
         let alter = "ALTER PUBLICATION \(Quoting.identifier(name))"
-        var faults = wanted.compactMap { table -> PublicationFault? in
+        let published = Dictionary(tables.map { ($0.oid, $0) }, uniquingKeysWith: { first, _ in first })
+        var faults = wanted.flatMap { table -> [PublicationFault] in
             let own = table.qualifiedName
-            switch way(of: table, patterns) {
-            case .itself: return nil
-            case .none:
-                return PublicationFault(
-                    table: own, "does not publish \(own)",
-                    cure: "\(alter) ADD TABLE \(Quoting.qualified(table.schema, table.name))")
-            case .unwantedNames:
-                return PublicationFault(
-                    table: own,
-                    "sends the rows of \(own) under the names of its partitions, which postgres.tables does not match",
-                    cure: "\(alter) SET (publish_via_partition_root = true)")
+            let add = "\(alter) ADD TABLE \(Quoting.qualified(table.schema, table.name))"
+            guard published[table.oid] == nil else {
+                return table.weakLeaves.map { leaf in
+                    PublicationFault(
+                        table: own, "sends changes of partition \(leaf) without the replica identity of \(own)",
+                        cure:
+                            "ALTER TABLE \(leaf) REPLICA IDENTITY \(table.replicaIdentity == .primaryKey ? "DEFAULT" : "FULL")"
+                    )
+                }
             }
+            let partitions = table.partitionLeaves.compactMap { published[$0] }
+            guard !partitions.isEmpty else {
+                return [PublicationFault(table: own, "does not publish \(own)", cure: add)]
+            }
+            guard partitions.allSatisfy({ $0.matches(patterns) }) else {
+                return [
+                    PublicationFault(
+                        table: own,
+                        "sends the rows of \(own) under the names of its partitions, which postgres.tables does not match",
+                        cure: "\(alter) SET (publish_via_partition_root = true)")
+                ]
+            }
+            guard partitions.count == table.partitionLeaves.count else {
+                return [PublicationFault(table: own, "does not publish all partitions of \(own)", cure: add)]
+            }
+            return []
         }
         let missing = [("insert", insert), ("update", update), ("delete", delete)].filter { !$0.1 }.map(\.0)
         if !missing.isEmpty {
@@ -47,16 +62,6 @@ extension Publication {
                     cure: "\(alter) SET (publish = 'insert, update, delete\(truncate ? ", truncate" : "")')"))
         }
         return faults
-    }
-
-    private enum Way { case itself, unwantedNames, none }
-
-    /// How a table's rows come: under names that are wanted, its own or its partitions', or not.
-    private func way(of table: TableFacts, _ patterns: [TablePattern]) -> Way {
-        if tables.contains(where: { $0.oid == table.oid }) { return .itself }
-        let partitions = tables.filter { table.partitionLeaves.contains($0.oid) }
-        if partitions.isEmpty { return .none }
-        return partitions.allSatisfy { $0.matches(patterns) } ? .itself : .unwantedNames
     }
 }
 

@@ -70,6 +70,9 @@ struct RelationDescriber: ~Copyable {
             }
         }
         guard passedOver.insert(relation.oid).inserted else { return }
+        // The server announces each partition beside its root, and sends its rows as the root's.
+        let isPartition = try ask(settings) { (open) throws(PostgresError) in try open.isPartition(relation.oid) }
+        guard !isPartition else { return }
         log.info(
             "a published table matches nothing in postgres.tables: its changes are passed over",
             ["table": .init(relation.table)])

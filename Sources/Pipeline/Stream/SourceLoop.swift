@@ -78,6 +78,7 @@ struct SourceLoop: ~Copyable {
         guard encoder == nil, let start = link.start else { return }
         var format = settings.format
         format.epoch = start.epoch
+        format.database = connection.database
         encoder = ChangeEncoder(
             format: format, resumingAt: start.lsn,
             skipping: start.ordinal > 0

@@ -29,7 +29,7 @@ extension StartFacts {
         let names = patterns.filter { !$0.isGlob }
         let named = try connection.tables(matching: names)
         var facts = StartFacts(
-            slotName: settings.slot, database: settings.postgres.database, systemID: server.systemID,
+            slotName: settings.slot, database: connection.database, systemID: server.systemID,
             timeline: server.timeline, history: history, walEnd: position.wal, slot: slot,
             options: settings.fingerprint,
             publication: publication?.name, faults: publication?.faults(of: named, patterns: patterns) ?? [],

@@ -33,8 +33,8 @@ extension PostgresConnection {
     public mutating func tables(oids: some Sequence<UInt32>) throws(PostgresError) -> [TableFacts] {
         let list = arrayLiteral(oids)
         let columns = try columns(of: list)
-        let indexes = try indexes(of: list)
         let leaves = try leaves(of: list)
+        let indexes = try indexes(of: arrayLiteral(Set(oids).union(leaves.values.joined().map(\.oid))))
         let rows = try query(
             """
             SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident, c.relrowsecurity,
@@ -56,14 +56,29 @@ extension PostgresConnection {
                 let identity = TableFacts.ReplicaIdentity(rawValue: try row.text("relreplident"))
             else { throw PostgresError(.fatal, "the catalog describes relation \(oid) in an unknown way") }
             let own = indexes[oid] ?? []
+            let leaves = leaves[oid] ?? []
+            let identityColumns = Self.identityColumns(identity, own)
+            let weak = leaves.filter { leaf in
+                guard leaf.identity != .full else { return false }
+                guard identity != .full else { return true }
+                let kept = Self.identityColumns(leaf.identity, indexes[leaf.oid] ?? [])
+                return !kept.isSuperset(of: identityColumns)
+            }
             return TableFacts(
                 oid: oid, schema: try row.text("nspname"), name: try row.text("relname"), kind: kind,
                 persistence: persistence, replicaIdentity: identity, partitionRoot: row.optionalInteger("root"),
-                partitionLeaves: leaves[oid] ?? [], primaryKey: own.first(where: \.isPrimary)?.facts,
+                partitionLeaves: leaves.map(\.oid), weakLeaves: weak.map(\.name),
+                primaryKey: own.first(where: \.isPrimary)?.facts,
                 identityIndex: own.first(where: \.isIdentity)?.facts, columns: columns[oid] ?? [],
                 estimatedRows: try row.integer("estimate"), canSelect: try row.bool("can_select"),
                 isOwner: try row.bool("is_owner"), hasRowSecurity: try row.bool("relrowsecurity"))
         }
+    }
+
+    /// Whether a table is a partition of another.
+    public mutating func isPartition(_ oid: UInt32) throws(PostgresError) -> Bool {
+        let rows = try query("SELECT relispartition FROM pg_catalog.pg_class WHERE oid = $1", [String(oid)])
+        return rows.count == 1 && rows[0, "relispartition"] == "t"
     }
 
     /// The keys of a table; empty ones where there are none, or no such table.
@@ -154,18 +169,41 @@ extension PostgresConnection {
         return result
     }
 
-    private mutating func leaves(of list: String) throws(PostgresError) -> [UInt32: [UInt32]] {
+    private struct Leaf {
+        var oid: UInt32
+        var name: String
+        var identity: TableFacts.ReplicaIdentity
+    }
+
+    /// The columns of an identity that is an index.
+    private static func identityColumns(_ identity: TableFacts.ReplicaIdentity, _ indexes: [Index]) -> Set<String> {
+        let index =
+            switch identity {
+            case .primaryKey: indexes.first(where: \.isPrimary)
+            case .index: indexes.first(where: \.isIdentity)
+            case .full, .nothing: nil as Index?
+            }
+        return Set(index?.facts.columns ?? [])
+    }
+
+    private mutating func leaves(of list: String) throws(PostgresError) -> [UInt32: [Leaf]] {
         let rows = try query(
             """
-            SELECT c.oid, t.relid::oid AS leaf
+            SELECT c.oid, t.relid::oid AS leaf, l.relreplident,
+                   pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(l.relname) AS name
               FROM pg_catalog.pg_class c CROSS JOIN LATERAL pg_catalog.pg_partition_tree(c.oid) t
+              JOIN pg_catalog.pg_class l ON l.oid = t.relid
+              JOIN pg_catalog.pg_namespace n ON n.oid = l.relnamespace
              WHERE c.oid = ANY ($1::oid[]) AND c.relkind = 'p' AND t.isleaf AND t.relid::oid <> c.oid
              ORDER BY c.oid, t.relid::oid
             """, [list])
-        var result: [UInt32: [UInt32]] = [:]
+        var result: [UInt32: [Leaf]] = [:]
         for index in 0..<rows.count {
             let row = CatalogRow(rows: rows, index: index)
-            result[try row.integer("oid"), default: []].append(try row.integer("leaf"))
+            result[try row.integer("oid"), default: []].append(
+                Leaf(
+                    oid: try row.integer("leaf"), name: try row.text("name"),
+                    identity: TableFacts.ReplicaIdentity(rawValue: try row.text("relreplident")) ?? .nothing))
         }
         return result
     }

@@ -42,6 +42,10 @@ public struct TableFacts: Sendable, Equatable {
     public let partitionRoot: UInt32?
     /// The leaves below it; empty unless it is partitioned.
     public let partitionLeaves: [UInt32]
+    /// Those leaves, `schema.name` in quotes where SQL needs them, whose replica identity lacks what the root's has. The server
+    /// announces the root's identity and sends what the leaf's has kept, so that an old key or an old row has nulls in the place of
+    /// values.
+    public let weakLeaves: [String]
     /// The primary key.
     public let primaryKey: IndexFacts?
     /// The index of REPLICA IDENTITY USING INDEX; nil where there is none, or where it was dropped (then the identity is nothing).

@@ -1,0 +1,90 @@
+import Kafka
+import ObjectStorage
+
+/// What must hold before the sink reads anything: brokers, a place for the spool, and a store that keeps what is there.
+package struct SinkPreflight {
+    private let settings: SinkSettings
+    private let services: StreamServices
+
+    package init(settings: SinkSettings, services: StreamServices) {
+        self.settings = settings
+        self.services = services
+    }
+
+    /// Asks for all of it, the brokers first.
+    func run() throws(SinkFailure) {
+        do throws(KafkaError) {
+            // A consumer waits for its brokers without a word.
+            _ = try KafkaAdmin(settings.kafka, events: services.kafkaEvents).describeCluster(timeout: .seconds(5))
+        } catch { throw .kafka(error) }
+        try spool()
+        try store()
+    }
+
+    /// The spool and the store, as `sluice check` reports them.
+    package func findings() -> [Finding] {
+        [
+            finding("limits.spool_dir", "\(settings.spoolDirectory) can be written") { () throws(SinkFailure) in
+                try spool()
+            },
+            finding("store", "\(settings.storeName) can be used") { () throws(SinkFailure) in try store() },
+        ]
+    }
+
+    private func finding(_ subject: String, _ fine: String, _ body: () throws(SinkFailure) -> Void) -> Finding {
+        do throws(SinkFailure) {
+            try body()
+            return Finding(.fine, subject, fine)
+        } catch {
+            switch error {
+            case .exit(let exit):
+                let text = [exit.message] + exit.details
+                return Finding(
+                    .problem, subject, text.joined(separator: ": "), fixes: exit.hints.filter { $0 != "sluice check" })
+            case .retry(_, let reason): return Finding(.problem, subject, "\(settings.storeName): \(reason)")
+            }
+        }
+    }
+
+    private func spool() throws(SinkFailure) {
+        do throws(StorageError) {
+            let file = try SpoolFile(in: settings.spoolDirectory)
+            _ = file.length
+        } catch {
+            throw .exit(
+                AgentExit(
+                    .configuration, "limits.spool_dir: \(settings.spoolDirectory) cannot be used",
+                    details: [error.description],
+                    hints: ["name an existing directory on a local disk that sluice may write"]))
+        }
+    }
+
+    private func store() throws(SinkFailure) {
+        let support: ConditionalSupport
+        do throws(StorageError) {
+            let store = try ObjectStore(settings.store)
+            if settings.conditional == .off {
+                services.log.warning(
+                    "s3.conditional is off: two workers that own a partition at once could overwrite each other's objects",
+                    ["store": .init(settings.storeName)])
+                _ = try store.head("_sluice/probe")
+                return
+            }
+            support = try store.probeConditional()
+        } catch {
+            guard error.kind == .fatal else { throw .retry(component: "s3", reason: error.description) }
+            throw .store(error, settings.storeName)
+        }
+        let refused: String
+        switch support {
+        case .honoured: return
+        case .ignored: refused = "it replaced an object in spite of If-None-Match: *"
+        case .refused(let text): refused = text
+        }
+        throw .exit(
+            AgentExit(
+                .unavailable, "the store \(settings.storeName) does not honour conditional writes",
+                details: [refused],
+                hints: ["use a store that does, or set s3.conditional: off and run one worker only"]))
+    }
+}
