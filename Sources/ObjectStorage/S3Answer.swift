@@ -22,17 +22,20 @@ extension StorageError {
         default: break
         }
         self.init(
-            StorageError.kind(status: answer.status, code: code), operation, key: key, status: answer.status,
+            StorageError.kind(status: answer.status, code: code, isHead: operation == "head"), operation, key: key,
+            status: answer.status,
             code: code,
             message, hint: hint, retryAfter: answer["retry-after"].flatMap { parseRetryAfter($0, now: now) })
     }
 
-    private static func kind(status: Int, code: String?) -> Kind {
+    private static func kind(status: Int, code: String?, isHead: Bool) -> Kind {
         switch (status, code) {
         case (404, "NoSuchBucket"?): .fatal
         case (404, _): .notFound
         case (412, _): .precondition
         case (400, "ExpiredToken"?), (400, "InvalidToken"?), (400, "TokenRefreshRequired"?): .denied
+        // So AWS refuses an expired token, and the answer to a HEAD has no room to say so.
+        case (400, nil) where isHead: .denied
         case (400, "RequestTimeout"?), (400, "IncompleteBody"?), (400, "SlowDown"?): .transient
         case (401, _), (403, _): .denied
         // Another write to the same key is in progress, or was: which of the two won shows at the next attempt.

@@ -2,7 +2,10 @@
 final class S3Store {
     private let settings: S3Settings
     private let address: S3Address
-    private let signer: SignatureV4
+    private var credentials: S3Credentials
+    private var signer: SignatureV4
+    /// Unix seconds when the credentials were last looked up.
+    private var renewedAt: Int64 = .min / 2
     private let prefix: String
     private let transport: HTTPTransport
     private let now: () -> Int64
@@ -18,23 +21,37 @@ final class S3Store {
         while prefix.hasSuffix("/") { prefix.removeLast() }
         if !prefix.isEmpty { try ObjectKey.check(String(prefix), "open") }
         self.prefix = prefix.isEmpty ? "" : prefix + "/"
-        let credentials = settings.credentials
-        let secrets = [
-            credentials.accessKeyID, credentials.secretAccessKey, credentials.sessionToken ?? "-", settings.region,
-        ]
+        credentials = settings.credentials
         // A line feed at the end of a secret's file would otherwise be a header of its own.
-        guard secrets.allSatisfy({ !$0.isEmpty && ObjectKey.isHeaderValue($0) }),
-            ObjectKey.isHeaderValue(settings.userAgent)
-        else {
+        guard Self.canSign(settings, credentials), ObjectKey.isHeaderValue(settings.userAgent) else {
             throw StorageError(
                 .fatal, "open", "region, credentials and user agent must be printable ASCII, and not empty")
         }
-        signer = SignatureV4(
-            accessKeyID: credentials.accessKeyID, secretAccessKey: credentials.secretAccessKey, region: settings.region)
+        signer = Self.signer(settings, credentials)
         let options = HTTPTransport.Options(
             connectTimeout: settings.connectTimeout, stallTimeout: settings.stallTimeout, userAgent: settings.userAgent,
             caFile: settings.caFile, usesProxy: !address.isLoopback)
         transport = try HTTPTransport(options, abort: abort)
+    }
+
+    private static func canSign(_ settings: S3Settings, _ credentials: S3Credentials) -> Bool {
+        [credentials.accessKeyID, credentials.secretAccessKey, credentials.sessionToken ?? "-", settings.region]
+            .allSatisfy { !$0.isEmpty && ObjectKey.isHeaderValue($0) }
+    }
+
+    private static func signer(_ settings: S3Settings, _ credentials: S3Credentials) -> SignatureV4 {
+        SignatureV4(
+            accessKeyID: credentials.accessKeyID, secretAccessKey: credentials.secretAccessKey, region: settings.region)
+    }
+
+    /// Whether there are other credentials by now.
+    private func renewCredentials() -> Bool {
+        guard let renew = settings.renewCredentials, now() &- renewedAt >= 5 else { return false }
+        renewedAt = now()
+        guard let fresh = renew(), fresh != credentials, Self.canSign(settings, fresh) else { return false }
+        credentials = fresh
+        signer = Self.signer(settings, fresh)
+        return true
     }
 
     func put(_ put: PutRequest) throws(StorageError) -> PutResult {
@@ -134,6 +151,15 @@ final class S3Store {
     }
 
     private func send(_ request: Request, sink: ContentSink? = nil) throws(StorageError) -> HTTPResponse {
+        let answer = try sendOnce(request, sink)
+        guard answer.status / 100 == 4,
+            StorageError(answer: answer, request.operation, key: request.key, now: now()).kind == .denied,
+            renewCredentials()
+        else { return answer }
+        return try sendOnce(request, sink)
+    }
+
+    private func sendOnce(_ request: Request, _ sink: ContentSink?) throws(StorageError) -> HTTPResponse {
         let time = SigningTime(unixSeconds: now())
         var signable = signable(request, at: time)
         let answer = try send(request, signable, at: time, sink)
@@ -144,8 +170,12 @@ final class S3Store {
         guard code == "SignatureDoesNotMatch" || request.method == .head && code == nil else { return answer }
         signable.spelling = .decoded
         let second = try send(request, signable, at: time, sink)
-        if second.status == 403 { return answer }
-        spelling = .decoded
+        switch second.status {
+        case 200..<300, 404, 412: spelling = .decoded
+        // A store that has a bad moment has not said whether it can read the signature.
+        case 500...: return second
+        default: return answer
+        }
         return second
     }
 
@@ -157,7 +187,7 @@ final class S3Store {
         var http = HTTPRequest(
             method: request.method, url: "\(address.scheme)://\(address.host)\(signable.encodedPath)\(question)",
             headers: signable.headers + [HeaderField(name: "authorization", value: authorization)],
-            timeout: request.timeout ?? settings.requestTimeout)
+            timeout: request.timeout ?? settings.timeout(forBody: request.body.length))
         http.body = request.body
         http.answerLimit = request.answerLimit
         do {
@@ -172,7 +202,7 @@ final class S3Store {
         headers.append(HeaderField(name: "host", value: address.host))
         headers.append(HeaderField(name: "x-amz-content-sha256", value: request.payloadHash))
         headers.append(HeaderField(name: "x-amz-date", value: time.stamp))
-        if let token = settings.credentials.sessionToken {
+        if let token = credentials.sessionToken {
             headers.append(HeaderField(name: "x-amz-security-token", value: token))
         }
         return SignableRequest(

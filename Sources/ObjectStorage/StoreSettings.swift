@@ -47,12 +47,17 @@ public struct S3Settings: Sendable {
     public var pathStyle: Bool
     /// Who we are.
     public var credentials: S3Credentials
+    /// Looks the credentials up again where they came from, when the store has refused these: temporary ones are renewed there.
+    public var renewCredentials: (@Sendable () -> S3Credentials?)?
     /// A PEM file of certificate authorities, in place of the system's.
     public var caFile: String?
     /// For name lookup, connection and TLS handshake.
     public var connectTimeout: Duration = .seconds(10)
-    /// For a whole request, the body included.
+    /// For a whole request, beside what `leastRate` allows its body.
     public var requestTimeout: Duration = .seconds(300)
+    /// The slowest link on which a body still gets through, bytes a second: a large one takes its time, and `stallTimeout` ends
+    /// one that does not move.
+    public var leastRate = 64 << 10
     /// A request that moves no byte for so long has failed. Whole seconds.
     public var stallTimeout: Duration = .seconds(30)
     /// The `User-Agent`.
@@ -71,6 +76,8 @@ public struct S3Settings: Sendable {
         self.credentials = credentials
         self.caFile = caFile
     }
+
+    func timeout(forBody length: Int) -> Duration { requestTimeout + .seconds(length / max(1, leastRate)) }
 }
 
 /// A directory as a store.

@@ -34,14 +34,22 @@ extension Settings {
             guard let credentials = s3.credentials else {
                 throw problem(configuration, "s3.access_key_id", "is missing")
             }
-            let settings = S3Settings(
+            var settings = S3Settings(
                 bucket: bucket, prefix: prefix, endpoint: s3.endpoint, region: s3.region, pathStyle: s3.pathStyle,
-                credentials: S3Credentials(
-                    accessKeyID: credentials.accessKeyID, secretAccessKey: credentials.secretAccessKey.reveal(),
-                    sessionToken: credentials.sessionToken?.reveal()),
-                caFile: s3.caFile)
+                credentials: keys(credentials), caFile: s3.caFile)
+            let file = configuration.source.file
+            settings.renewCredentials = {
+                let now = try? Configuration.load(path: file, environment: Environment.variables, purpose: .sink)
+                return now?.s3?.credentials.map(keys)
+            }
             return (.s3(settings), "s3://\(bucket)\(prefix.isEmpty ? "" : "/" + prefix)")
         }
+    }
+
+    private static func keys(_ credentials: Credentials) -> S3Credentials {
+        S3Credentials(
+            accessKeyID: credentials.accessKeyID, secretAccessKey: credentials.secretAccessKey.reveal(),
+            sessionToken: credentials.sessionToken?.reveal())
     }
 
     private static func compression(_ s3: Configuration.S3) -> Compression {

@@ -14,7 +14,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import NewPartitions
 from conftest import SiteMaker
 
-from harness.agent import binary
+from harness.agent import binary, merge, yaml
 from harness.oracle.topics import partitions_of, read_topics
 from harness.processes import free_port, wait_until
 from harness.site import Site
@@ -134,10 +134,13 @@ def test_status_and_verify_need_no_store_and_status_no_secret(make: SiteMaker) -
     site.sql("insert into public.documents values (1, 'a', 'b', now())")
     site.auditor.wait_kafka(30)
     site.agent.must("verify")
-    other = site.agent.twin("reader", {"postgres": {"password_file": "/nonexistent"}, "s3": {"url": "s3://bucket/p", "access_key_id": "k", "secret_access_key_file": "/none"}})
-    other.write()
-    assert "streaming" in other.must("status").out
-    assert other.command("check").code == 78
+    file = site.agent.folder / "reader.yaml"
+    file.write_text(yaml(merge(site.agent.settings, {
+        "postgres": {"password_file": "/nonexistent"},
+        "s3": {"url": "s3://bucket/p", "access_key_id": "k", "secret_access_key_file": "/nonexistent"}})))
+    shown = site.agent.command("status", config=file)
+    assert shown.code == 0 and "streaming" in shown.out, shown.text
+    assert site.agent.command("check", config=file).code == 78
     assert site.agent.stop() == 0
 
 
@@ -146,6 +149,23 @@ def test_globs_that_match_nothing_leave_nothing_behind(make: SiteMaker) -> None:
     done = site.agent.command("init")
     assert done.code == 78 and "matches no table" in done.text, done.text
     assert site.agent.progress_topic not in site.stack.kafka.topics()
+
+
+def test_a_secret_that_is_put_right_is_read_again(site: Site) -> None:
+    """Beside a stream the sink goes on by itself: nobody restarts it for a session's token that was renewed."""
+    right = site.agent.settings["s3"]["secret_access_key_file"]
+    secret = site.agent.folder / "renewed.secret"
+    secret.write_text("wrongwrongwrong7784\n")
+    site.agent.settings = merge(site.agent.settings, {"s3": {"secret_access_key_file": str(secret)}})
+    site.agent.write()
+    site.agent.must("init")
+    site.agent.start()
+    site.sql("insert into public.documents values (1, 'a', 'b', now())")
+    wait_until("the sink is refused", lambda: "sink" in site.agent.log.read_text() and site.agent.metrics().get("sluice_sink_failed") == 1, 60)
+    secret.write_text(Path(right).read_text())
+    topic = site.agent.topic(("public", "documents"))
+    wait_until("the row is in an object", lambda: bool(site.lake.listing([topic])), 90)
+    assert site.agent.stop() == 0
 
 
 def test_a_store_that_ignores_conditions_is_refused_unless_switched_off(make: SiteMaker) -> None:

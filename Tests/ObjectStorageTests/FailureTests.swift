@@ -6,23 +6,27 @@ import Testing
 @Suite struct FailureTests {
     static let large = [UInt8](repeating: 0x20, count: 8 << 20)
 
-    func store(_ server: ScriptedServer, abort: AbortFlag = AbortFlag(), request: Duration = .seconds(20)) throws
-        -> ObjectStore
-    {
+    func store(
+        _ server: ScriptedServer, abort: AbortFlag = AbortFlag(), request: Duration = .seconds(20),
+        stall: Duration = .seconds(30), renewed: S3Credentials? = nil
+    ) throws -> ObjectStore {
         var settings = S3Settings(
             bucket: "b", prefix: "p", endpoint: "http://127.0.0.1:\(server.port)", pathStyle: true,
             credentials: S3Credentials(accessKeyID: "a", secretAccessKey: "s"))
         settings.connectTimeout = .seconds(2)
         settings.requestTimeout = request
+        settings.stallTimeout = stall
+        settings.renewCredentials = { renewed }
         return try ObjectStore(.s3(settings), abort: abort, now: { 1_700_000_000 })
     }
 
     func putFailure(
-        _ script: ScriptedServer.Script, body: [UInt8] = [1, 2, 3], request: Duration = .seconds(20)
+        _ script: ScriptedServer.Script, body: [UInt8] = [1, 2, 3], request: Duration = .seconds(20),
+        stall: Duration = .seconds(30)
     ) throws -> StorageError? {
         let server = ScriptedServer([script])
         defer { server.close() }
-        let store = try store(server, request: request)
+        let store = try store(server, request: request, stall: stall)
         return #expect(throws: StorageError.self) { try store.put("k", body: .bytes(body)) }
     }
 
@@ -72,6 +76,52 @@ import Testing
         }
     }
 
+    /// AWS's answer to an expired token.
+    @Test func aRefusalOfAHeadHasNoCode() throws {
+        let server = ScriptedServer([.answer(ScriptedServer.response("400 Bad Request"))])
+        defer { server.close() }
+        let store = try store(server)
+        #expect(#expect(throws: StorageError.self) { try store.head("k") }?.kind == .denied)
+    }
+
+    @Test func credentialsThatWereRefusedAreLookedUpAgain() throws {
+        let server = ScriptedServer([
+            ScriptedServer.refusal("403 Forbidden", "AccessDenied"), .answer(ScriptedServer.response("200 OK")),
+            ScriptedServer.refusal("403 Forbidden", "AccessDenied"),
+        ])
+        defer { server.close() }
+        let store = try store(server, renewed: S3Credentials(accessKeyID: "new", secretAccessKey: "t"))
+        #expect(try store.put("k", body: .bytes([1])) == .created(etag: nil))
+        // The same again are no others.
+        #expect(#expect(throws: StorageError.self) { try store.put("k", body: .bytes([1])) }?.kind == .denied)
+        let users = server.requests.withLock { $0.map { $0.contains("Credential=new/") } }
+        #expect(users == [false, true, true])
+    }
+
+    /// A store that cannot answer at the moment has not shown which reading of `=` is its own.
+    @Test func anotherSpellingIsKeptOnlyWhereItIsUnderstood() throws {
+        let server = ScriptedServer([
+            .answer(ScriptedServer.response("403 Forbidden")), .answer(ScriptedServer.response("503 Slow Down")),
+            .answer(ScriptedServer.response("403 Forbidden")), .answer(ScriptedServer.response("404 Not Found")),
+            .answer(ScriptedServer.response("404 Not Found")),
+        ])
+        defer { server.close() }
+        let store = try store(server)
+        #expect(#expect(throws: StorageError.self) { try store.head("year=1") }?.kind == .transient)
+        #expect(try store.head("year=1") == nil && store.head("year=1") == nil)
+        let signatures = server.requests.withLock { requests in
+            requests.map { $0.lowercased().split(separator: "signature=").last?.prefix(64) ?? "" }
+        }
+        #expect(signatures.count == 5 && signatures[0] == signatures[2] && signatures[0] != signatures[1])
+        #expect(signatures[1] == signatures[3] && signatures[3] == signatures[4])
+    }
+
+    @Test func aLargeBodyHasItsTime() {
+        let settings = S3Settings(bucket: "b", credentials: S3Credentials(accessKeyID: "a", secretAccessKey: "s"))
+        #expect(settings.timeout(forBody: 0) == .seconds(300))
+        #expect(settings.timeout(forBody: 128 << 20) == .seconds(300 + 2048))
+    }
+
     @Test func regionsAndWaits() throws {
         let redirect = try putFailure(
             ScriptedServer.refusal("301 Moved", "PermanentRedirect", headers: "x-amz-bucket-region: eu-west-3\r\n"))
@@ -99,7 +149,8 @@ import Testing
         let after = try putFailure(.stall, request: .milliseconds(400))
         #expect(after?.kind == .indefinite && after?.code == "CURLE_28")
         let before = try putFailure(
-            .stallBeforeBody, body: FailureTests.large + FailureTests.large, request: .milliseconds(1500))
+            .stallBeforeBody, body: FailureTests.large + FailureTests.large, request: .milliseconds(1500),
+            stall: .seconds(2))
         #expect(before?.kind == .transient && before?.code == "CURLE_28")
         #expect(clock.now - start < .seconds(15))
     }

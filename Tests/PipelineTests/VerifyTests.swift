@@ -119,13 +119,33 @@ private func text(_ bytes: [UInt8]?) -> String? { bytes.map { String(decoding: $
             Dictionary(uniqueKeysWithValues: rows.map { (bytes($0.key), bytes($0.value)) })
         }
         let equal = TableDifference(
-            table: table(["1": #"{"id":1,"new":null}"#]), records: table(["1": #"{"id":1}"#]), toleratesMissing: false)
+            table: table(["1": #"{"id":1,"new":null}"#]), records: table(["1": #"{"id":1}"#]), isTrimmed: false)
         #expect(equal.isEmpty, "a column that was added later is null")
         let all = TableDifference(
             table: table(["1": #"{"a":1}"#, "2": "{}"]), records: table(["1": #"{"a":2}"#, "3": "{}"]),
-            toleratesMissing: false)
+            isTrimmed: false)
         #expect(all.counts == [.changed: 1, .missing: 1, .extra: 1])
-        let trimmed = TableDifference(table: table(["2": "{}"]), records: [:], toleratesMissing: true)
+        let trimmed = TableDifference(table: table(["2": "{}"]), records: [:], isTrimmed: true)
         #expect(trimmed.isEmpty)
+    }
+
+    /// The insert is gone, and an update since did not send the long value.
+    @Test func aValueThatWasSentBeforeTheLogBeginsIsNoDifference() throws {
+        var fold = TableFold(keyColumns: [bytes("id")])
+        try fold.apply(debezium("u", after: #"{"id":1,"big":"__debezium_unavailable_value","n":2}"#, lsn: 17))
+        try fold.apply(
+            bytes(#"{"id":2,"n":2,"_op":"u","_lsn":17,"_commit_ts":"t","_xid":1,"_seq":2,"_unchanged":["big"]}"#))
+        func difference(_ n: Int, isTrimmed: Bool) throws -> TableDifference {
+            var table: [[UInt8]: [UInt8]] = [:]
+            for id in 1...2 {
+                let row = bytes(#"{"id":\#(id),"big":"long","n":\#(n)}"#)
+                table[try fold.key(of: row)] = row
+            }
+            return TableDifference(
+                table: table, records: fold.rows, isTrimmed: isTrimmed, unresolved: isTrimmed ? fold.unresolved : [:])
+        }
+        #expect(try difference(2, isTrimmed: true).isEmpty)
+        #expect(try difference(3, isTrimmed: true).counts == [.changed: 2])
+        #expect(try difference(2, isTrimmed: false).counts == [.changed: 2])
     }
 }

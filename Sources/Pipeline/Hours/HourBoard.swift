@@ -4,19 +4,17 @@ import Synchronization
 
 /// What the sink's session and its sealer tell each other.
 final class HourBoard: Sendable {
-    /// An object that was put for an hour that had passed already.
+    /// An hour that had passed already when an object was put for it.
     struct Late: Hashable, Sendable {
         var topic: String
         var hour: SourceHour
-        var key: String
-        /// Monotonic nanoseconds when it was put.
-        var at: Int64
     }
 
     private struct State {
         var reach: [TopicPartition: SealDecision.Reach] = [:]
         var passed: SourceHour?
-        var late: [Late] = []
+        /// With the monotonic nanoseconds when the last object was put.
+        var late: [Late: Int64] = [:]
         var isClosed = false
     }
 
@@ -35,10 +33,10 @@ final class HourBoard: Sendable {
     var passed: SourceHour? { state.withLock { $0.passed } }
 
     /// An object is in the store.
-    func stored(_ topic: String, _ hour: SourceHour, key: String, now: Int64) {
+    func stored(_ topic: String, _ hour: SourceHour, now: Int64) {
         state.withLock { state in
             guard let passed = state.passed, hour <= passed else { return }
-            state.late.append(Late(topic: topic, hour: hour, key: key, at: now))
+            state.late[Late(topic: topic, hour: hour)] = now
         }
     }
 
@@ -55,13 +53,13 @@ final class HourBoard: Sendable {
 
     func pass(_ hour: SourceHour) { state.withLock { $0.passed = max($0.passed ?? hour, hour) } }
 
-    func takeLate() -> [Late] {
+    func takeLate() -> [Late: Int64] {
         state.withLock { state in
-            defer { state.late = [] }
+            defer { state.late = [:] }
             return state.late
         }
     }
 
     /// To be looked at again.
-    func keep(_ late: [Late]) { state.withLock { $0.late += late } }
+    func keep(_ late: [Late: Int64]) { state.withLock { $0.late.merge(late, uniquingKeysWith: max) } }
 }

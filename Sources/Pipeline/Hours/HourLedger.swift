@@ -35,6 +35,19 @@ struct HourLedger {
         return hours
     }
 
+    /// The hours of a topic that have anything, from `first` on, with the highest revision of their manifests, 0 where they have
+    /// none. It holds no keys: a topic may have years of them.
+    func revisions(of topic: String, from first: SourceHour?) throws(StorageError) -> [SourceHour: Int] {
+        var found: [SourceHour: Int] = [:]
+        try forEachPage(prefix: "\(topic)/year=", after: first.map { "\(topic)/\($0.path)" }) { page in
+            for object in page.objects {
+                guard let hour = SourceHour(key: object.key, topic: topic) else { continue }
+                found[hour] = max(found[hour] ?? 0, HourManifest.revision(of: object.key) ?? 0)
+            }
+        }
+        return found
+    }
+
     /// One hour.
     func hour(_ hour: SourceHour, of topic: String) throws(StorageError) -> Hour {
         var found = Hour()

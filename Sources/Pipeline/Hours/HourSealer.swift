@@ -138,8 +138,14 @@ final class HourSealer {
 
     /// What the group has of partitions that other workers read.
     private func committed(_ partitions: [TopicPartition]) throws(SinkFailure) -> [TopicPartition: Int64] {
+        let storeID: String
+        do throws(StorageError) { storeID = try settings.storeID() } catch { throw .store(error, settings.storeName) }
         do throws(KafkaError) {
             let offsets = try openAdmin().committedOffsets(of: settings.group, partitions, timeout: .seconds(10))
+                // One of before `s3.url` was changed says nothing of this store.
+                .filter { offset in
+                    offset.metadata.flatMap(OffsetNote.init(json:)).map { $0.store == storeID } ?? true
+                }
             return Dictionary(offsets.map { ($0.partition, $0.offset) }, uniquingKeysWith: max)
         } catch { throw .kafka(error) }
     }
@@ -163,13 +169,14 @@ final class HourSealer {
     private func takeUp(
         _ name: String, until passed: SourceHour, _ ledger: HourLedger
     ) throws(StorageError) -> SourceHour {
-        var hours = try ledger.hours(of: name, from: SourceHour(passed.number - Self.recentHours))
-        if !hours.values.contains(where: { $0.revision > 0 }) { hours = try ledger.hours(of: name, from: nil) }
-        guard let last = hours.filter({ $0.value.revision > 0 }).keys.max() else {
+        var found = try ledger.revisions(of: name, from: SourceHour(passed.number - Self.recentHours))
+        if !found.values.contains(where: { $0 > 0 }) { found = try ledger.revisions(of: name, from: nil) }
+        guard let last = found.filter({ $0.value > 0 }).keys.max() else {
             // Nothing is said of hours before the first row, or before the first look.
-            return hours.keys.min() ?? passed.next
+            return found.keys.min() ?? passed.next
         }
-        for hour in hours.keys.sorted() where hour <= last { try seal(hour, of: name, ledger) }
+        let first = SourceHour(last.number - Self.recentHours)
+        for hour in found.keys.sorted() where hour <= last && hour > first { try seal(hour, of: name, ledger) }
         return last.next
     }
 
@@ -216,22 +223,20 @@ final class HourSealer {
         nextLate = now &+ .seconds(10)
         let late = board.takeLate()
         guard !late.isEmpty else { return }
-        var kept: [HourBoard.Late] = []
-        var asked: Set<String> = []
+        var kept: [HourBoard.Late: Int64] = [:]
         do throws(StorageError) {
             let ledger = HourLedger(store: try ObjectStore(settings.store, abort: board.abort))
-            for one in late {
+            for (one, at) in late {
                 // Ours and not sealed yet: that will name it.
                 if let topic = topics[one.topic], topic.next.map({ one.hour >= $0 }) ?? true {
-                    kept.append(one)
+                    kept[one] = at
                     continue
                 }
-                guard asked.insert(HourManifest.prefix(topic: one.topic, hour: one.hour)).inserted else { continue }
                 // Of a topic that is another worker's to seal, an hour without a manifest is left to that one.
                 if try !seal(one.hour, of: one.topic, ledger, onlyAgain: topics[one.topic] == nil),
-                    now &- one.at < Self.patience
+                    now &- at < Self.patience
                 {
-                    kept.append(one)
+                    kept[one] = at
                 }
             }
             board.keep(kept)

@@ -31,7 +31,9 @@ final class PartitionWriter {
     /// The group's offset, and the object that is named beside it.
     private var committed: (offset: Int64, key: String?)?
     /// The end of the log, where the consumer has met it.
-    var endSeen: Int64?
+    private(set) var endSeen: Int64?
+    /// Whether nothing was taken since.
+    private var isAtEnd = false
 
     private var deduplicator = Deduplicator()
     /// The next record must be the last one of the object before.
@@ -74,6 +76,12 @@ final class PartitionWriter {
     /// The consumer is where it should be.
     func sought() { phase = .reading }
 
+    /// The consumer has met the end of the log.
+    func reachedEnd(_ offset: Int64) {
+        endSeen = offset
+        isAtEnd = true
+    }
+
     /// Drops what is not in the store, and goes on elsewhere.
     private func restart(at offset: Int64, _ deduplicator: Deduplicator) {
         context.queue.cancel(partition)
@@ -115,6 +123,7 @@ final class PartitionWriter {
     /// Takes the next record. The hot path: no allocation, one look at each header.
     func take(_ record: borrowing ConsumedRecord) throws(SinkFailure) {
         guard phase == .reading else { return }
+        isAtEnd = false
         let offset = record.offset
         guard let header = record.header("sluice.pos"), let at = RecordPosition(parsing: header) else {
             throw .record(
@@ -244,7 +253,8 @@ final class PartitionWriter {
     /// - Parameter passed: the last hour that is over by the source's clock.
     func endIfDue(passed: SourceHour?) throws(SinkFailure) {
         guard let open else { return }
-        if let passed, open.hour <= passed, waiting.isEmpty { return try end(.hour, after: nil) }
+        // Not of hours that are caught up with: the next hour's first record ends those.
+        if let passed, open.hour <= passed, isAtEnd, waiting.isEmpty { return try end(.hour, after: nil) }
         let reason = context.settings.segments.ended(
             stored: open.stored(context.ratio), limit: context.limit.bytes, openedAt: open.openedAt, now: context.now,
             isWaiting: !waiting.isEmpty)

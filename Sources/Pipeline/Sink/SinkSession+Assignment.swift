@@ -14,7 +14,7 @@ extension SinkSession {
             guard let writer = writers[partition], writer.phase == .reading,
                 let position = consumer.position(of: partition), offset >= position
             else { return }
-            writer.endSeen = offset
+            writer.reachedEnd(offset)
         case .error(let error, let partition): try failed(error, partition)
         }
     }

@@ -43,8 +43,7 @@ final class SinkSession {
         self.board = board
         let queue = StoreQueue()
         do throws(StorageError) {
-            let digest = try SHA256Digest.of(Array(settings.store.identity.utf8))
-            let storeID = String(digest.hex.prefix(16))
+            let storeID = try settings.storeID()
             context = SinkContext(settings, services, memory, queue, storeID: storeID)
             workers = (0..<max(1, settings.uploads)).map { _ in
                 WorkerThread(name: "store") {
@@ -202,7 +201,7 @@ final class SinkSession {
 
     /// An object is in the store.
     func sealsLater(_ segment: Segment) {
-        board.stored(segment.partition.topic, segment.hour, key: segment.key, now: context.now)
+        board.stored(segment.partition.topic, segment.hour, now: context.now)
     }
 
     // MARK: The end

@@ -60,6 +60,11 @@ package struct SinkSettings: Sendable {
     /// The consumer group: workers of one name share the partitions.
     package var group: String { "sluice.\(name)" }
 
+    /// A digest of where the store is.
+    func storeID() throws(StorageError) -> String {
+        String(try SHA256Digest.of(Array(store.identity.utf8)).hex.prefix(16))
+    }
+
     /// Where the stream writes its position, and under which key.
     var progressTopic: String { "sluice.\(name).progress" }
     var progressKey: String { name }

@@ -14,12 +14,17 @@ struct TableDifference: Equatable {
 
     var isEmpty: Bool { counts.isEmpty }
 
-    /// - Parameter toleratesMissing: the beginning of the records is gone (retention): rows that did not change since cannot be there.
-    init(table: [[UInt8]: [UInt8]], records: [[UInt8]: [UInt8]], toleratesMissing: Bool) {
+    /// - Parameters:
+    ///   - isTrimmed: the beginning of the records is gone (retention): rows that did not change since cannot be there.
+    ///   - unresolved: columns, by the row's key, whose values were sent at that beginning.
+    init(
+        table: [[UInt8]: [UInt8]], records: [[UInt8]: [UInt8]], isTrimmed: Bool,
+        unresolved: [[UInt8]: Set<[UInt8]>] = [:]
+    ) {
         for (key, row) in table {
             if let other = records[key] {
-                if row != other, !Self.equal(row, other) { note(.changed, key) }
-            } else if !toleratesMissing {
+                if row != other, !Self.equal(row, other, but: unresolved[key] ?? []) { note(.changed, key) }
+            } else if !isTrimmed {
                 note(.missing, key)
             }
         }
@@ -34,12 +39,14 @@ struct TableDifference: Equatable {
     }
 
     /// Equal column by column. A record from before a column was added has none: that is the column's null.
-    private static func equal(_ row: [UInt8], _ record: [UInt8]) -> Bool {
+    private static func equal(_ row: [UInt8], _ record: [UInt8], but left: Set<[UInt8]>) -> Bool {
         guard let row = JSONMembers(row), let record = JSONMembers(record) else { return false }
         let null = Array("null".utf8)
         for member in row.members {
+            let name = Array(row.bytes[member.name])
+            if left.contains(name) { continue }
             let value = row.bytes[member.value]
-            let other = record.value(of: Array(row.bytes[member.name])).map { record.bytes[$0] } ?? null[...]
+            let other = record.value(of: name).map { record.bytes[$0] } ?? null[...]
             if !value.elementsEqual(other) { return false }
         }
         return true

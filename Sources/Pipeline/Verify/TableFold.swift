@@ -81,6 +81,22 @@ struct TableFold {
         entries.filter { $0.value.place > truncatedAt }.mapValues { whole($0).row }
     }
 
+    /// The columns of rows whose values were sent in changes that are gone, by the row's key.
+    var unresolved: [[UInt8]: Set<[UInt8]>] {
+        entries.compactMapValues { entry in
+            let entry = whole(entry)
+            guard entry.missing != nil else { return nil }
+            let left = JSONMembers(entry.row).map { members in
+                members.members.filter { isPlaceholder(members.bytes[$0.value]) }.map { Array(members.bytes[$0.name]) }
+            }
+            return Set(entry.unchanged + (left ?? []))
+        }
+    }
+
+    private func isPlaceholder(_ value: ArraySlice<UInt8>) -> Bool {
+        Self.placeholders.contains { $0.elementsEqual(value) }
+    }
+
     /// The values of the key's columns, joined.
     func key(of row: [UInt8]) throws(Malformed) -> [UInt8] {
         guard let members = JSONMembers(row) else { throw Malformed(reason: "a row is not an object") }
@@ -99,9 +115,7 @@ struct TableFold {
     private func isIncomplete(_ entry: Entry) -> Bool {
         guard entry.unchanged.isEmpty else { return true }
         guard let members = JSONMembers(entry.row) else { return false }
-        return members.members.contains { member in
-            Self.placeholders.contains { $0.elementsEqual(members.bytes[member.value]) }
-        }
+        return members.members.contains { isPlaceholder(members.bytes[$0.value]) }
     }
 
     /// A row in which values that were not sent are those of the row before.
@@ -117,8 +131,7 @@ struct TableFold {
         }
         for member in now.members {
             let value = now.bytes[member.value]
-            let isPlaceholder = Self.placeholders.contains { $0.elementsEqual(value) }
-            let old = isPlaceholder ? before.value(of: Array(now.bytes[member.name])) : nil
+            let old = isPlaceholder(value) ? before.value(of: Array(now.bytes[member.name])) : nil
             append(now, member, value: old.map { before.bytes[$0] } ?? value)
         }
         for name in entry.unchanged {

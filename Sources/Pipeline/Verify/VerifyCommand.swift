@@ -166,9 +166,12 @@ package struct VerifyCommand {
         var outcomes = [
             Outcome(
                 table: title, place: "kafka", rows: rows.count, changes: kafka.changes,
-                difference: TableDifference(table: rows, records: kafka.rows, toleratesMissing: isTrimmed),
+                difference: TableDifference(
+                    table: rows, records: kafka.rows, isTrimmed: isTrimmed,
+                    unresolved: isTrimmed ? kafka.unresolved : [:]),
                 note: isTrimmed
-                    ? "the topic's beginning is gone (retention): rows that did not change since are not compared" : nil
+                    ? "the topic's beginning is gone (retention): rows and values that did not change since are not compared"
+                    : nil
             )
         ]
         if let both {
@@ -177,7 +180,7 @@ package struct VerifyCommand {
             outcomes.append(
                 Outcome(
                     table: title, place: "s3", rows: rows.count, changes: both.changes - behind,
-                    difference: TableDifference(table: rows, records: both.rows, toleratesMissing: false), note: note))
+                    difference: TableDifference(table: rows, records: both.rows, isTrimmed: false), note: note))
         }
         return outcomes
     }
