@@ -566,6 +566,21 @@ def test_a_table_that_another_takes_the_place_of_is_passed_over(little: Site) ->
     assert site.agent.stop() == 0
 
 
+def test_a_table_that_is_made_later_is_told_of(make: SiteMaker) -> None:
+    site = make({"postgres": {"tables": ["public.doc*"]}}, tables=DOCUMENTS[:1])
+    site.agent.must("init")
+    site.run("--only", "stream")
+    assert site.agent.metrics()["sluice_tables_unpublished"] == 0
+    site.sql("create table public.docks (id bigint primary key)", "alter table public.docks owner to sluice")
+    wait_until("it is counted", lambda: site.agent.metrics()["sluice_tables_unpublished"] == 1, 20)
+    assert "does not publish public.docks" in site.agent.log.read_text()
+    site.sql(f"alter publication {site.agent.slot} add table public.docks", "insert into public.docks values (1)")
+    topic = site.agent.topic(("public", "docks"))
+    wait_until("its row is in Kafka", lambda: any(read_topics(site.stack.kafka.brokers, [topic]).values()), 30)
+    wait_until("it is counted no more", lambda: site.agent.metrics()["sluice_tables_unpublished"] == 0, 20)
+    assert site.agent.stop() == 0
+
+
 # Topics under the sink
 
 def objects(site: Site) -> int:

@@ -133,6 +133,9 @@ extension AgentMeters {
         registry.counter("sluice_producers_renewed_total", "Producers that were discarded and made anew.") {
             Double(state.snapshot.producersRenewed)
         }
+        registry.gauge(
+            "sluice_tables_unpublished", "Tables that match postgres.tables and whose changes are not streamed."
+        ) { Double(state.snapshot.unpublished.count) }
         registry.gauge("sluice_buffered_bytes", "Bytes of encoded records between the socket and the commit.") {
             Double(state.snapshot.bufferedBytes)
         }
