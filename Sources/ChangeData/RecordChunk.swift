@@ -27,6 +27,11 @@ public struct Transaction: Equatable, Sendable {
     /// The number of changes, before any filter.
     public var changes: UInt64
 
+    /// The source's clock, as far as the commit time tells it: 0 where that lies more than a day ahead. A client can set it to
+    /// anything, with a replication origin.
+    /// - Parameter now: microseconds since 1970.
+    public func clock(now: Int64) -> Int64 { commitTime > now &+ 86_400_000_000 ? 0 : commitTime }
+
     /// A transaction from its parts; the time in microseconds since 1970.
     public init(xid: UInt32, commitLSN: LSN, endLSN: LSN, commitTime: Int64, changes: UInt64) {
         self.xid = xid

@@ -78,6 +78,7 @@ extension PostgresError.Kind {
         case "55006": self = .slotInUse
         case "57P01", "57P02", "57P03": self = .shuttingDown
         case "42704" where activity == .slotCommand: self = .slotMissing
+        case "3D000" where activity == .connecting: self = .configuration
         case "42704", "42P01", "3D000", "3F000", "42703", "42883": self = .undefined
         case "42710", "42P07": self = .duplicate
         case "42501": self = .permission

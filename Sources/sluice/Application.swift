@@ -57,12 +57,7 @@ enum Application {
             try RunCommand(try load(config, purpose), purpose: purpose).run()
         case .status(let config, let json): try StatusCommand.run(try load(config, .status), json: json)
         case .check(let config):
-            let configuration = try load(config, .given)
-            let services = services(configuration)
-            let sink =
-                configuration.s3 == nil ? nil : try Settings.sink(configuration, streamsToo: true)
-            try CheckCommand(settings: try Settings.stream(configuration), services: services, output: output)
-                .run(more: sink.map { SinkPreflight(settings: $0, services: services).findings() } ?? [])
+            try check(config)
         case .drop(let config, let dryRun):
             let (settings, services) = try stream(config)
             try DropCommand(settings: settings, clock: services.clock, output: output).run(dryRun: dryRun)
@@ -81,6 +76,26 @@ enum Application {
             ).run(.init(topic: options.topic, hour: options.hour, last: options.last, json: options.json))
         case .replay(let config, let options): try replay(config, options)
         }
+    }
+
+    /// Where the store's keys are not for this host, whose half is the stream, all else is looked at.
+    private static func check(_ config: String?) throws(AgentExit) {
+        let configuration: Configuration
+        var findings: [Finding] = []
+        do throws(AgentExit) {
+            configuration = try load(config, .given)
+        } catch {
+            configuration = try load(config, .stream)
+            findings = [Finding(.problem, "store", error.message)]
+        }
+        let services = services(configuration)
+        if findings.isEmpty, configuration.s3 != nil {
+            findings = SinkPreflight(
+                settings: try Settings.sink(configuration, streamsToo: true), services: services
+            ).findings()
+        }
+        try CheckCommand(settings: try Settings.stream(configuration), services: services, output: output)
+            .run(more: findings)
     }
 
     private static func replay(_ config: String?, _ options: Command.ReplayOptions) throws(AgentExit) {

@@ -39,8 +39,15 @@ extension Settings {
                 credentials: keys(credentials), caFile: s3.caFile)
             let file = configuration.source.file
             settings.renewCredentials = {
-                let now = try? Configuration.load(path: file, environment: Environment.variables, purpose: .sink)
-                return now?.s3?.credentials.map(keys)
+                let log = logger(configuration)
+                do throws(ConfigurationProblems) {
+                    let now = try Configuration.load(path: file, environment: Environment.variables, purpose: .sink)
+                    log.info("the store has refused the keys: they are looked up again", ["store": .init(bucket)])
+                    return now.s3?.credentials.map(keys)
+                } catch {
+                    log.warning("the store's keys cannot be looked up again", ["error": .init(error.description)])
+                    return nil
+                }
             }
             return (.s3(settings), "s3://\(bucket)\(prefix.isEmpty ? "" : "/" + prefix)")
         }

@@ -140,7 +140,16 @@ def test_status_and_verify_need_no_store_and_status_no_secret(make: SiteMaker) -
         "s3": {"url": "s3://bucket/p", "access_key_id": "k", "secret_access_key_file": "/nonexistent"}})))
     shown = site.agent.command("status", config=file)
     assert shown.code == 0 and "streaming" in shown.out, shown.text
-    assert site.agent.command("check", config=file).code == 78
+    checked = site.agent.command("check", config=file)
+    assert checked.code == 78 and "password_file" in checked.text, checked.text
+    settings = merge(site.agent.settings, {
+        "s3": {"url": "s3://bucket/p", "access_key_id": "k", "secret_access_key_file": "/nonexistent"},
+        "kafka": {"client": {"client.rack": "${SLUICE_NOT_SET}"}}})
+    file.write_text(yaml(settings))
+    assert site.agent.command("status", config=file).code == 0
+    file.write_text(yaml(merge(settings, {"kafka": {"client": None}})))
+    checked = site.agent.command("check", config=file)
+    assert checked.code == 1 and "position" in checked.out and "secret_access_key_file" in checked.text, checked.text
     assert site.agent.stop() == 0
 
 
@@ -272,8 +281,11 @@ def test_another_number_of_partitions_is_refused_until_accepted(make: SiteMaker)
     admin.create_partitions([NewPartitions(topic, 7)])[topic].result(20)
     site.sql("insert into public.documents values (2, 'a', 'b', now())")
     refused = site.agent.command("run", "--only", "stream", timeout=60)
-    assert refused.code == 78 and topic in refused.err and "sluice init" in refused.err, refused.text
-    accepted = site.agent.must("init")
+    assert refused.code == 78 and topic in refused.err and "sluice init --accept-gap" in refused.err, refused.text
+    # What is run unattended at every start accepts nothing.
+    unattended = site.agent.command("init")
+    assert unattended.code == 78 and "7 partitions" in unattended.text, unattended.text
+    accepted = site.agent.must("init", "--accept-gap")
     assert "7 partitions" in accepted.out, accepted.text
     site.run()
     site.auditor.wait_kafka(30)
@@ -309,7 +321,7 @@ def test_partitions_of_the_topic_of_messages_are_accepted_too(make: SiteMaker) -
     admin = site.stack.kafka.admin()
     for topic in sorted(site.stack.kafka.topics() & {site.agent.topic(table) for table in TABLES}):
         admin.create_partitions([NewPartitions(topic, 6)])[topic].result(20)
-    assert "6 partitions" in site.agent.must("init").out
+    assert "6 partitions" in site.agent.must("init", "--accept-gap").out
     site.run("--only", "stream")
     site.sql(message, "insert into public.documents values (2, 'a', 'b', now())")
     site.auditor.wait_kafka(30)

@@ -54,7 +54,7 @@ import Testing
         ("57P03", .connecting, .shuttingDown), ("42704", .slotCommand, .slotMissing), ("42704", .streaming, .undefined),
         ("28P01", .connecting, .permission), ("42501", .query, .permission), ("57014", .query, .cancelled),
         ("53300", .connecting, .transient), ("08006", .query, .transient), ("22003", .query, .fatal),
-        ("55000", .slotCommand, .fatal), ("42710", .slotCommand, .duplicate), ("3D000", .connecting, .undefined),
+        ("55000", .slotCommand, .fatal), ("42710", .slotCommand, .duplicate), ("3D000", .connecting, .configuration),
     ])
     func bySQLState(_ state: String, _ activity: Activity, _ kind: PostgresError.Kind) {
         #expect(PostgresError.Kind(sqlState: state, during: activity, message: "", detail: nil) == kind)

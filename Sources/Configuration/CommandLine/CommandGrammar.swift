@@ -58,7 +58,7 @@ enum CommandGrammar {
                     name: "dry-run", short: nil, value: nil, help: "print the SQL and the topics, change nothing"),
                 OptionSpecification(
                     name: "accept-gap", short: nil, value: nil,
-                    help: "after a loss: print the gap, record it, and start anew behind it"),
+                    help: "after a loss, or another number of partitions: print it, record it, and go on behind it"),
             ],
             build: {
                 .initialize(config: $0.value("config"), dryRun: $0.has("dry-run"), acceptGap: $0.has("accept-gap"))

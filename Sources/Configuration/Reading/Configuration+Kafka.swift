@@ -96,10 +96,8 @@ extension Configuration {
                 section.report(key, "given together with \(name); leave one of them out")
                 continue
             }
-            let value: Secret? =
-                name == key
-                ? section.text(key).map { Secret($0) }
-                : section.secret(name, wanted: section.context.purpose != .status)
+            guard section.context.purpose != .status else { continue }
+            let value: Secret? = name == key ? section.text(key).map { Secret($0) } : section.secret(name, wanted: true)
             if let value { properties.append(ClientProperty(name: name, value: value)) }
         }
         return properties

@@ -25,7 +25,7 @@ extension Configuration {
             if required, !variables.contains(where: { section.context.variable($0) != nil }) { section.missing("url") }
             return Secret("")
         }
-        guard let text = section.text("url") else { return Secret("") }
+        guard section.context.purpose != .status, let text = section.text("url") else { return Secret("") }
         let isURI = text.hasPrefix("postgresql://") || text.hasPrefix("postgres://")
         if !isURI && !text.contains("=") {
             section.report("url", "is neither postgresql://... nor key=value pairs")

@@ -57,7 +57,9 @@ package enum Reference {
         - The file is UTF-8, one document, at most 256 KiB. Anchors, aliases, merge keys and tags are refused.
         - The keys of the store come all from the file, else all from the profile it names, else all from `AWS_ACCESS_KEY_ID` and its like, else
           from the profile `AWS_PROFILE` or `default`.
+          While the sink runs, keys that the store refuses are looked up there again: temporary ones are renewed without a restart.
         - `run --only stream` needs no `s3`, and reads no secret of it; `run --only sink` needs no `postgres.url`, and reads no password.
+          `check` and `verify` look at the store where there is `s3`; `status` reads nothing but where the agent listens.
 
         """
 }

@@ -63,6 +63,13 @@ package struct CheckCommand {
             let admin = try KafkaAdmin(settings.kafka, events: services.kafkaEvents)
             let cluster = try admin.describeCluster(timeout: .seconds(15))
             findings.append(Finding(.fine, "kafka", "cluster \(cluster.id), \(cluster.brokers.count) brokers"))
+            if cluster.brokers.count < Int(settings.replicationFactor) {
+                findings.append(
+                    Finding(
+                        .warning, "kafka.replication_factor",
+                        "is \(settings.replicationFactor), and there are \(cluster.brokers.count) brokers: no topic can be made",
+                        fixes: ["kafka.replication_factor: \(cluster.brokers.count)"]))
+            }
             findings += try transactionTimeout(admin)
             for topic in topics { findings += try self.topic(topic, admin) }
             findings += try position(admin)

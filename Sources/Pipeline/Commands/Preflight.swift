@@ -64,6 +64,15 @@ package enum Preflight {
         return findings
     }
 
+    /// A publication needs a right that the owner of a table does not have by itself.
+    static func mayNotPublish(_ facts: ServerFacts, _ database: String) -> Finding {
+        Finding(
+            .problem, "role", "\(facts.role) may not make a publication in database \(database)",
+            fixes: [
+                "GRANT CREATE ON DATABASE \(Quoting.identifier(database)) TO \(Quoting.identifier(facts.role));"
+            ])
+    }
+
     /// The tables that the configuration names.
     package static func tables(_ tables: [TableFacts], patterns: [TablePattern]) -> [Finding] {
         var findings: [Finding] = []
@@ -120,6 +129,16 @@ package enum Preflight {
                 "keyed by \((table.replicaIdentity == .full ? table.primaryKey?.columns ?? [] : identity).joined(separator: ", "))"
             )
         ]
+        findings += table.weakLeaves.map { leaf in
+            let isFull = table.replicaIdentity == .full
+            return Finding(
+                isFull ? .warning : .problem, subject,
+                "partition \(leaf) has another replica identity: "
+                    + (isFull
+                        ? "of its old rows only the key is sent, other columns are shown as null"
+                        : "its deletes and changes of keys come without the key"),
+                fixes: ["ALTER TABLE \(leaf) REPLICA IDENTITY FULL;"])
+        }
         if !table.canSelect {
             findings.append(
                 Finding(

@@ -21,6 +21,8 @@ final class HourSealer {
 
     /// How far back the store is asked first.
     private static let recentHours: Int64 = 48
+    /// 2014, with PostgreSQL 9.4.
+    private static let beginning = SourceHour(ofMicroseconds: 1_388_534_400_000_000)
     /// For how long an object of a passed hour is looked at again where the hour has no manifest yet.
     private static let patience: Int64 = .seconds(7200)
 
@@ -172,8 +174,9 @@ final class HourSealer {
         var found = try ledger.revisions(of: name, from: SourceHour(passed.number - Self.recentHours))
         if !found.values.contains(where: { $0 > 0 }) { found = try ledger.revisions(of: name, from: nil) }
         guard let last = found.filter({ $0.value > 0 }).keys.max() else {
-            // Nothing is said of hours before the first row, or before the first look.
-            return found.keys.min() ?? passed.next
+            // Nothing is said of hours before the first row, or before the first look. (A client may set a commit time to any
+            // year: no hour was before PostgreSQL decoded rows.)
+            return found.keys.filter { $0 > Self.beginning }.min() ?? passed.next
         }
         let first = SourceHour(last.number - Self.recentHours)
         for hour in found.keys.sorted() where hour <= last && hour > first { try seal(hour, of: name, ledger) }

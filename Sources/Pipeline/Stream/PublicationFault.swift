@@ -28,25 +28,19 @@ extension Publication {
         var faults = wanted.flatMap { table -> [PublicationFault] in
             let own = table.qualifiedName
             let add = "\(alter) ADD TABLE \(Quoting.qualified(table.schema, table.name))"
-            guard published[table.oid] == nil else {
-                return table.weakLeaves.map { leaf in
-                    PublicationFault(
-                        table: own, "sends changes of partition \(leaf) without the replica identity of \(own)",
-                        cure:
-                            "ALTER TABLE \(leaf) REPLICA IDENTITY \(table.replicaIdentity == .primaryKey ? "DEFAULT" : "FULL")"
-                    )
-                }
-            }
+            guard published[table.oid] == nil else { return [] }
             let partitions = table.partitionLeaves.compactMap { published[$0] }
             guard !partitions.isEmpty else {
                 return [PublicationFault(table: own, "does not publish \(own)", cure: add)]
             }
             guard partitions.allSatisfy({ $0.matches(patterns) }) else {
+                let root = "\(alter) SET (publish_via_partition_root = true)"
                 return [
                     PublicationFault(
                         table: own,
                         "sends the rows of \(own) under the names of its partitions, which postgres.tables does not match",
-                        cure: "\(alter) SET (publish_via_partition_root = true)")
+                        // Where it names the partitions themselves, there is no root for them to be sent as.
+                        cure: partitions.contains(where: \.isNamed) ? "\(add); \(root)" : root)
                 ]
             }
             guard partitions.count == table.partitionLeaves.count else {

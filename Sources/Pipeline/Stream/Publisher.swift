@@ -225,7 +225,7 @@ struct Publisher: ~Copyable {
         pending.lsn = max(pending.lsn, transaction.endLSN)
         pending.commitLSN = transaction.commitLSN
         pending.commitTime = transaction.commitTime
-        pending.clock = max(pending.clock, transaction.commitTime)
+        pending.clock = max(pending.clock, transaction.clock(now: services.clock.wall() / 1000))
         pending.ordinal = 0
         pending.splitPart = 0
         counts.passed(transaction)

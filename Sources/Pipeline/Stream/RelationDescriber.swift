@@ -44,7 +44,11 @@ struct RelationDescriber: ~Copyable {
         _ relation: Relation, in xid: UInt32?, settings: StreamSettings
     ) throws(SessionFailure) -> TableDescription {
         let isWanted = patterns.contains { $0.matches(relation.table) }
-        if isWanted { wanted[relation.oid] = relation.table } else { try passOver(relation, settings) }
+        guard isWanted else {
+            try passOver(relation, settings)
+            return Self.description(primaryKey: [], identityIndex: [], types: [], isIgnored: true)
+        }
+        wanted[relation.oid] = relation.table
         let keys = try keys(of: relation.oid, in: xid, settings)
         // Below 16384 are the built-in types, which the encoder knows.
         let unknown = Set(relation.columns.map(\.typeOID).filter { $0 >= 16_384 })
@@ -53,29 +57,32 @@ struct RelationDescriber: ~Copyable {
             types = try ask(settings) { (open) throws(PostgresError) in try open.types(oids: unknown) }
         }
         return Self.description(
-            primaryKey: keys.primary, identityIndex: keys.identity, types: types, isIgnored: !isWanted)
+            primaryKey: keys.primary, identityIndex: keys.identity, types: types, isIgnored: false)
     }
 
-    /// A table that is published, and that nobody wants. One that was wanted, and has another name now, is not passed over, unless
-    /// another has taken its place.
+    /// A table that is published, and that nobody wants. It may be one that somebody does, by another name: where a table that is
+    /// named is not there, its changes are not passed over.
     private mutating func passOver(_ relation: Relation, _ settings: StreamSettings) throws(SessionFailure) {
-        if let before = wanted[relation.oid], patterns.contains(where: { !$0.isGlob && $0.matches(before) }) {
-            let isReplaced = try ask(settings) { [patterns] (open) throws(PostgresError) in
-                try open.tables(matching: patterns).contains { $0.schema == before.schema && $0.name == before.name }
-            }
-            guard isReplaced else {
-                throw .exit(
-                    StartDecision.missing(before.description, [relation.table.description], stored: nil, available: nil)
-                        .exit)
-            }
+        let isNew = passedOver.insert(relation.oid).inserted
+        let before = wanted.removeValue(forKey: relation.oid)
+        guard isNew || before != nil else { return }
+        let names = patterns.filter { !$0.isGlob }
+        let (missing, isPartition) = try ask(settings) { (open) throws(PostgresError) in
+            // The server announces each partition beside its root, and sends its rows as the root's.
+            guard try !open.isPartition(relation.oid) else { return (nil as TablePattern?, true) }
+            let there = names.isEmpty ? [] : try open.tables(matching: names)
+            return (names.first { name in !there.contains { name.matches(schema: $0.schema, table: $0.name) } }, false)
         }
-        guard passedOver.insert(relation.oid).inserted else { return }
-        // The server announces each partition beside its root, and sends its rows as the root's.
-        let isPartition = try ask(settings) { (open) throws(PostgresError) in try open.isPartition(relation.oid) }
         guard !isPartition else { return }
-        log.info(
+        if let missing {
+            let refusal = StartDecision.missing(
+                missing.description, [relation.table.description], stored: nil, available: nil)
+            throw .exit(refusal.exit)
+        }
+        log.log(
+            before == nil ? .info : .warning,
             "a published table matches nothing in postgres.tables: its changes are passed over",
-            ["table": .init(relation.table)])
+            ["table": .init(relation.table), "before": .init(before?.description ?? "-")])
     }
 
     /// What was asked for all tables at once holds for those that a transaction of before announces. To a later one keys may have

@@ -167,7 +167,9 @@ struct SourceLoop: ~Copyable {
             // Of transactions without records no chunk would ever be full, and while brokers are away they may go on for hours.
             isFull = isFull || chunk.boundaryCount >= Self.mostBoundaries
             feedback.received(upTo: transaction.endLSN)
-            if !isDiscarded { feedback.handedOn(upTo: transaction.endLSN, at: transaction.commitTime) }
+            if !isDiscarded {
+                feedback.handedOn(upTo: transaction.endLSN, at: transaction.clock(now: wall / 1000))
+            }
             services.state.received(transaction)
             ending?.sent(upTo: transaction.endLSN)
         case .began(let head): ending?.began(at: head.commitLSN)

@@ -23,6 +23,9 @@ package struct SourceWatch {
         defer { services.stop.unregister(wakeup) }
         var seen: Set<String> = []
         var told: Set<String> = []
+        // The catalog is looked at in several questions, and tables come and go: what is wrong is so in two looks.
+        var before: [PublicationFault] = []
+        var hadPublication = true
         while !services.stop.isRequested {
             do throws(PostgresError) {
                 let look = try look()
@@ -30,7 +33,13 @@ package struct SourceWatch {
                     let lost = look.faults.filter { fault in
                         fault.table.map { look.named.contains($0) || seen.contains($0) } ?? true
                     }
-                    if !lost.isEmpty || !look.hasPublication { raise(lost, hasPublication: look.hasPublication) }
+                    let sure = lost.filter(before.contains)
+                    let isGone = !look.hasPublication && !hadPublication
+                    if !sure.isEmpty || isGone { raise(sure, hasPublication: !isGone) }
+                    (before, hadPublication) = (lost, look.hasPublication)
+                    for table in look.missing where told.insert(table).inserted {
+                        services.log.warning("a table of postgres.tables does not exist", ["table": .init(table)])
+                    }
                     for fault in look.faults where !lost.contains(fault) && told.insert(fault.text).inserted {
                         services.log.warning(
                             "a table matches postgres.tables, but its changes are not streamed",
@@ -38,8 +47,10 @@ package struct SourceWatch {
                     }
                 }
                 seen.formUnion(look.published)
-                services.state.update { $0.unpublished = look.unpublished }
+                services.state.update { $0.unpublished = look.unpublished.sorted() }
             } catch {
+                // Counted: what the metrics say of the slot is as old as this.
+                services.state.failed("postgres", kind: "watch")
                 services.log.debug("cannot look at the slot", ["error": .init(error)])
             }
             wakeup.wait(milliseconds: Self.pause)
@@ -63,7 +74,9 @@ package struct SourceWatch {
         var named: Set<String>
         var published: Set<String>
         /// What of all that is wanted does not come.
-        var unpublished: [String]
+        var unpublished: Set<String>
+        /// Tables that are wanted by their very name, and do not exist.
+        var missing: [String]
         var hasPublication: Bool
     }
 
@@ -87,10 +100,14 @@ package struct SourceWatch {
         let named = wanted.filter { table in
             patterns.contains { !$0.isGlob && $0.matches(schema: table.schema, table: table.name) }
         }
+        let missing = patterns.filter { pattern in
+            !pattern.isGlob && !wanted.contains { pattern.matches(schema: $0.schema, table: $0.name) }
+        }
         let unpublished = publication == nil ? wanted.map(\.qualifiedName) : faults.compactMap(\.table)
         return Look(
             faults: faults, named: Set(named.map(\.qualifiedName)),
-            published: Set(wanted.map(\.qualifiedName)).subtracting(unpublished), unpublished: unpublished,
+            published: Set(wanted.map(\.qualifiedName)).subtracting(unpublished),
+            unpublished: Set(unpublished + missing.map(\.description)), missing: missing.map(\.description),
             hasPublication: publication != nil)
     }
 }

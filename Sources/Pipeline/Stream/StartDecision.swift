@@ -48,7 +48,7 @@ package struct StartFacts: Equatable, Sendable {
     package var faults: [PublicationFault]
     /// Tables that the configuration names one by one and that do not exist.
     package var missing: [String] = []
-    /// Tables of the publication that the configuration does not want.
+    /// Tables that the publication names and the configuration does not want.
     package var strangers: [String] = []
     /// The server's clock, microseconds since 1970.
     package var clock: Int64

@@ -39,8 +39,10 @@ extension StartFacts {
             !named.contains { name.matches(schema: $0.schema, table: $0.name) }
         }.map(\.description)
         let leaves = Set(named.flatMap(\.partitionLeaves))
-        facts.strangers = (publication?.tables ?? []).filter { !$0.matches(patterns) && !leaves.contains($0.oid) }
-            .map(\.qualifiedName)
+        facts.strangers = (publication?.tables ?? []).filter {
+            $0.isNamed && !$0.matches(patterns) && !leaves.contains($0.oid)
+        }
+        .map(\.qualifiedName)
         return (facts, server.walSenderTimeoutMilliseconds)
     }
 }

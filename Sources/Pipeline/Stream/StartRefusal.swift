@@ -68,7 +68,7 @@ package struct StartRefusal: Error, Equatable, Sendable {
     private var loss: String? {
         guard let stored, let available else { return nil }
         if kind == .otherCluster { return "lost: not to be told, positions of two clusters do not compare" }
-        if kind == .tableMissing { return "lost: nothing yet" }
+        if kind == .tableMissing { return nil }
         if let lostBytes { return "lost: up to \(lostBytes) bytes of WAL" }
         if [.publicationMissing, .tableUnpublished, .operationUnpublished].contains(kind) {
             return "lost: what the tables are given until they are published again"

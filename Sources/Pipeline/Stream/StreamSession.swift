@@ -226,10 +226,7 @@ struct StreamSession: Sendable {
             return try connection.tables(matching: settings.tables)
         }
         return try StreamFailures.kafka { () throws(KafkaError) in
-            try maker.known(
-                (Preflight.topicNames(settings, tables) + [messageTopicName(name: settings.name)]).map {
-                    settings.topic($0)
-                })
+            try maker.known(Preflight.topicNames(settings, tables).map { settings.topic($0) })
         }
     }
 

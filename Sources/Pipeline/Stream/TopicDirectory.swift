@@ -135,7 +135,7 @@ struct TopicDirectory: ~Copyable {
                 "topic \(topic.name) has \(topic.partitions) partitions, it had \(before): its keys would go to other partitions",
                 details: ["order per key does not hold over the change; readers must expect that"],
                 hints: [
-                    "sluice init (accepts the new number; stop the agent first)",
+                    "sluice init --accept-gap (accepts the new number; stop the agent first)",
                     "choose another topic with kafka.topic",
                 ]))
     }

@@ -134,7 +134,8 @@ extension AgentMeters {
             Double(state.snapshot.producersRenewed)
         }
         registry.gauge(
-            "sluice_tables_unpublished", "Tables that match postgres.tables and whose changes are not streamed."
+            "sluice_tables_unpublished",
+            "Tables of postgres.tables whose changes are not streamed, or that do not exist."
         ) { Double(state.snapshot.unpublished.count) }
         registry.gauge("sluice_buffered_bytes", "Bytes of encoded records between the socket and the commit.") {
             Double(state.snapshot.bufferedBytes)

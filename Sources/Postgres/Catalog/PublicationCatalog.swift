@@ -32,6 +32,8 @@ public struct PublishedTable: Sendable, Equatable {
     public let name: String
     /// `schema.name`.
     public var qualifiedName: String { "\(schema).\(name)" }
+    /// Whether the publication names it, and not its schema or all tables.
+    public let isNamed: Bool
     /// The columns that are sent; nil where the server does not say (14: all).
     public let columns: [String]?
     /// The row filter's expression (15 and later).
@@ -60,7 +62,9 @@ extension PostgresConnection {
     private mutating func publishedTables(of publication: String) throws(PostgresError) -> [PublishedTable] {
         let rows = try query(
             """
-            SELECT c.oid, t.schemaname, t.tablename, j ->> 'rowfilter' AS filter, a.name AS column_name
+            SELECT c.oid, t.schemaname, t.tablename, j ->> 'rowfilter' AS filter, a.name AS column_name,
+                   EXISTS (SELECT FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid
+                            WHERE p.pubname = t.pubname AND r.prrelid = c.oid) AS named
               FROM pg_catalog.pg_publication_tables t
               JOIN pg_catalog.pg_namespace n ON n.nspname = t.schemaname
               JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename
@@ -81,7 +85,8 @@ extension PostgresConnection {
             tables.append(
                 PublishedTable(
                     oid: oid, schema: try row.text("schemaname"), name: try row.text("tablename"),
-                    columns: columns.isEmpty ? nil : columns, rowFilter: row.optional("filter")))
+                    isNamed: try row.bool("named"), columns: columns.isEmpty ? nil : columns,
+                    rowFilter: row.optional("filter")))
             columns = []
         }
         return tables

@@ -34,7 +34,9 @@ extension PostgresConnection {
         let list = arrayLiteral(oids)
         let columns = try columns(of: list)
         let leaves = try leaves(of: list)
-        let indexes = try indexes(of: arrayLiteral(Set(oids).union(leaves.values.joined().map(\.oid))))
+        // A partition's primary key has the columns of its root's: only other identities are looked at.
+        let others = leaves.values.joined().filter { $0.identity == .index || $0.isUnderIndex }.map(\.oid)
+        let indexes = try indexes(of: arrayLiteral(Set(oids).union(others)))
         let rows = try query(
             """
             SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident, c.relrowsecurity,
@@ -61,6 +63,7 @@ extension PostgresConnection {
             let weak = leaves.filter { leaf in
                 guard leaf.identity != .full else { return false }
                 guard identity != .full else { return true }
+                if identity == .primaryKey, leaf.identity == .primaryKey { return false }
                 let kept = Self.identityColumns(leaf.identity, indexes[leaf.oid] ?? [])
                 return !kept.isSuperset(of: identityColumns)
             }
@@ -173,6 +176,8 @@ extension PostgresConnection {
         var oid: UInt32
         var name: String
         var identity: TableFacts.ReplicaIdentity
+        /// Whether its root's identity is an index.
+        var isUnderIndex: Bool
     }
 
     /// The columns of an identity that is an index.
@@ -189,7 +194,7 @@ extension PostgresConnection {
     private mutating func leaves(of list: String) throws(PostgresError) -> [UInt32: [Leaf]] {
         let rows = try query(
             """
-            SELECT c.oid, t.relid::oid AS leaf, l.relreplident,
+            SELECT c.oid, t.relid::oid AS leaf, l.relreplident, c.relreplident = 'i' AS under_index,
                    pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(l.relname) AS name
               FROM pg_catalog.pg_class c CROSS JOIN LATERAL pg_catalog.pg_partition_tree(c.oid) t
               JOIN pg_catalog.pg_class l ON l.oid = t.relid
@@ -203,7 +208,8 @@ extension PostgresConnection {
             result[try row.integer("oid"), default: []].append(
                 Leaf(
                     oid: try row.integer("leaf"), name: try row.text("name"),
-                    identity: TableFacts.ReplicaIdentity(rawValue: try row.text("relreplident")) ?? .nothing))
+                    identity: TableFacts.ReplicaIdentity(rawValue: try row.text("relreplident")) ?? .nothing,
+                    isUnderIndex: try row.bool("under_index")))
         }
         return result
     }

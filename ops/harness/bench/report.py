@@ -17,6 +17,7 @@ def merge(folder: Path, name: str, part: dict[str, Any]) -> None:
     file = folder / "results.json"
     known = json.loads(file.read_text()) if file.exists() else {"parts": {}}
     known["parts"][name] = part
+    folder.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(known, indent=1) + "\n")
 
 

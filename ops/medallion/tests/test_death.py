@@ -104,7 +104,7 @@ def test_the_dag_under_airflow(lake, airflow, tmp_path):
     assert lake.one("select count(*) from dadostesouroipca_gold") > 10
     assert [job for (job,) in lake.ask("select job from medallion.run order by started_at")] == ["bronze", "silver", "gold", "check"]
     assert "medallion gold finished seconds=" in done.stdout
-    assert 'medallion_run_seconds{job="check"}' in (tmp_path / "dag.prom").read_text()
+    assert 'medallion_run_seconds{step="check"}' in (tmp_path / "dag.prom").read_text()
 
     # A Gold row that is wrong fails the check, and with it the run.
     lake.ask("update dadostesouroipca_gold set qtde_registros = 1000 where \"Data_Base\" = '2005-07-18'")

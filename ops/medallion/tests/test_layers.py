@@ -215,5 +215,5 @@ def test_metrics_and_log(lake, spark, tmp_path, capsys):
     text = (tmp_path / "medallion.prom").read_text()
     assert 'medallion_rows{layer="silver"} 1.0' in text
     assert 'medallion_rejects{layer="silver",reason="base price missing"} 1.0' in text
-    assert 'medallion_run_count{job="gold",what="rows_inserted"} 1.0' in text
+    assert 'medallion_run_count{step="gold",what="rows_inserted"} 1.0' in text
     assert "medallion silver finished seconds=" in capsys.readouterr().out

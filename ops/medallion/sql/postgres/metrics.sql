@@ -1,9 +1,9 @@
 -- What Prometheus is told: one line a sample. All gauges: they are read from tables, not counted in a process.
 with last as (
   select distinct on (job) * from medallion.run where finished_at is not null order by job, finished_at desc)
-select 'medallion_run_finished_timestamp_seconds' as name, format('{job="%s"}', job) as labels, extract(epoch from finished_at)::float8 as value from last
-union all select 'medallion_run_seconds', format('{job="%s"}', job), seconds from last
-union all select 'medallion_run_count', format('{job="%s",what="%s"}', job, c.key), c.value::float8
+select 'medallion_run_finished_timestamp_seconds' as name, format('{step="%s"}', job) as labels, extract(epoch from finished_at)::float8 as value from last
+union all select 'medallion_run_seconds', format('{step="%s"}', job), seconds from last
+union all select 'medallion_run_count', format('{step="%s",what="%s"}', job, c.key), c.value::float8
   from last cross join lateral jsonb_each_text(counts) c
 union all select 'medallion_runs_unfinished', '', count(*) from medallion.run where finished_at is null and started_at > now() - interval '1 day'
 union all select 'medallion_files', format('{state="%s"}', state), count(*) from medallion.file group by state
