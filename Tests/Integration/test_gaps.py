@@ -16,6 +16,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from conftest import SiteMaker
 
 from harness.agent import merge
+from harness.oracle.source import parse_lsn
 from harness.oracle.topics import read_progress, read_topics
 from harness.postgres import SUPERUSER, Postgres, debian_bin, wheel_bin
 from harness.processes import wait_until
@@ -571,6 +572,71 @@ def test_a_quiet_table_that_was_renamed_is_not_passed_over(little: Site) -> None
     wait_until("one that is gone is told of", lambda: site.agent.metrics()["sluice_tables_unpublished"] == 1, 20)
     assert site.agent.stop() == 0
     site.run("--only", "stream")
+    assert site.agent.stop() == 0
+
+
+def test_a_table_that_was_dropped_does_not_stop_the_others(make: SiteMaker) -> None:
+    """Under a publication of all tables, where there are always some that nobody wants."""
+    site = make({"postgres": {"tables": ["public.documents", "public.positions"]}}, tables=DOCUMENTS)
+    site.sql(f"create publication {site.agent.slot} for all tables with (publish_via_partition_root = true)")
+    site.agent.must("init")
+    site.run("--only", "stream")
+    insert(site, 1)
+    wait_row(site, 1)
+    site.sql("drop table public.positions", "create table public.scratch (id bigint primary key)", "insert into public.scratch values (1)")
+    insert(site, 2)
+    wait_row(site, 2)
+    assert site.agent.stop() == 0
+    site.run("--only", "stream")
+    site.sql("insert into public.scratch values (2)")
+    insert(site, 3)
+    wait_row(site, 3)
+    assert site.agent.stop() == 0
+
+
+def test_a_partition_that_was_wanted_by_its_name_is_not_passed_over(make: SiteMaker) -> None:
+    site = make({"postgres": {"tables": ["public.events_1", "public.events_2"]}}, tables=[])
+    site.sql("create table public.events (id bigint primary key) partition by range (id)",
+             "create table public.events_1 partition of public.events for values from (0) to (10)",
+             "create table public.events_2 partition of public.events for values from (10) to (20)",
+             *(f"alter table public.{name} owner to sluice" for name in ("events", "events_1", "events_2")),
+             f"create publication {site.agent.slot} for table public.events")
+    site.agent.must("init")
+    site.run("--only", "stream")
+    site.sql("insert into public.events values (1)")
+    topic = site.agent.topic(("public", "events_1"))
+    wait_until("its row is in Kafka", lambda: any(read_topics(site.stack.kafka.brokers, [topic]).values()), 30)
+    site.sql("alter table public.events_1 rename to events_old", "insert into public.events values (2)")
+    for running in (True, False):
+        if not running:
+            site.agent.start("--only", "stream")
+        code = site.agent.running().wait(60)
+        last = site.agent.log.read_text()[-3000:]
+        assert code == 3 and "kind: table-missing" in last and "public.events_old" in last, last
+
+
+def test_a_loss_that_another_role_must_mend_is_on_record_until_then(little: Site) -> None:
+    site = little
+    site.sql(f"create publication {site.agent.slot} for table public.documents, public.positions with (publish_via_partition_root = true)")
+    site.agent.must("init")
+    site.run("--only", "stream")
+    insert(site, 1)
+    wait_row(site, 1)
+    assert site.agent.stop() == 0
+    site.sql(f"alter publication {site.agent.slot} drop table public.documents")
+    insert(site, 2)
+    done = site.agent.must("init", "--accept-gap")
+    assert "is another role's" in done.out and "ADD TABLE" in done.out, done.text
+    assert progress(site)["gaps"][-1]["to"] == "0/0", progress(site)
+    refused(site, "table-unpublished")
+    insert(site, 3)
+    site.sql(f"alter publication {site.agent.slot} add table public.documents")
+    end = site.connection.execute("select pg_current_wal_lsn()").fetchone()
+    site.run("--only", "stream")
+    insert(site, 4)
+    wait_row(site, 4)
+    gap = progress(site)["gaps"][-1]
+    assert end and parse_lsn(gap["to"]) >= parse_lsn(str(end[0])), (gap, end)
     assert site.agent.stop() == 0
 
 

@@ -86,7 +86,7 @@ struct ConnectionTests {
         #expect(nobody?.description.contains("hunter2") == false)
         let settings = try TestServer.settings("dbname=nosuch")
         let database = failure { () throws(PostgresError) in _ = try PostgresConnection(connecting: settings) }
-        #expect(database?.sqlState == "3D000" && database?.kind == .undefined)
+        #expect(database?.sqlState == "3D000" && database?.kind == .configuration)
     }
 
     @Test func aServerThatAcceptsAndSaysNothingIsLeftAtTheDeadline() throws {

@@ -5,7 +5,8 @@ import Postgres
 /// The slot and the first position: of a new stream, or of one that goes on after a loss that was accepted.
 extension InitCommand {
     func makeSlot(
-        after existing: StoredPosition?, _ gap: StartRefusal?, _ source: Source, _ fenced: TransactionalProducer?
+        after existing: StoredPosition?, _ gap: StartRefusal?, _ source: Source, _ fenced: TransactionalProducer?,
+        isMended: Bool
     ) throws(AgentExit) {
         // A slot that was never streamed from can only be held by the walsender of an init that was cut off: it is waited for.
         if let holder = source.slot?.activePID, existing?.state != .creating { throw inUse(holder) }
@@ -35,7 +36,8 @@ extension InitCommand {
             position.lsn = try createSlot(source)
         }
         position.state = .streaming
-        if let last = position.gaps.indices.last, position.gaps[last].to == LSN(0) {
+        // Else the loss goes on, and ends where a stream begins again.
+        if isMended, let last = position.gaps.indices.last, position.gaps[last].to == LSN(0) {
             // Where only the publication sent less the stream goes on where it was; the loss ends where it sends all again.
             let isPartial = gap?.kind == .tableUnpublished || gap?.kind == .operationUnpublished
             position.gaps[last].to = isPartial ? gap?.available ?? position.lsn : position.lsn

@@ -37,14 +37,14 @@ package struct InitCommand {
         let isJudged = existing?.state == .streaming || (existing == nil && source.slot != nil)
         let gap = isJudged ? try judge(existing, slot) : nil
         if let gap, !acceptGap { throw gap.exit }
-        try make(source)
+        let isMended = try make(source)
         if let existing, isJudged, gap == nil {
             try acceptPartitions(existing, source, isAccepted: acceptGap)
             return output.line(
                 "slot \(settings.slot): is there, position \(existing.lsn), epoch \(existing.epoch); there is no gap, nothing was changed"
             )
         }
-        try makeSlot(after: existing, gap, source, producer)
+        try makeSlot(after: existing, gap, source, producer, isMended: isMended)
     }
 
     /// Why the stream cannot go on; nil if it can.
@@ -129,7 +129,8 @@ package struct InitCommand {
 
     // MARK: Making
 
-    private func make(_ source: Source) throws(AgentExit) {
+    /// Answers whether the publication sends all that is wanted, as far as that was for us to do.
+    private func make(_ source: Source) throws(AgentExit) -> Bool {
         let maker = try kafka { () throws(KafkaError) in
             try TopicMaker(settings, events: services.kafkaEvents, log: services.log)
         }
@@ -144,25 +145,28 @@ package struct InitCommand {
             }
         }
         try kafka { () throws(KafkaError) in try maker.ensureProgress() }
+        var isMended = true
         for cure in source.faults.map(\.cure) {
             let isDone = try postgres { (connection) throws(PostgresError) in
                 do throws(PostgresError) {
                     try connection.execute(cure)
                     return true
                 } catch {
-                    // Its owner is another role: the loss goes on record all the same, and the agent waits for that one.
                     guard error.kind == .permission else { throw error }
                     return false
                 }
             }
+            isMended = isMended && isDone
             output.line(
                 isDone
                     ? "publication \(settings.publication): mended, \(cure)"
-                    : "publication \(settings.publication) is not ours; its owner must give: \(cure);")
+                    : "publication \(settings.publication) is another role's, and the loss goes on until that one gives: \(cure);"
+            )
         }
-        guard source.publication == nil else { return }
+        guard source.publication == nil else { return isMended }
         try postgres { (connection) throws(PostgresError) in try connection.execute(createPublication(source.tables)) }
         output.line("publication \(settings.publication): made for \(source.tables.count) tables")
+        return true
     }
 
     /// - Parameter isFenced: nobody else can commit any more: what is decided is waited for until it can be read.
@@ -189,15 +193,17 @@ package struct InitCommand {
     /// has to take note.
     private func acceptPartitions(_ stored: StoredPosition, _ source: Source, isAccepted: Bool) throws(AgentExit) {
         var position = stored
-        position.partitions = try pins(source, after: stored)
-        guard position.partitions != stored.partitions, source.slot?.activePID == nil else { return }
         var changed: [String] = []
-        for topic in pinned(source, after: stored) {
-            let now = position.partitions.others[topic] ?? position.partitions.usual
-            let before = stored.partitions.others[topic] ?? stored.partitions.usual
-            guard let now, let before, now != before else { continue }
-            changed.append("topic \(topic): \(now) partitions, it had \(before); order per key holds from here on")
+        position.partitions = try pins(source, after: stored) { topic, count, maker throws(KafkaError) in
+            guard !stored.partitions.agree(with: topic, count: count) else { return }
+            // One that nothing was ever written to is new.
+            let isNew = stored.partitions.others[topic] == nil
+            let isEmpty = isNew ? try maker.isEmpty(topic, partitions: count) : false
+            var pins = stored.partitions
+            guard case .changed(let before) = pins.judge(topic, count: count, isEmpty: isEmpty) else { return }
+            changed.append("topic \(topic): \(count) partitions, it had \(before); order per key holds from here on")
         }
+        guard position.partitions != stored.partitions, source.slot?.activePID == nil else { return }
         guard changed.isEmpty || isAccepted else {
             throw AgentExit(
                 .configuration, "topics have another number of partitions: keys would go to other ones",
@@ -207,30 +213,29 @@ package struct InitCommand {
         try store(position, by: try makeProducer())
     }
 
-    /// The topics that the agent writes to, and those that it has written to with a number of partitions of their own.
-    private func pinned(_ source: Source, after stored: StoredPosition?) -> [String] {
+    /// How many partitions the topics have that the agent writes to, and those that it has written to with a number of their own.
+    /// - Parameter see: is given each that could be asked.
+    func pins(
+        _ source: Source, after stored: StoredPosition?,
+        see: (_ topic: String, _ count: Int32, _ maker: TopicMaker) throws(KafkaError) -> Void = { _, _, _ in }
+    ) throws(AgentExit) -> PartitionPins {
         let now = Preflight.topicNames(settings, source.tables) + [messageTopicName(name: settings.name)]
-        return now + Set(stored?.partitions.others.keys.map { $0 } ?? []).subtracting(now).sorted()
-    }
-
-    func pins(_ source: Source, after stored: StoredPosition?) throws(AgentExit) -> PartitionPins {
-        try kafka { () throws(KafkaError) in
+        let before = stored?.partitions.others ?? [:]
+        return try kafka { () throws(KafkaError) in
             let maker = try TopicMaker(settings, events: services.kafkaEvents, log: services.log)
             var pins = PartitionPins()
-            for topic in pinned(source, after: stored) {
-                if let count = try count(of: topic, maker) { pins.accept(topic, count: count) }
+            for topic in now + Set(before.keys).subtracting(now).sorted() {
+                do throws(KafkaError) {
+                    guard let count = try maker.partitions(of: topic) else { continue }
+                    pins.accept(topic, count: count)
+                    try see(topic, count, maker)
+                } catch {
+                    // One that we may not see, such as that of logical messages, which nobody sends: it stays as it was.
+                    guard error.reason == .authorization else { throw error }
+                    if let count = before[topic] { pins.accept(topic, count: count) }
+                }
             }
             return pins
-        }
-    }
-
-    /// Nil where there is none, or where we may not see it: a topic of logical messages that nobody sends needs no right.
-    private func count(of topic: String, _ maker: TopicMaker) throws(KafkaError) -> Int32? {
-        do throws(KafkaError) {
-            return try maker.partitions(of: topic)
-        } catch {
-            guard error.reason == .authorization else { throw error }
-            return nil
         }
     }
 

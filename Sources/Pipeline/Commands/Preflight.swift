@@ -130,14 +130,15 @@ package enum Preflight {
             )
         ]
         findings += table.weakLeaves.map { leaf in
-            let isFull = table.replicaIdentity == .full
+            // The primary key, which is the record's where the root is FULL, comes all the same.
+            let hasKey = table.replicaIdentity == .full && leaf.identity == .primaryKey
             return Finding(
-                isFull ? .warning : .problem, subject,
-                "partition \(leaf) has another replica identity: "
-                    + (isFull
+                hasKey ? .warning : .problem, subject,
+                "partition \(leaf.name) has another replica identity: "
+                    + (hasKey
                         ? "of its old rows only the key is sent, other columns are shown as null"
-                        : "its deletes and changes of keys come without the key"),
-                fixes: ["ALTER TABLE \(leaf) REPLICA IDENTITY FULL;"])
+                        : "its deletes and changes of keys come without the key, or fail"),
+                fixes: ["ALTER TABLE \(leaf.name) REPLICA IDENTITY FULL;"])
         }
         if !table.canSelect {
             findings.append(

@@ -102,7 +102,7 @@ struct ReplaySession: Sendable {
         var publisher = Publisher(
             settings: settings, link: link, services: services, store: store, producer: consume producer,
             topics: topics,
-            stored: stored, timeline: stored.timeline)
+            stored: stored, timeline: stored.timeline, walEnd: stored.lsn)
         try publisher.run()
     }
 }

@@ -41,7 +41,8 @@ struct Publisher: ~Copyable {
 
     init(
         settings: StreamSettings, link: StreamLink, services: StreamServices, store: consuming ProgressStore,
-        producer: TransactionalProducer, topics: consuming TopicDirectory, stored: StoredPosition, timeline: UInt32
+        producer: TransactionalProducer, topics: consuming TopicDirectory, stored: StoredPosition, timeline: UInt32,
+        walEnd: LSN
     ) {
         self.settings = settings
         self.link = link
@@ -55,6 +56,8 @@ struct Publisher: ~Copyable {
         pending.timeline = timeline
         // `StartDecision` has accepted them: what is split from here on is counted with these.
         pending.options = settings.fingerprint
+        // A loss that went on until somebody else had mended the publication: it is whole again now, or nothing would start.
+        if let last = pending.gaps.indices.last, pending.gaps[last].to == LSN(0) { pending.gaps[last].to = walEnd }
         replayID = (settings.replay?.id).map { Array($0.utf8) }
         open = OpenBatch(queue: link.queue, retainLimit: settings.retainedBytes)
         window = SendWindow(batch: settings.producerBatchBytes)

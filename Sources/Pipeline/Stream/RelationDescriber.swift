@@ -61,28 +61,48 @@ struct RelationDescriber: ~Copyable {
     }
 
     /// A table that is published, and that nobody wants. It may be one that somebody does, by another name: where a table that is
-    /// named is not there, its changes are not passed over.
+    /// named is not there, and this one was wanted or is in the publication by its own name, its changes are not passed over.
     private mutating func passOver(_ relation: Relation, _ settings: StreamSettings) throws(SessionFailure) {
         let isNew = passedOver.insert(relation.oid).inserted
         let before = wanted.removeValue(forKey: relation.oid)
         guard isNew || before != nil else { return }
         let names = patterns.filter { !$0.isGlob }
-        let (missing, isPartition) = try ask(settings) { (open) throws(PostgresError) in
+        let found = try ask(settings) { [patterns] (open) throws(PostgresError) -> Stranger in
             // The server announces each partition beside its root, and sends its rows as the root's.
-            guard try !open.isPartition(relation.oid) else { return (nil as TablePattern?, true) }
+            let roots = before == nil ? try open.ancestors(of: relation.oid) : []
+            if roots.contains(where: { root in
+                patterns.contains { $0.matches(schema: root.schema, table: root.name) }
+            }) {
+                return .partition
+            }
             let there = names.isEmpty ? [] : try open.tables(matching: names)
-            return (names.first { name in !there.contains { name.matches(schema: $0.schema, table: $0.name) } }, false)
+            let missing = names.first { name in !there.contains { name.matches(schema: $0.schema, table: $0.name) } }
+            guard let missing else { return .other }
+            if before != nil { return .renamed(from: missing) }
+            let publication = try open.publication(named: settings.publication)
+            let isNamed = publication?.tables.contains { $0.oid == relation.oid && $0.isNamed } == true
+            return isNamed ? .renamed(from: missing) : .other
         }
-        guard !isPartition else { return }
-        if let missing {
+        switch found {
+        case .partition: break
+        case .renamed(let from):
             let refusal = StartDecision.missing(
-                missing.description, [relation.table.description], stored: nil, available: nil)
+                from.description, [relation.table.description], stored: nil, available: nil)
             throw .exit(refusal.exit)
+        case .other:
+            log.log(
+                before == nil ? .info : .warning,
+                "a published table matches nothing in postgres.tables: its changes are passed over",
+                ["table": .init(relation.table), "before": .init(before?.description ?? "-")])
         }
-        log.log(
-            before == nil ? .info : .warning,
-            "a published table matches nothing in postgres.tables: its changes are passed over",
-            ["table": .init(relation.table), "before": .init(before?.description ?? "-")])
+    }
+
+    private enum Stranger {
+        /// Of a table that is wanted.
+        case partition
+        /// Perhaps a table that is named and is not there.
+        case renamed(from: TablePattern)
+        case other
     }
 
     /// What was asked for all tables at once holds for those that a transaction of before announces. To a later one keys may have

@@ -209,7 +209,7 @@ struct StreamSession: Sendable {
         var publisher = Publisher(
             settings: settings, link: link, services: services, store: store, producer: consume producer,
             topics: topics,
-            stored: stored, timeline: facts.timeline)
+            stored: stored, timeline: facts.timeline, walEnd: facts.walEnd)
         try publisher.run()
     }
 

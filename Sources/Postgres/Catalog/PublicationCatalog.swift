@@ -32,8 +32,10 @@ public struct PublishedTable: Sendable, Equatable {
     public let name: String
     /// `schema.name`.
     public var qualifiedName: String { "\(schema).\(name)" }
-    /// Whether the publication names it, and not its schema or all tables.
+    /// Whether the publication names it, and not only its schema, its root or all tables.
     public let isNamed: Bool
+    /// Whether the publication names a table that it is a partition of.
+    public let isRootNamed: Bool
     /// The columns that are sent; nil where the server does not say (14: all).
     public let columns: [String]?
     /// The row filter's expression (15 and later).
@@ -64,7 +66,10 @@ extension PostgresConnection {
             """
             SELECT c.oid, t.schemaname, t.tablename, j ->> 'rowfilter' AS filter, a.name AS column_name,
                    EXISTS (SELECT FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid
-                            WHERE p.pubname = t.pubname AND r.prrelid = c.oid) AS named
+                            WHERE p.pubname = t.pubname AND r.prrelid = c.oid) AS named,
+                   EXISTS (SELECT FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid
+                            WHERE p.pubname = t.pubname AND r.prrelid <> c.oid AND r.prrelid IN
+                                  (SELECT relid FROM pg_catalog.pg_partition_ancestors(c.oid))) AS root_named
               FROM pg_catalog.pg_publication_tables t
               JOIN pg_catalog.pg_namespace n ON n.nspname = t.schemaname
               JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename
@@ -85,7 +90,8 @@ extension PostgresConnection {
             tables.append(
                 PublishedTable(
                     oid: oid, schema: try row.text("schemaname"), name: try row.text("tablename"),
-                    isNamed: try row.bool("named"), columns: columns.isEmpty ? nil : columns,
+                    isNamed: try row.bool("named"), isRootNamed: try row.bool("root_named"),
+                    columns: columns.isEmpty ? nil : columns,
                     rowFilter: row.optional("filter")))
             columns = []
         }

@@ -70,7 +70,8 @@ extension PostgresConnection {
             return TableFacts(
                 oid: oid, schema: try row.text("nspname"), name: try row.text("relname"), kind: kind,
                 persistence: persistence, replicaIdentity: identity, partitionRoot: row.optionalInteger("root"),
-                partitionLeaves: leaves.map(\.oid), weakLeaves: weak.map(\.name),
+                partitionLeaves: leaves.map(\.oid),
+                weakLeaves: weak.map { TableFacts.WeakLeaf(name: $0.name, identity: $0.identity) },
                 primaryKey: own.first(where: \.isPrimary)?.facts,
                 identityIndex: own.first(where: \.isIdentity)?.facts, columns: columns[oid] ?? [],
                 estimatedRows: try row.integer("estimate"), canSelect: try row.bool("can_select"),
@@ -78,10 +79,15 @@ extension PostgresConnection {
         }
     }
 
-    /// Whether a table is a partition of another.
-    public mutating func isPartition(_ oid: UInt32) throws(PostgresError) -> Bool {
-        let rows = try query("SELECT relispartition FROM pg_catalog.pg_class WHERE oid = $1", [String(oid)])
-        return rows.count == 1 && rows[0, "relispartition"] == "t"
+    /// The tables that a table is a partition of, by schema and name; empty where it is none, or is gone.
+    public mutating func ancestors(of oid: UInt32) throws(PostgresError) -> [(schema: String, name: String)] {
+        let rows = try query(
+            """
+            SELECT n.nspname, c.relname FROM pg_catalog.pg_partition_ancestors($1::oid::regclass) a
+              JOIN pg_catalog.pg_class c ON c.oid = a.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+             WHERE c.oid <> $1::oid
+            """, [String(oid)])
+        return try rows.map { row throws(PostgresError) in (try row.text("nspname"), try row.text("relname")) }
     }
 
     /// The keys of a table; empty ones where there are none, or no such table.

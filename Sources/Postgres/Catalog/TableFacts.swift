@@ -24,6 +24,14 @@ public struct TableFacts: Sendable, Equatable {
         case index = "i"
     }
 
+    /// A leaf of a partition tree.
+    public struct WeakLeaf: Sendable, Equatable {
+        /// `schema.name`, in quotes where SQL needs them.
+        public let name: String
+        /// What the server sends as its old row.
+        public let identity: ReplicaIdentity
+    }
+
     /// The OID: the table's identity; names may move.
     public let oid: UInt32
     /// The schema.
@@ -42,10 +50,9 @@ public struct TableFacts: Sendable, Equatable {
     public let partitionRoot: UInt32?
     /// The leaves below it; empty unless it is partitioned.
     public let partitionLeaves: [UInt32]
-    /// Those leaves, `schema.name` in quotes where SQL needs them, whose replica identity lacks what the root's has. The server
-    /// announces the root's identity and sends what the leaf's has kept, so that an old key or an old row has nulls in the place of
-    /// values.
-    public let weakLeaves: [String]
+    /// Those leaves whose replica identity lacks what the root's has. The server announces the root's identity and sends what the
+    /// leaf's has kept, so that an old key or an old row has nulls in the place of values.
+    public let weakLeaves: [WeakLeaf]
     /// The primary key.
     public let primaryKey: IndexFacts?
     /// The index of REPLICA IDENTITY USING INDEX; nil where there is none, or where it was dropped (then the identity is nothing).
