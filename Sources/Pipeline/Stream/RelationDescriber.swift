@@ -80,8 +80,8 @@ struct RelationDescriber: ~Copyable {
             guard let missing else { return .other }
             if before != nil { return .renamed(from: missing) }
             let publication = try open.publication(named: settings.publication)
-            let isNamed = publication?.tables.contains { $0.oid == relation.oid && $0.isNamed } == true
-            return isNamed ? .renamed(from: missing) : .other
+            let found = publication?.tables.first { $0.oid == relation.oid }
+            return found?.isNamed == true || found?.isRootNamed == true ? .renamed(from: missing) : .other
         }
         switch found {
         case .partition: break

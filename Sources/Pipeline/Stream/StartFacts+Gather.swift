@@ -40,7 +40,7 @@ extension StartFacts {
         }.map(\.description)
         let leaves = Set(named.flatMap(\.partitionLeaves))
         facts.strangers = (publication?.tables ?? []).filter {
-            $0.isNamed && !$0.matches(patterns) && !leaves.contains($0.oid)
+            ($0.isNamed || $0.isRootNamed) && !$0.matches(patterns) && !leaves.contains($0.oid)
         }
         .map(\.qualifiedName)
         return (facts, server.walSenderTimeoutMilliseconds)
