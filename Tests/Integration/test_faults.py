@@ -238,12 +238,11 @@ def test_slot_moves_on_a_busy_database_with_an_idle_publication(make: SiteMaker)
     site.agent.resume()
 
 
+@pytest.mark.only("pg18")  # PostgreSQL 17 has brought transaction_timeout
 def test_time_outs_of_the_database_do_not_end_the_stream(make: SiteMaker) -> None:
     """A walsender that sends a transaction is in one, for as long as nobody takes more from it (C7)."""
     site = make({"limits": {"memory": "16MiB"}}).init()
-    names = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"]
-    if site.connection.info.server_version >= 170000:
-        names.append("transaction_timeout")
+    names = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "transaction_timeout"]
     site.sql(*(f"alter database {site.database} set {name} = '2s'" for name in names))
     site.run("--only", "stream")
     site.sql("insert into public.documents values (0, 'a', 'b', now())")
@@ -280,7 +279,7 @@ def test_transactions_without_a_row_are_bounded_too_while_kafka_is_away(make: Si
     assert_confirmed_is_stored(site)
 
 
-@pytest.mark.parametrize("first", [0, 1], ids=["documents", "positions"])
+@pytest.mark.parametrize("first", [0, pytest.param(1, marks=pytest.mark.long)], ids=["documents", "positions"])
 def test_no_row_is_dropped_where_several_objects_meet_a_full_disk_at_once(make: SiteMaker, first: int) -> None:
     """In one poll: an object that has nothing on disk yet finds out, and then others that have, and a rest that does not fit."""
     site = make({"kafka": {"partitions": 16}, "s3": {"compression": "none", "rotate": {"bytes": "64MiB", "age": "20s"}}}).init().run()
