@@ -171,12 +171,13 @@ final class S3Store {
         signable.spelling = .decoded
         let second = try send(request, signable, at: time, sink)
         switch second.status {
-        case 200..<300, 404, 412: spelling = .decoded
+        case 200..<300, 404, 412:
+            spelling = .decoded
+            return second
         // A store that has a bad moment has not said whether it can read the signature.
         case 500...: return second
         default: return answer
         }
-        return second
     }
 
     private func send(_ request: Request, _ signable: SignableRequest, at time: SigningTime, _ sink: ContentSink?)

@@ -269,8 +269,7 @@ def test_transactions_without_a_row_are_bounded_too_while_kafka_is_away(make: Si
     site.stack.kafka.pause()
     try:
         site.sql("insert into public.documents values (1, 'a', 'b', now())", "set synchronous_commit = off")
-        write = "do $$ begin for i in 1..60000 loop update public.unpublished set v = i::text where id = 1; commit; end loop $$"
-        site.sql(write.replace("end loop $$", "end loop; end $$"))
+        site.sql("do $$ begin for i in 1..60000 loop update public.unpublished set v = i::text where id = 1; commit; end loop; end $$")
         wait_until("chunks are counted", lambda: site.agent.metrics()["sluice_buffered_bytes"] >= 4 << 20, 60)
     finally:
         site.stack.kafka.resume()

@@ -168,17 +168,17 @@ import Testing
 @Suite struct PartitionPinsTests {
     @Test func theFirstCountIsTheUsualOneAndAChangeIsSeen() {
         var pins = PartitionPins()
-        #expect(pins.judge("a", count: 3, isEmpty: true) == .fits)
-        #expect(pins.judge("a", count: 3, isEmpty: false) == .fits)
-        #expect(pins.judge("a", count: 4, isEmpty: false) == .changed(from: 3))
+        #expect(pins.judge("a", count: 3, isEmpty: { true }) == .fits)
+        #expect(pins.judge("a", count: 3, isEmpty: { false }) == .fits)
+        #expect(pins.judge("a", count: 4, isEmpty: { false }) == .changed(from: 3))
     }
 
     @Test func aNewTopicMayHaveAnotherCount() {
         var pins = PartitionPins()
-        _ = pins.judge("a", count: 1, isEmpty: true)
-        #expect(pins.judge("b", count: 6, isEmpty: true) == .fits)
-        #expect(pins.judge("b", count: 6, isEmpty: false) == .fits)
-        #expect(pins.judge("b", count: 7, isEmpty: true) == .changed(from: 6))
+        _ = pins.judge("a", count: 1, isEmpty: { true })
+        #expect(pins.judge("b", count: 6, isEmpty: { true }) == .fits)
+        #expect(pins.judge("b", count: 6, isEmpty: { false }) == .fits)
+        #expect(pins.judge("b", count: 7, isEmpty: { true }) == .changed(from: 6))
     }
 
     /// Where the counts agree, whether the topic is empty is not asked: it must make no difference.
@@ -187,11 +187,11 @@ import Testing
         for (topic, count) in [("a", 3), ("b", 3), ("c", 6), ("c", 6)] as [(String, Int32)] {
             if pins.agree(with: topic, count: count) {
                 var (empty, full) = (pins, pins)
-                #expect(empty.judge(topic, count: count, isEmpty: true) == .fits)
-                #expect(full.judge(topic, count: count, isEmpty: false) == .fits)
+                #expect(empty.judge(topic, count: count, isEmpty: { true }) == .fits)
+                #expect(full.judge(topic, count: count, isEmpty: { false }) == .fits)
                 #expect(empty == full)
             }
-            #expect(pins.judge(topic, count: count, isEmpty: true) == .fits)
+            #expect(pins.judge(topic, count: count, isEmpty: { true }) == .fits)
         }
         #expect(pins.agree(with: "a", count: 3) && pins.agree(with: "c", count: 6))
         #expect(!pins.agree(with: "a", count: 6) && !pins.agree(with: "c", count: 3))
@@ -199,9 +199,9 @@ import Testing
 
     @Test func whatAHumanAcceptsFitsAndIsRemembered() {
         var pins = PartitionPins()
-        _ = pins.judge("a", count: 1, isEmpty: true)
+        _ = pins.judge("a", count: 1, isEmpty: { true })
         pins.accept("a", count: 2)
-        #expect(pins.judge("a", count: 2, isEmpty: false) == .fits)
+        #expect(pins.judge("a", count: 2, isEmpty: { false }) == .fits)
         var position = StoredPosition(
             systemID: "1", timeline: 1, slot: "s", epoch: 1, lsn: LSN(1), options: "", state: .streaming)
         position.partitions = pins

@@ -195,12 +195,10 @@ package struct InitCommand {
         var position = stored
         var changed: [String] = []
         position.partitions = try pins(source, after: stored) { topic, count, maker throws(KafkaError) in
-            guard !stored.partitions.agree(with: topic, count: count) else { return }
-            // One that nothing was ever written to is new.
-            let isNew = stored.partitions.others[topic] == nil
-            let isEmpty = isNew ? try maker.isEmpty(topic, partitions: count) : false
             var pins = stored.partitions
-            guard case .changed(let before) = pins.judge(topic, count: count, isEmpty: isEmpty) else { return }
+            let judged = try pins.judge(
+                topic, count: count, isEmpty: { () throws(KafkaError) in try maker.isEmpty(topic, partitions: count) })
+            guard case .changed(let before) = judged else { return }
             changed.append("topic \(topic): \(count) partitions, it had \(before); order per key holds from here on")
         }
         guard position.partitions != stored.partitions, source.slot?.activePID == nil else { return }

@@ -76,7 +76,7 @@ package enum Preflight {
     /// The tables that the configuration names.
     package static func tables(_ tables: [TableFacts], patterns: [TablePattern]) -> [Finding] {
         var findings: [Finding] = []
-        for pattern in patterns where !tables.contains(where: { pattern.matches(schema: $0.schema, table: $0.name) }) {
+        for pattern in patterns.absent(from: tables) {
             findings.append(
                 Finding(
                     pattern.isGlob ? .warning : .problem, "table \(pattern)",

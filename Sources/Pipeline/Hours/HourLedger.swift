@@ -24,28 +24,29 @@ struct HourLedger {
     /// - Parameter first: nil: all of them.
     func hours(of topic: String, from first: SourceHour?) throws(StorageError) -> [SourceHour: Hour] {
         var hours: [SourceHour: Hour] = [:]
-        // Hours sort by their paths; what is before the first hour is passed over by the store.
-        let start = first.map { "\(topic)/\($0.path)" }
-        try forEachPage(prefix: "\(topic)/year=", after: start) { page in
-            for object in page.objects {
-                guard let hour = SourceHour(key: object.key, topic: topic) else { continue }
-                see(object.key, topic, in: &hours[hour, default: Hour()])
-            }
-        }
+        try forEachKey(of: topic, from: first) { hour, key in see(key, topic, in: &hours[hour, default: Hour()]) }
         return hours
     }
 
-    /// The hours of a topic that have anything, from `first` on, with the highest revision of their manifests, 0 where they have
-    /// none. It holds no keys: a topic may have years of them.
+    /// The same hours with the highest revision of their manifests, 0 where they have none. It holds no keys: a topic may have
+    /// years of them.
     func revisions(of topic: String, from first: SourceHour?) throws(StorageError) -> [SourceHour: Int] {
         var found: [SourceHour: Int] = [:]
-        try forEachPage(prefix: "\(topic)/year=", after: first.map { "\(topic)/\($0.path)" }) { page in
-            for object in page.objects {
-                guard let hour = SourceHour(key: object.key, topic: topic) else { continue }
-                found[hour] = max(found[hour] ?? 0, HourManifest.revision(of: object.key) ?? 0)
-            }
+        try forEachKey(of: topic, from: first) { hour, key in
+            found[hour] = max(found[hour] ?? 0, HourManifest.revision(of: key) ?? 0)
         }
         return found
+    }
+
+    private func forEachKey(
+        of topic: String, from first: SourceHour?, _ body: (SourceHour, String) -> Void
+    ) throws(StorageError) {
+        // Hours sort by their paths; what is before the first hour is passed over by the store.
+        try forEachPage(prefix: "\(topic)/year=", after: first.map { "\(topic)/\($0.path)" }) { page in
+            for object in page.objects {
+                if let hour = SourceHour(key: object.key, topic: topic) { body(hour, object.key) }
+            }
+        }
     }
 
     /// One hour.

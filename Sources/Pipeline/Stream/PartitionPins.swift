@@ -22,14 +22,17 @@ package struct PartitionPins: Equatable, Sendable {
     }
 
     /// Looks at a topic that is about to be written to, and remembers a new one.
-    /// - Parameter isEmpty: whether nothing was ever written to it.
-    package mutating func judge(_ topic: String, count: Int32, isEmpty: Bool) -> Judgement {
+    /// - Parameter isEmpty: whether nothing was ever written to it: asked only where the answer makes a difference.
+    package mutating func judge<E: Error>(
+        _ topic: String, count: Int32, isEmpty: () throws(E) -> Bool
+    ) throws(E) -> Judgement {
         guard let pinned = others[topic] ?? usual else {
             usual = count
             return .fits
         }
         if pinned == count { return .fits }
-        guard isEmpty, others[topic] == nil else { return .changed(from: pinned) }
+        guard others[topic] == nil else { return .changed(from: pinned) }
+        guard try isEmpty() else { return .changed(from: pinned) }
         others[topic] = count
         return .fits
     }

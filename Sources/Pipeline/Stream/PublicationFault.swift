@@ -61,7 +61,5 @@ extension Publication {
 
 extension PublishedTable {
     /// Whether its rows are wanted.
-    func matches(_ patterns: [TablePattern]) -> Bool {
-        patterns.contains { $0.matches(schema: schema, table: name) }
-    }
+    func matches(_ patterns: [TablePattern]) -> Bool { patterns.match(schema: schema, table: name) }
 }

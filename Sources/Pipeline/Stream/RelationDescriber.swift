@@ -43,10 +43,9 @@ struct RelationDescriber: ~Copyable {
     mutating func describe(
         _ relation: Relation, in xid: UInt32?, settings: StreamSettings
     ) throws(SessionFailure) -> TableDescription {
-        let isWanted = patterns.contains { $0.matches(relation.table) }
-        guard isWanted else {
+        guard patterns.match(schema: relation.table.schema, table: relation.table.name) else {
             try passOver(relation, settings)
-            return Self.description(primaryKey: [], identityIndex: [], types: [], isIgnored: true)
+            return TableDescription(primaryKey: [], isIgnored: true)
         }
         wanted[relation.oid] = relation.table
         let keys = try keys(of: relation.oid, in: xid, settings)
@@ -57,7 +56,7 @@ struct RelationDescriber: ~Copyable {
             types = try ask(settings) { (open) throws(PostgresError) in try open.types(oids: unknown) }
         }
         return Self.description(
-            primaryKey: keys.primary, identityIndex: keys.identity, types: types, isIgnored: false)
+            primaryKey: keys.primary, identityIndex: keys.identity, types: types)
     }
 
     /// A table that is published, and that nobody wants. It may be one that somebody does, by another name: where a table that is
@@ -70,14 +69,9 @@ struct RelationDescriber: ~Copyable {
         let found = try ask(settings) { [patterns] (open) throws(PostgresError) -> Stranger in
             // The server announces each partition beside its root, and sends its rows as the root's.
             let roots = before == nil ? try open.ancestors(of: relation.oid) : []
-            if roots.contains(where: { root in
-                patterns.contains { $0.matches(schema: root.schema, table: root.name) }
-            }) {
-                return .partition
-            }
+            if roots.contains(where: { patterns.match(schema: $0.schema, table: $0.name) }) { return .partition }
             let there = names.isEmpty ? [] : try open.tables(matching: names)
-            let missing = names.first { name in !there.contains { name.matches(schema: $0.schema, table: $0.name) } }
-            guard let missing else { return .other }
+            guard let missing = names.absent(from: there).first else { return .other }
             if before != nil { return .renamed(from: missing) }
             let publication = try open.publication(named: settings.publication)
             let found = publication?.tables.first { $0.oid == relation.oid }
@@ -124,12 +118,11 @@ struct RelationDescriber: ~Copyable {
     }
 
     static func description(
-        primaryKey: [String], identityIndex: [String], types: [TypeFacts], isIgnored: Bool
+        primaryKey: [String], identityIndex: [String], types: [TypeFacts]
     ) -> TableDescription {
         TableDescription(
             primaryKey: primaryKey, identityIndex: identityIndex,
-            types: Dictionary(types.map { ($0.oid, type($0)) }, uniquingKeysWith: { first, _ in first }),
-            isIgnored: isIgnored)
+            types: Dictionary(types.map { ($0.oid, type($0)) }, uniquingKeysWith: { first, _ in first }))
     }
 
     /// The stream has nothing for us at the moment: lets a connection go that was not used for a while.
@@ -178,8 +171,4 @@ struct RelationDescriber: ~Copyable {
             }
         return PostgresType(schema: facts.schema, name: facts.name, kind: kind)
     }
-}
-
-extension TablePattern {
-    fileprivate func matches(_ name: TableName) -> Bool { matches(schema: name.schema, table: name.name) }
 }

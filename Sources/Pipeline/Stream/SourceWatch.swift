@@ -97,12 +97,9 @@ package struct SourceWatch {
         let wanted = try connection.tables(matching: patterns)
         let publication = try connection.publication(named: settings.publication)
         let faults = publication?.faults(of: wanted, patterns: patterns) ?? []
-        let named = wanted.filter { table in
-            patterns.contains { !$0.isGlob && $0.matches(schema: table.schema, table: table.name) }
-        }
-        let missing = patterns.filter { pattern in
-            !pattern.isGlob && !wanted.contains { pattern.matches(schema: $0.schema, table: $0.name) }
-        }
+        let names = patterns.filter { !$0.isGlob }
+        let named = wanted.filter { names.match(schema: $0.schema, table: $0.name) }
+        let missing = names.absent(from: wanted)
         let unpublished = publication == nil ? wanted.map(\.qualifiedName) : faults.compactMap(\.table)
         return Look(
             faults: faults, named: Set(named.map(\.qualifiedName)),

@@ -35,9 +35,7 @@ extension StartFacts {
             publication: publication?.name, faults: publication?.faults(of: named, patterns: patterns) ?? [],
             clock: position.clock)
         facts.publicationOID = publication?.oid ?? 0
-        facts.missing = names.filter { name in
-            !named.contains { name.matches(schema: $0.schema, table: $0.name) }
-        }.map(\.description)
+        facts.missing = names.absent(from: named).map(\.description)
         let leaves = Set(named.flatMap(\.partitionLeaves))
         facts.strangers = (publication?.tables ?? []).filter {
             ($0.isNamed || $0.isRootNamed) && !$0.matches(patterns) && !leaves.contains($0.oid)

@@ -117,18 +117,12 @@ struct TopicDirectory: ~Copyable {
     }
 
     private func pin(_ topic: TransactionalProducer.Topic, _ pins: inout PartitionPins) throws(SessionFailure) {
-        // A question to each partition's leader: not where the answer makes no difference.
-        let isEmpty =
-            if pins.agree(with: topic.name, count: topic.partitions) {
-                false
-            } else {
-                try StreamFailures.kafka { () throws(KafkaError) in
-                    try maker.isEmpty(topic.name, partitions: topic.partitions)
-                }
-            }
-        guard case .changed(let before) = pins.judge(topic.name, count: topic.partitions, isEmpty: isEmpty) else {
-            return
+        let judged = try StreamFailures.kafka { () throws(KafkaError) in
+            try pins.judge(
+                topic.name, count: topic.partitions,
+                isEmpty: { () throws(KafkaError) in try maker.isEmpty(topic.name, partitions: topic.partitions) })
         }
+        guard case .changed(let before) = judged else { return }
         throw .exit(
             AgentExit(
                 .configuration,

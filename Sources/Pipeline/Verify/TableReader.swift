@@ -60,7 +60,7 @@ struct TableReader {
         try encode(begin, &encoder, chunk)
         let description = RelationDescriber.description(
             primaryKey: table.primaryKey?.columns ?? [], identityIndex: table.identityIndex?.columns ?? [],
-            types: types, isIgnored: false)
+            types: types)
         do throws(ChangeDataError) {
             try encoder.define(relation, as: description)
         } catch { throw .encoding(error) }

@@ -74,7 +74,7 @@ package struct VerifyCommand {
         do throws(PostgresError) {
             var connection = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(10))
             let tables = try connection.tables(matching: settings.tables).filter { table in
-                wanted.isEmpty || wanted.contains(where: { $0.matches(schema: table.schema, table: table.name) })
+                wanted.isEmpty || wanted.match(schema: table.schema, table: table.name)
             }
             guard !tables.isEmpty else { throw PostgresError(.undefined, "no table matches") }
             return tables

@@ -45,3 +45,15 @@ public struct TablePattern: Sendable, Hashable, CustomStringConvertible {
         return pattern[p...].allSatisfy { $0 == "*" }
     }
 }
+
+extension Collection<TablePattern> {
+    /// Whether one of them matches a table.
+    public func match(schema: String, table: String) -> Bool {
+        contains { $0.matches(schema: schema, table: table) }
+    }
+
+    /// Those that match none of the tables.
+    public func absent(from tables: [TableFacts]) -> [TablePattern] {
+        filter { pattern in !tables.contains { pattern.matches(schema: $0.schema, table: $0.name) } }
+    }
+}
