@@ -17,7 +17,8 @@ public func fuzzConfiguration(_ start: UnsafePointer<UInt8>, _ count: Int) -> CI
     for purpose in Configuration.Purpose.allCases {
         do throws(ConfigurationProblems) {
             let read = try Configuration.parse(
-                bytes, file: "f", environment: environment, purpose: purpose, readFile: readFile)
+                bytes, file: "f", environment: environment, purpose: purpose,
+                readFile: purpose == .status ? readNothing : readFile)
             check(read, purpose)
         } catch {
             check(error, count)
@@ -31,12 +32,20 @@ public func fuzzConfiguration(_ start: UnsafePointer<UInt8>, _ count: Int) -> CI
     return Array((secret + "\n").utf8)
 }
 
+/// `status` may be asked by who may read no secret.
+@Sendable private func readNothing(_ path: String) throws(FileProblem) -> [UInt8] {
+    preconditionFailure("a file is read for status")
+}
+
 /// What stands in the comments of `Configuration`.
 private func check(_ read: Configuration, _ purpose: Configuration.Purpose) {
     precondition(
         Configuration.isSlotName(read.name, atMost: 56) && Configuration.isSlotName(read.postgres.slot, atMost: 63))
     precondition(!read.kafka.brokers.isEmpty && read.kafka.partitions >= 1)
-    precondition(purpose == .stream || read.s3 != nil, "no store")
+    let runsSink = purpose == .both || purpose == .sink
+    precondition(read.s3 != nil || !runsSink, "no store")
+    precondition(
+        read.s3?.credentials == nil || purpose != .status && purpose != .stream, "a secret is read for who needs none")
     precondition(read.limits.memory >= 16 << 20 && read.limits.spool >= 1 << 20)
     precondition(read.limits.startTimeout >= .zero && read.limits.stopTimeout >= .zero)
 }
