@@ -31,7 +31,7 @@ public struct Malformation: Error, Equatable, Sendable {
 /// Why a message could not be turned into records. Safe to print: no value of a row is in it.
 ///
 /// After `unrepresentable` and `noKey` the encoder is as after the change, which is counted and of which nothing was
-/// written: a caller that puts such rows elsewhere may go on. All others end the session.
+/// written; with a `deadLetterTopic` they are no errors but steps. All others end the session.
 public enum ChangeDataError: Error, Equatable, Sendable {
     /// Bytes that are not a message of protocol 1.
     case malformed(Malformation, at: LSN)

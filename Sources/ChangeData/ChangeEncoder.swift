@@ -148,8 +148,8 @@ public struct ChangeEncoder: ~Copyable {
             let topic = try topicName(
                 template: format.topicTemplate, name: format.name, schema: table.schema, table: table.name)
             let key = collisionKey(topic)
-            if key == collisionKey(messageTopicName(name: format.name)) {
-                throw .collision(topic: topic, table: table, other: TableName(schema: "", name: "(logical messages)"))
+            if let other = format.other(collidingWith: key) {
+                throw .collision(topic: topic, table: table, other: other)
             }
             if let owner = topicOwners[key], owner.relation != relation, owner.table != table {
                 throw .collision(topic: topic, table: table, other: owner.table)

@@ -49,12 +49,15 @@ public struct EventFormat: Equatable, Sendable {
     public var epoch: UInt32
     /// The template of topic names, with `{name}`, `{schema}` and `{table}`.
     public var topicTemplate: String
+    /// The topic of changes that cannot be written as events; nil: such a change is an error.
+    public var deadLetterTopic: String?
 
     /// A format; what is not given is the configuration's default.
     public init(
         name: String, database: String, version: String, epoch: UInt32,
         topicTemplate: String = "{name}.{schema}.{table}", envelope: Envelope = .debezium,
-        numeric: Numeric = .string, timestamps: Timestamps = .iso, json: JSON = .text, tombstones: Bool = true
+        numeric: Numeric = .string, timestamps: Timestamps = .iso, json: JSON = .text, tombstones: Bool = true,
+        deadLetterTopic: String? = nil
     ) {
         self.name = name
         self.database = database
@@ -66,5 +69,6 @@ public struct EventFormat: Equatable, Sendable {
         self.timestamps = timestamps
         self.json = json
         self.tombstones = tombstones
+        self.deadLetterTopic = deadLetterTopic
     }
 }

@@ -1,5 +1,5 @@
 /// What a record is.
-public enum Operation: UInt8, Sendable {
+public enum Operation: UInt8, Sendable, CaseIterable {
     /// A new row.
     case create
     /// A changed row.
@@ -12,6 +12,8 @@ public enum Operation: UInt8, Sendable {
     case message
     /// The record without value after a delete.
     case tombstone
+    /// A change that cannot be written as an event, as the server sent it.
+    case deadLetter
 }
 
 /// A transaction of PostgreSQL, as its commit says.

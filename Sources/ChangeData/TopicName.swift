@@ -58,14 +58,30 @@ public func messageTopicName(name: String) -> String {
     String(String.UnicodeScalarView("\(name).message".unicodeScalars.flatMap(allowed)))
 }
 
+extension EventFormat {
+    /// The topics that records go to and that are no table's: those of logical messages and of dead letters.
+    public var otherTopics: [String] { [messageTopicName(name: name)] + (deadLetterTopic.map { [$0] } ?? []) }
+
+    /// What is in the way of a table's topic: one of `otherTopics`, or one that Kafka's metrics cannot tell from it.
+    func other(collidingWith key: String) -> TableName? {
+        if collisionKey(messageTopicName(name: name)) == key {
+            return TableName(schema: "", name: "(logical messages)")
+        }
+        if deadLetterTopic.map(collisionKey) == key { return TableName(schema: "", name: "(dead letters)") }
+        return nil
+    }
+}
+
 /// Checks that no two tables share a topic, nor have topics that Kafka's metrics cannot tell apart.
-public func checkTopics(template: String, name: String, tables: [TableName]) throws(TopicError) {
+public func checkTopics(_ format: EventFormat, tables: [TableName]) throws(TopicError) {
     var owners: [String: TableName] = [:]
-    owners[collisionKey(messageTopicName(name: name))] = TableName(schema: "", name: "(logical messages)")
     for table in tables {
-        let topic = try topicName(template: template, name: name, schema: table.schema, table: table.name)
+        let topic = try topicName(
+            template: format.topicTemplate, name: format.name, schema: table.schema, table: table.name)
         let key = collisionKey(topic)
-        if let other = owners[key], other != table { throw .collision(topic: topic, table: table, other: other) }
+        if let other = format.other(collidingWith: key) ?? owners[key], other != table {
+            throw .collision(topic: topic, table: table, other: other)
+        }
         owners[key] = table
     }
 }

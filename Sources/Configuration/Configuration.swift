@@ -59,6 +59,8 @@ public struct Configuration: Sendable, Equatable {
         public var brokers: [String]
         /// `topic`: names the topic of a table. Default `{name}.{schema}.{table}`.
         public var topic: TopicTemplate
+        /// `dead_letter_topic`: where rows go that cannot be represented; nil: such a row stops the stream. Default nil.
+        public var deadLetterTopic: String?
         /// `partitions` of topics that sluice creates. Default 1.
         public var partitions: Int
         /// `replication_factor` of topics that sluice creates. Default 3.

@@ -12,7 +12,7 @@ extension Settings {
         do throws(TopicError) {
             topics = try TopicSelection(
                 name: configuration.name, template: configuration.kafka.topic.description,
-                tables: tables(configuration.postgres.tables))
+                tables: tables(configuration.postgres.tables), deadLetters: configuration.kafka.deadLetterTopic)
         } catch { throw problem(configuration, "kafka.topic", error.description) }
         var settings = SinkSettings(
             name: configuration.name, kafka: try kafka(configuration), topics: topics, store: store.location,

@@ -64,7 +64,8 @@ enum Settings {
             envelope: events.envelope == .flat ? .flat : .debezium,
             numeric: events.numeric == .number ? .number : .string,
             timestamps: events.timestamps == .epoch ? .epoch : .iso,
-            json: events.json == .inline ? .inline : .text, tombstones: events.tombstones)
+            json: events.json == .inline ? .inline : .text, tombstones: events.tombstones,
+            deadLetterTopic: configuration.kafka.deadLetterTopic)
     }
 
     static func logger(_ configuration: Configuration, least: Logger.Level? = nil) -> Logger {

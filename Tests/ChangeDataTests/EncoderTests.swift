@@ -196,6 +196,79 @@ struct EncoderTests {
         #expect(session.chunk.recordCount == 1)
     }
 
+    @Test func rowThatCannotBeRepresentedIsSetAsideWhereATopicTakesIt() {
+        for envelope in [EventFormat.Envelope.debezium, .flat] {
+            var format = EventFormat.test
+            format.envelope = envelope
+            format.deadLetterTopic = "dead"
+            let session = Session(format)
+            let outputs = Self.feed(
+                session,
+                [
+                    Build.begin(1000), Build.relation(Build.table()), Build.insert(100, Self.row(1)),
+                    Build.insert(100, [.text("2"), .bytes([0x61, 0xFF]), .unchanged]),
+                    Build.insert(100, [.binary([0, 0, 0, 1]), .text("\"\n"), .null]),
+                    Build.delete(100, key: [.null, .null, .null]), Build.insert(100, Self.row(5)),
+                ])
+            #expect(session.errors.isEmpty)
+            #expect(outputs.map(\.operation) == [.create, .deadLetter, .deadLetter, .deadLetter, .create])
+            #expect(outputs.map { $0.topic == "dead" } == [false, true, true, true, false])
+            let dead = outputs[1...3]
+            #expect(dead.allSatisfy { $0.key == #"{"schema":"public","table":"t"}"# && $0.link == nil })
+            // The same positions as events would have had.
+            #expect(outputs.map { $0.position.split(separator: "/")[3] } == ["1", "2", "3", "4", "5"])
+            let head = #"{"schema":"public","table":"t","op":"#
+            let why = "row of public.t at LSN 0/1F4 cannot be represented: column "
+            let place = #""lsn":"0/1F4","commit_lsn":"0/3E8","ordinal":"#
+            let time = #","xid":7,"commit_ts":"2023-11-14T22:13:20.123456Z""#
+            let utf8 = ValueFailure.invalidUTF8.rawValue
+            #expect(
+                dead[1].value == head + #""c","column":"v","reason":"\#(why)\"v\": \#(utf8)",\#(place)2\#(time)"#
+                    + #","before":null,"after":{"id":"2","v":{"base64":"Yf8="},"w":{"unchanged":true}}}"#)
+            #expect(
+                dead[2].value?.hasSuffix(
+                    #","before":null,"after":{"id":{"base64":"AAAAAQ=="},"v":"\"\n","w":null}}"#) == true)
+            // Of an old row that holds the key alone, the other columns are not known to be null.
+            #expect(dead[3].value?.hasSuffix(#","before":{"id":null},"after":null}"#) == true)
+            #expect(session.steps.filter { if case .setAside = $0 { true } else { false } }.count == 3)
+        }
+    }
+
+    @Test func rowWithoutKeyIsSetAsideAndNotTwice() {
+        var format = EventFormat.test
+        format.deadLetterTopic = "dead"
+        let messages = [
+            Build.begin(1000), Build.relation(Build.table(100, "t", identity: .nothing)),
+            Build.insert(100, Self.row(1)), Build.insert(100, Self.row(2)),
+        ]
+        let session = Session(format) { _ in TableDescription(primaryKey: []) }
+        let outputs = Self.feed(session, messages)
+        #expect(outputs.map(\.operation) == [.deadLetter, .deadLetter])
+        #expect(
+            outputs[0].value?.contains(#""op":"c","column":null,"reason":"row of public.t at LSN 0/1F4 has no key: "#)
+                == true)
+        // What Kafka has of a split transaction is counted, not written again.
+        let again = Session(format, skipping: EventPosition(epoch: 1, commitLSN: LSN(1000), ordinal: 1)) { _ in
+            TableDescription(primaryKey: [])
+        }
+        #expect(Self.feed(again, messages) == [outputs[1]])
+    }
+
+    @Test func noTableMayHaveTheTopicOfDeadLetters() {
+        var format = EventFormat.test
+        format.deadLetterTopic = "golden_public.t"
+        let session = Session(format)
+        _ = Self.feed(session, [Build.begin(1000), Build.relation(Build.table())])
+        guard case .topic(.collision(_, _, let other)) = session.errors.first else {
+            Issue.record("\(session.errors)")
+            return
+        }
+        #expect(other.name == "(dead letters)")
+        #expect(throws: TopicError.self) {
+            try checkTopics(format, tables: [TableName(schema: "public", name: "t")])
+        }
+    }
+
     @Test func tablesWithoutKeyAreNamedWithTheWayOut() {
         for identity in [Relation.ReplicaIdentity.full, .nothing] {
             let session = Session { _ in TableDescription(primaryKey: []) }

@@ -22,19 +22,21 @@ struct TopicTests {
 
     @Test func tablesMustNotShareATopic() throws {
         let first = TableName(schema: "public", name: "a_b")
+        func format(_ template: String) -> EventFormat {
+            EventFormat(name: "n", database: "d", version: "1", epoch: 1, topicTemplate: template)
+        }
         try checkTopics(
-            template: "{name}.{schema}.{table}", name: "n",
-            tables: [first, TableName(schema: "public", name: "a_c"), first])
+            format("{name}.{schema}.{table}"), tables: [first, TableName(schema: "public", name: "a_c"), first])
         let pairs = [
             (TableName(schema: "public", name: "a.b"), "{name}.{schema}.{table}"),
             (TableName(schema: "public", name: "a b"), "{name}.{schema}.{table}"),
             (TableName(schema: "other", name: "a_b"), "{table}"),
         ]
         for (other, template) in pairs {
-            #expect(throws: TopicError.self) { try checkTopics(template: template, name: "n", tables: [first, other]) }
+            #expect(throws: TopicError.self) { try checkTopics(format(template), tables: [first, other]) }
         }
         #expect(throws: TopicError.self) {
-            try checkTopics(template: "{name}.{table}", name: "n", tables: [TableName(schema: "s", name: "message")])
+            try checkTopics(format("{name}.{table}"), tables: [TableName(schema: "s", name: "message")])
         }
     }
 

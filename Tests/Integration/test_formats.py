@@ -11,6 +11,7 @@ from conftest import SiteMaker
 
 from harness.oracle.topics import Record, read_topics
 from harness.oracle.values import UNAVAILABLE
+from harness.processes import wait_until
 from harness.site import Site
 
 DOCUMENTS = ("public", "documents")
@@ -184,6 +185,59 @@ def test_too_large_a_row_stops_with_5_before_anything_is_visible(make: SiteMaker
     assert any(size in log for size in ("320", "3.1", "3.2")), "the size is named"
     visible = [r for found in read_topics(site.stack.kafka.brokers, [site.agent.topic(DOCUMENTS)]).values() for r in found]
     assert len(visible) == 1
+
+
+WITHOUT_KEY = ("begin", "alter table public.documents drop constraint documents_pkey", "insert into public.documents values ({0}, 'without a key', null, null)",
+               "alter table public.documents add primary key (id)", "insert into public.documents values ({1}, 'behind it', null, null)", "commit")
+
+
+def test_a_row_that_cannot_be_represented_goes_to_the_dead_letter_topic_once(make: SiteMaker) -> None:
+    site = make({"kafka": {"partitions": 2}}).init().run()
+    site.sql("insert into public.documents values (1, 'before', null, null)")
+    assert len(records(site)) == 1
+    site.sql(*(text.format(2, 3) for text in WITHOUT_KEY))
+    assert site.agent.running().wait(60) == 5
+    assert "has no key" in site.agent.log.read_text() and "kafka.dead_letter_topic" in site.agent.log.read_text()
+    # The way out that it names: nothing is lost, and nothing accepted.
+    topic = f"dead-{site.agent.name}"
+    site.agent.settings["kafka"] = {**site.agent.settings["kafka"], "dead_letter_topic": topic}
+    site.agent.write()
+    site.agent.must("init")
+    assert topic in site.stack.kafka.topics()
+    site.run()
+
+    def read() -> tuple[list[int], list[Record]]:
+        found = read_topics(site.stack.kafka.brokers, [site.agent.topic(DOCUMENTS), topic])
+        everything = [record for those in found.values() for record in those]
+        return (sorted(value(r)["after"]["id"] for r in everything if r.topic != topic), [r for r in everything if r.topic == topic])
+
+    wait_until("the row behind it is there", lambda: 3 in read()[0], 60)
+    # Killed while more of them come, each is there once.
+    expected, dead = [1, 3], [2]
+    for round in range(4):
+        first = 10 * (round + 1)
+        for offset in range(0, 6, 2):
+            site.sql(*(text.format(first + offset, first + offset + 1) for text in WITHOUT_KEY))
+            expected, dead = [*expected, first + offset + 1], [*dead, first + offset]
+        site.agent.kill()
+        site.run()
+    wait_until("all rows are there", lambda: len(read()[0]) >= len(expected), 60)
+    rows, letters = read()
+    assert rows == sorted(expected)
+    contents = [value(letter) for letter in letters]
+    assert sorted(int(content["after"]["id"]) for content in contents) == sorted(dead)
+    for letter, content in zip(letters, contents, strict=True):
+        assert json.loads(letter.key or b"") == {"schema": "public", "table": "documents"}
+        assert content["op"] == "c" and content["before"] is None and content["column"] is None and "has no key" in content["reason"], content
+        assert letter.position is not None and letter.position_text.split("/", 1)[1].startswith(f"{content['commit_lsn']}/{content['ordinal']}/")
+    counted = site.agent.metrics()
+    assert counted["sluice_dead_letters_total"] > 0
+    status = site.agent.command("status")
+    assert f"{int(counted['sluice_dead_letters_total'])} dead letters" in status.out, status.text
+    # The sink leaves them alone.
+    wait_until("rows are in objects", lambda: bool(site.lake.listing([site.agent.topic(DOCUMENTS)])), 60)
+    assert not site.lake.listing([topic])
+    assert site.agent.stop() == 0
 
 
 def test_no_row_data_in_logs(make: SiteMaker) -> None:

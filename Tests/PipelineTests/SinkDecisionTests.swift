@@ -53,7 +53,10 @@ private func object(
         let selection = try selection([("*", "*")], template: "{table}")
         #expect(selection.accepts("gold"))
         #expect(!selection.accepts("sluice.tesouro.progress") && !selection.accepts("__consumer_offsets"))
-        #expect(!selection.accepts("tesouro.message"))
+        #expect(!selection.accepts("tesouro.message") && selection.accepts("dead"))
+        let other = try TopicSelection(
+            name: "tesouro", template: "{table}", tables: [TablePattern(schema: "*", table: "*")], deadLetters: "dead")
+        #expect(!other.accepts("dead") && other.accepts("gold"))
     }
 }
 

@@ -241,6 +241,9 @@ let full: StatusDocument = {
                   48201337 rows in 1204 transactions, 142310 rows/s, last commit 11.3 ms, 3 MiB buffered
                 """), "\(text)")
         #expect(!text.contains("\u{1B}") && StatusReport.text(full, isColoured: true).contains("\u{1B}[1;32mstreaming"))
+        var dead = full
+        dead.kafka?.deadLetters = 3
+        #expect(StatusReport.text(dead, isColoured: false).contains("3 MiB buffered, 3 dead letters\n"))
         var evil = full
         evil.state = "a\u{1B}[2J"
         evil.detail = "x\ny"

@@ -5,6 +5,8 @@ extension Configuration {
         return Kafka(
             brokers: readBrokers(section),
             topic: readTopic(section),
+            deadLetterTopic: section.parsed(
+                "dead_letter_topic", allowed: "the name of a topic: 1 to 249 of A-Z a-z 0-9 . _ -", readTopicName),
             partitions: section.integer("partitions", 1...10_000),
             replicationFactor: section.integer("replication_factor", 1...100),
             client: readClient(section.section("client", open: true)),
@@ -48,6 +50,11 @@ extension Configuration {
             section.report("topic", error.message)
             return TopicTemplate.tableAlone
         }
+    }
+
+    private static func readTopicName(_ text: String) -> String? {
+        let isName = (1...249).contains(text.utf8.count) && text != "." && text != ".."
+        return isName && text == TopicTemplate.sanitized(text) ? text : nil
     }
 
     /// The properties that the guarantees rest on, and why none of them is the user's.

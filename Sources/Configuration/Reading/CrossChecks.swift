@@ -40,6 +40,15 @@ struct CrossChecks {
             return
         }
         var seen = [TopicTemplate.collisionKey("sluice.\(name).progress"): "the progress topic"]
+        if let topic = configuration.kafka.deadLetterTopic {
+            let key = TopicTemplate.collisionKey(topic)
+            if seen[key] != nil || key == TopicTemplate.collisionKey("\(name).message") {
+                context.report(
+                    "kafka.dead_letter_topic",
+                    "\(topic) is the topic of positions or of logical messages, or differs from it only in . and _")
+            }
+            seen[key] = "kafka.dead_letter_topic"
+        }
         for table in tables where table.isLiteral {
             let topic = template.topic(name: name, schema: table.schema, table: table.table)
             guard topic.utf8.count <= 249, topic != ".", topic != ".." else {

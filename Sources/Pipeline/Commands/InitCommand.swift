@@ -125,6 +125,9 @@ package struct InitCommand {
                 "SELECT pg_create_logical_replication_slot(\(Quoting.literal(settings.slot)), 'pgoutput'\(failover));")
         }
         output.line("-- topic \(settings.progressTopic), and one topic for each of \(source.tables.count) tables")
+        if let topic = settings.format.deadLetterTopic {
+            output.line("-- topic \(topic), for rows that cannot be represented")
+        }
     }
 
     // MARK: Making

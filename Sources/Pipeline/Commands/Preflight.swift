@@ -162,20 +162,20 @@ package enum Preflight {
         return ["ALTER TABLE \(name) ADD PRIMARY KEY (...);"]
     }
 
-    /// The topics' names; none for a table whose topic cannot be named, which `topics` reports.
+    /// The topics that must be there: the tables', and that of dead letters. None for a table whose topic cannot be named, which
+    /// `topics` reports.
     static func topicNames(_ settings: StreamSettings, _ tables: [TableFacts]) -> [String] {
         tables.compactMap { table in
             try? topicName(
                 template: settings.format.topicTemplate, name: settings.name, schema: table.schema, table: table.name)
-        }
+        } + (settings.format.deadLetterTopic.map { [$0] } ?? [])
     }
 
     /// Names that Kafka does not take, or that two tables would share.
     static func topics(_ settings: StreamSettings, _ tables: [TableFacts]) -> [Finding] {
         do throws(TopicError) {
             try checkTopics(
-                template: settings.format.topicTemplate, name: settings.name,
-                tables: tables.map { TableName(schema: $0.schema, name: $0.name) })
+                settings.format, tables: tables.map { TableName(schema: $0.schema, name: $0.name) })
             return []
         } catch { return [Finding(.problem, "kafka.topic", error.description)] }
     }

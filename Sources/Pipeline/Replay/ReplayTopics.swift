@@ -22,10 +22,11 @@ struct ReplayTopics {
                     table: table.name)
             }
             selection = try TopicSelection(
-                name: settings.name, template: settings.format.topicTemplate, tables: settings.tables)
+                name: settings.name, template: settings.format.topicTemplate, tables: settings.tables,
+                deadLetters: settings.format.deadLetterTopic)
         } catch { throw AgentExit(.configuration, error.description) }
         try Self.check(
-            prefix, live: Array(topics.values) + [messageTopicName(name: settings.name), settings.progressTopic],
+            prefix, live: Array(topics.values) + settings.format.otherTopics + [settings.progressTopic],
             sinks: selection.accepts)
         return topics.mapValues { prefix + $0 }
     }

@@ -10,7 +10,9 @@ package struct TopicSelection: Sendable, Equatable {
     private let refused: Set<String>
 
     /// - Throws: a template or a name that gives no topic.
-    package init(name: String, template: String, tables: [TablePattern]) throws(TopicError) {
+    package init(
+        name: String, template: String, tables: [TablePattern], deadLetters: String? = nil
+    ) throws(TopicError) {
         var subscriptions: [String] = []
         var patterns: [[UnicodeScalar]] = []
         for table in tables {
@@ -23,7 +25,7 @@ package struct TopicSelection: Sendable, Equatable {
         self.subscriptions = subscriptions
         self.patterns = patterns
         // A template such as "{table}" makes a pattern that matches these too.
-        refused = ["sluice.\(name).progress", messageTopicName(name: name)]
+        refused = Set(["sluice.\(name).progress", messageTopicName(name: name)] + (deadLetters.map { [$0] } ?? []))
     }
 
     /// Whether a topic that the group gives us is one of ours. An expression may match more: Kafka's own topics, the agent's.

@@ -2,7 +2,9 @@ import ChangeData
 
 /// How many records of which table and kind are in the open transaction: counted without a lock, published at the commit.
 struct OperationCounts {
-    /// Six kinds a table, by the table's index.
+    /// Kinds of records.
+    static let kinds = Operation.allCases.count
+    /// So many kinds a table, by the table's index.
     private(set) var byTable: [Int] = []
     /// The topic of each table, by the indices of both; -1 where it is not known.
     private(set) var topics: [Int] = []
@@ -15,11 +17,11 @@ struct OperationCounts {
             messages += 1
             return
         }
-        let index = table * 6 + Int(record.operation.rawValue)
-        while byTable.count <= index { byTable.append(contentsOf: repeatElement(0, count: 6)) }
+        let index = table * Self.kinds + Int(record.operation.rawValue)
+        while byTable.count <= index { byTable.append(contentsOf: repeatElement(0, count: Self.kinds)) }
         byTable[index] += 1
         while topics.count <= table { topics.append(-1) }
-        topics[table] = record.topic
+        if record.operation != .deadLetter { topics[table] = record.topic }
     }
 
     mutating func passed(_ transaction: Transaction) { commitTimes.append(transaction.commitTime) }

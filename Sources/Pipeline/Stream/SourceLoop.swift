@@ -19,6 +19,7 @@ struct SourceLoop: ~Copyable {
     var intake: StreamedIntake?
     /// A streamed transaction that is committed and being published: nothing is read meanwhile.
     var replay: StreamedReplay?
+    private var deadLetters = DeadLetterLog()
     private var shutdownProbe: ShutdownProbe
     private var ending: ReplayEnd?
     /// When the server was last heard of, microseconds since 1970.
@@ -174,6 +175,7 @@ struct SourceLoop: ~Copyable {
             ending?.sent(upTo: transaction.endLSN)
         case .began(let head): ending?.began(at: head.commitLSN)
         case .describe(let relation): try describe(relation)
+        case .setAside(let why): deadLetters.note(why, services.log, now: wall)
         default: break
         }
         if ending?.isReached == true { return false }

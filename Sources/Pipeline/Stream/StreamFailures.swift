@@ -41,8 +41,11 @@ enum StreamFailures {
 
     static func exit(_ error: ChangeDataError) -> AgentExit {
         switch error {
-        case .unrepresentable, .noKey, .tooLarge, .reservedColumn:
-            AgentExit(.unrepresentable, error.description)
+        case .unrepresentable, .noKey:
+            AgentExit(
+                .unrepresentable, error.description,
+                hints: ["set kafka.dead_letter_topic and start again: the row goes there, and the stream goes on"])
+        case .tooLarge, .reservedColumn: AgentExit(.unrepresentable, error.description)
         case .topic: AgentExit(.configuration, error.description)
         case .malformed, .unsupported, .unexpected, .undefined: AgentExit(.software, error.description)
         }

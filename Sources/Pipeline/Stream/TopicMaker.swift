@@ -115,12 +115,18 @@ final class TopicMaker {
 
     private var minimumISR: Int { max(1, Int(settings.replicationFactor) - 1) }
 
+    private func isForDeadLetters(_ name: String) -> Bool {
+        name == settings.format.deadLetterTopic.map(settings.topic)
+    }
+
     private func data(_ name: String, like original: String?) throws(KafkaError) -> NewTopic {
         var partitions = settings.partitions
         var configuration = [
             "cleanup.policy": "delete", "retention.ms": "604800000", "message.timestamp.type": "CreateTime",
             "min.insync.replicas": "\(minimumISR)",
         ]
+        // What is wrong with a row is put right by a person, in their own time.
+        if isForDeadLetters(name) { configuration["retention.ms"] = "-1" }
         if let original, let count = try admin.partitionCount(of: original, timeout: Self.timeout) {
             partitions = count
             let limit = try? admin.configuration(ofTopic: original, timeout: Self.timeout)["max.message.bytes"]
@@ -162,10 +168,10 @@ final class TopicMaker {
             throw .refused(
                 AgentExit(
                     .configuration,
-                    "topic \(name) has cleanup.policy=\(policy): compaction would delete rows that S3 still needs",
+                    "topic \(name) has cleanup.policy=\(policy): compaction would delete rows that are still needed",
                     hints: [
                         "kafka-configs.sh --alter --topic \(name) --add-config cleanup.policy=delete",
-                        "choose another name with kafka.topic",
+                        "choose another name with \(isForDeadLetters(name) ? "kafka.dead_letter_topic" : "kafka.topic")",
                     ]))
         }
         if configuration["min.insync.replicas"] == "1" {

@@ -130,6 +130,9 @@ extension AgentMeters {
         registry.counter("sluice_messages_total", "Logical messages committed to Kafka.") {
             Double(state.snapshot.messages)
         }
+        registry.counter(
+            "sluice_dead_letters_total", "Changes that cannot be written as events, in kafka.dead_letter_topic."
+        ) { Double(state.snapshot.deadLetters) }
         registry.counter("sluice_producers_renewed_total", "Producers that were discarded and made anew.") {
             Double(state.snapshot.producersRenewed)
         }
@@ -144,7 +147,8 @@ extension AgentMeters {
 
     /// Registers the series of tables and failures as they appear.
     func seeTable(_ name: String, in state: AgentState) {
-        for (index, operation) in ["c", "u", "d", "t", "m", "tombstone"].enumerated() where index != 4 {
+        for (index, operation) in ["c", "u", "d", "t", "m", "tombstone", "dead_letter"].enumerated()
+        where index != Operation.message.rawValue {
             registry.counter(
                 "sluice_rows_total", "Records committed to Kafka, by table and operation.",
                 ["table": name, "op": operation]

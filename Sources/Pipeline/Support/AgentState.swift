@@ -17,7 +17,7 @@ package final class AgentState: Sendable {
     package struct Table: Sendable {
         package var topic = ""
         /// By `Operation.rawValue`.
-        package var operations = [UInt64](repeating: 0, count: 6)
+        package var operations = [UInt64](repeating: 0, count: OperationCounts.kinds)
     }
 
     package struct Snapshot: Sendable {
@@ -51,6 +51,10 @@ package final class AgentState: Sendable {
         package var kafkaTransactions: UInt64 = 0
         package var rows: UInt64 = 0
         package var messages: UInt64 = 0
+        /// Changes in `kafka.dead_letter_topic`.
+        package var deadLetters: UInt64 {
+            tables.values.reduce(0) { $0 + $1.operations[Int(Operation.deadLetter.rawValue)] }
+        }
         package var lastCommitSeconds = 0.0
         package var bufferedBytes = 0
         package var producersRenewed: UInt64 = 0
@@ -152,6 +156,7 @@ package final class AgentState: Sendable {
             meters?.commitToKafka.observe(max(0, Double(commit.now / 1000 - time) / 1e6))
         }
         var seen: [String] = []
+        let kinds = OperationCounts.kinds
         content.withLock { snapshot in
             snapshot.stored = commit.position
             snapshot.pendingTime = commit.position.lsn >= snapshot.receivedLSN ? nil : snapshot.receivedTime
@@ -160,9 +165,9 @@ package final class AgentState: Sendable {
             snapshot.rows += UInt64(commit.rows)
             snapshot.messages += UInt64(commit.counts.messages)
             snapshot.lastCommitSeconds = commit.seconds
-            for (index, name) in commit.tables.enumerated() where (index + 1) * 6 <= commit.counts.byTable.count {
-                for operation in 0..<6 {
-                    let count = commit.counts.byTable[index * 6 + operation]
+            for (index, name) in commit.tables.enumerated() where (index + 1) * kinds <= commit.counts.byTable.count {
+                for operation in 0..<kinds {
+                    let count = commit.counts.byTable[index * kinds + operation]
                     guard count > 0 else { continue }
                     if snapshot.tables[name] == nil {
                         seen.append(name)

@@ -59,6 +59,7 @@ package struct AgentStatus: Sendable {
             kafka.rows = Int64(snapshot.rows)
             kafka.lastCommitMilliseconds = snapshot.kafkaTransactions > 0 ? snapshot.lastCommitSeconds * 1000 : nil
             kafka.bufferedBytes = Int64(snapshot.bufferedBytes)
+            kafka.deadLetters = snapshot.deadLetters > 0 ? Int64(snapshot.deadLetters) : nil
             document.kafka = kafka
         }
         document.tables = snapshot.tables.sorted { $0.key < $1.key }.map { name, table in

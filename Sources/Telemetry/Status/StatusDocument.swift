@@ -95,6 +95,8 @@ public struct StatusDocument: Sendable, Equatable {
         public var bufferedBytes: Int64 = 0
         /// Rows a second, of late.
         public var rowsPerSecond: Double?
+        /// Rows that could not be represented and are in the dead-letter topic; nil for none.
+        public var deadLetters: Int64?
 
         /// Nothing sent yet.
         public init() {}

@@ -91,6 +91,7 @@ extension StatusDocument.Kafka: StatusSection {
         [
             .field("transactions", \.transactions), .field("rows", \.rows), .field("rows_per_second", \.rowsPerSecond),
             .field("last_commit_ms", \.lastCommitMilliseconds), .field("buffered_bytes", \.bufferedBytes),
+            .field("dead_letters", \.deadLetters),
         ]
     }
 }

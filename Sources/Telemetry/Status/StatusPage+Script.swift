@@ -50,7 +50,7 @@ extension StatusPage {
             last.rows = k.rows; last.time = now;
             parts.push(section("Kafka", facts([["Rows", num(k.rows)], ["Rows a second", last.rate == null ? "–" : short(last.rate)],
               ["Transactions", num(k.transactions)], ["Last commit", k.last_commit_ms == null ? "–" : short(k.last_commit_ms) + " ms"],
-              ["Buffered", bytes(k.buffered_bytes)]]))); }
+              ["Buffered", bytes(k.buffered_bytes)]].concat(k.dead_letters ? [["Dead letters", num(k.dead_letters), "bad"]] : [])))); }
           if (d.tables && d.tables.length) parts.push(section("Tables",
             table([["Table", ""], ["Topic", ""], ["Inserts", "n"], ["Updates", "n"], ["Deletes", "n"], ["Truncates", "n"]],
               d.tables.map(t => [t.table, t.topic, num(t.inserts), num(t.updates), num(t.deletes), num(t.truncates)]))));

@@ -80,6 +80,7 @@ public struct StatusReport {
         if let rate = kafka.rowsPerSecond { facts.append("\(Self.short(rate)) rows/s") }
         if let commit = kafka.lastCommitMilliseconds { facts.append("last commit \(Self.short(commit)) ms") }
         facts.append("\(Self.bytes(kafka.bufferedBytes)) buffered")
+        if let count = kafka.deadLetters { facts.append(paint("\(count) dead letters", "1;31")) }
         lines.append("  " + facts.joined(separator: ", "))
     }
 

@@ -35,7 +35,7 @@ private struct FuzzSession: ~Copyable {
             name: "fuzz", database: "fuzz", version: "0", epoch: 1, envelope: chosen(0) ? .flat : .debezium,
             numeric: chosen(1) ? .number : .string, timestamps: chosen(2) ? .epoch : .iso,
             json: chosen(3) ? .inline : .text,
-            tombstones: chosen(4))
+            tombstones: chosen(4), deadLetterTopic: chosen(2) != chosen(3) ? "dead" : nil)
         var skipping: EventPosition?
         if chosen(5), messages.count >= 9 {
             // Of the first transaction, the first change is in Kafka already.
@@ -132,6 +132,9 @@ private struct FuzzSession: ~Copyable {
             ordinal = 0
         case .changed(let records):
             precondition(records == newRecords && newBoundaries == 0 && open != nil, "records are miscounted")
+        case .setAside(let why):
+            precondition(newRecords == 1 && newBoundaries == 0 && open != nil && !why.description.isEmpty)
+            precondition(chunk.records.last?.operation == .deadLetter && encoder.format.deadLetterTopic != nil)
         case .committed(let transaction, let discarded):
             precondition(newBoundaries == (discarded ? 0 : 1), "a boundary is missing")
             precondition(transaction.endLSN > transaction.commitLSN || transaction.commitLSN.rawValue == .max)
