@@ -9,7 +9,6 @@ extension ChangeEncoder {
         }
         guard let ordinal = try count(kind, at: lsn) else { return .changed(records: 0) }
         let plan = try plan(row.relation, at: lsn)
-        let oldIsRow = row.oldTag == UInt8(ascii: "O")
         // A server's bug (15.0 and 15.1 with column lists) sent more columns than announced: stop, never shift.
         let width = plan.columns.count
         guard kind == UInt8(ascii: "D") || new.count == width, row.oldTag == 0 || old.count == width else {
@@ -17,21 +16,17 @@ extension ChangeEncoder {
         }
         guard !plan.isIgnored else { return .changed(records: 0) }
         guard !plan.key.isEmpty else {
-            return try setAside(
-                .noKey(table: plan.relation.table, identity: plan.relation.replicaIdentity, at: lsn), message, plan,
-                oldIsRow: oldIsRow, ordinal: ordinal, at: lsn, into: &chunk)
+            throw .noKey(table: plan.relation.table, identity: plan.relation.replicaIdentity, at: lsn)
         }
         received.make(receivedAt)
         let records = chunk.records.count
         let bytes = chunk.buffer.count
         do throws(CellFailure) {
-            try write(kind, message, plan, oldIsRow: oldIsRow, ordinal, lsn, into: &chunk)
+            try write(kind, message, plan, oldIsRow: row.oldTag == UInt8(ascii: "O"), ordinal, lsn, into: &chunk)
         } catch {
             chunk.truncate(records: records, bytes: bytes)
             let column = plan.relation.columns[error.column].name
-            return try setAside(
-                .unrepresentable(table: plan.relation.table, column: column, why: error.reason, at: lsn), message, plan,
-                oldIsRow: oldIsRow, ordinal: ordinal, at: lsn, into: &chunk)
+            throw .unrepresentable(table: plan.relation.table, column: column, why: error.reason, at: lsn)
         }
         // Record lengths are 32 bit; a record's parts are all shorter than the change's bytes.
         guard chunk.buffer.count - bytes <= Int(Int32.max) else {

@@ -95,7 +95,9 @@ public struct ChangeEncoder: ~Copyable {
     ) throws(ChangeDataError) -> Step {
         switch message.isEmpty ? 0 : message[0] {
         case UInt8(ascii: "I"), UInt8(ascii: "U"), UInt8(ascii: "D"):
-            return try change(message, at: lsn, receivedAt: receivedAt, into: &chunk)
+            do throws(ChangeDataError) {
+                return try change(message, at: lsn, receivedAt: receivedAt, into: &chunk)
+            } catch { return try setAside(error, message, at: lsn, into: &chunk) }
         case UInt8(ascii: "B"):
             return try begin(parse(message, at: lsn, BeginMessage.init), at: lsn)
         case UInt8(ascii: "C"):

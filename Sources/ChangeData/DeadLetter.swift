@@ -4,33 +4,35 @@
 /// Its key is `{"schema":...,"table":...}`, so that those of one table stay in order. A column's value is PostgreSQL's text, or, where
 /// that is not UTF-8 or came in binary, `{"base64":...}`; `{"unchanged":true}` is a TOAST value that the server left out.
 extension ChangeEncoder {
-    /// Writes the change that `error` is about, or throws it where no topic takes such changes. Not in line: seldom needed.
+    /// Writes the change that could not be written, or throws why where no topic takes such changes. Apart from the code of all other
+    /// changes, which is fast because it is small.
     @inline(never)
     mutating func setAside(
-        _ error: ChangeDataError, _ message: Span<UInt8>, _ plan: TablePlan, oldIsRow: Bool, ordinal: UInt64,
-        at lsn: LSN,
-        into chunk: inout RecordContents
+        _ error: ChangeDataError, _ message: Span<UInt8>, at lsn: LSN, into chunk: inout RecordContents
     ) throws(ChangeDataError) -> Step {
-        guard let name = format.deadLetterTopic, let head = transaction?.head else { throw error }
+        switch error {
+        case .unrepresentable, .noKey: break
+        default: throw error
+        }
+        guard let name = format.deadLetterTopic, let open = transaction else { throw error }
+        let kind = message[0]
+        let row = try parse(message, at: lsn) { (reader) throws(Malformation) in
+            try RowMessage(kind, &reader, new: &new, old: &old)
+        }
+        let plan = try plan(row.relation, at: lsn)
         let topic = index(ofTopic: name)
         let records = chunk.records.count
         let start = chunk.buffer.count
-        let table = plan.relation.table
-        chunk.buffer.append("{\"schema\":")
-        chunk.buffer.append(jsonString: table.schema)
-        chunk.buffer.append(",\"table\":")
-        chunk.buffer.append(jsonString: table.name)
+        chunk.buffer.append(tableOf: plan)
         chunk.buffer.append("}")
         let keyEnd = chunk.buffer.count
-        chunk.buffer.append("{\"schema\":")
-        chunk.buffer.append(jsonString: table.schema)
-        chunk.buffer.append(",\"table\":")
-        chunk.buffer.append(jsonString: table.name)
-        chunk.buffer.append(deadLetter: error, operation: message[0], head, ordinal: ordinal, lsn: lsn)
+        chunk.buffer.append(tableOf: plan)
+        chunk.buffer.append(reason: error, operation: kind, open.head, ordinal: open.ordinal, lsn: lsn)
+        let isWhole = row.oldTag == UInt8(ascii: "O")
         chunk.buffer.append(",\"before\":")
-        chunk.buffer.append(raw: RowImage(message, old.span, old: old.span), plan, identityOnly: !oldIsRow)
+        chunk.buffer.append(raw: RowImage(message, old.span, old: old.span), plan, identityOnly: !isWhole)
         chunk.buffer.append(",\"after\":")
-        if message[0] == UInt8(ascii: "D") {
+        if kind == UInt8(ascii: "D") {
             // `new` is still that of the row before.
             chunk.buffer.append("null")
         } else {
@@ -38,23 +40,30 @@ extension ChangeEncoder {
         }
         chunk.buffer.append("}")
         let valueEnd = chunk.buffer.count
-        chunk.buffer.append(position: pieces, ordinal: ordinal)
+        chunk.buffer.append(position: pieces, ordinal: open.ordinal)
         guard chunk.buffer.count - start <= Int(Int32.max) else {
             chunk.truncate(records: records, bytes: start)
             throw error
         }
         chunk.append(
             .deadLetter, start: start, keyEnd: keyEnd, valueEnd: valueEnd, positionEnd: chunk.buffer.count,
-            topic: topic,
-            table: plan.table)
+            topic: topic, table: plan.table)
         return .setAside(error)
     }
 }
 
 extension ByteBuffer {
+    /// Appends `{"schema":...,"table":...`.
+    fileprivate mutating func append(tableOf plan: TablePlan) {
+        append("{\"schema\":")
+        append(jsonString: plan.relation.table.schema)
+        append(",\"table\":")
+        append(jsonString: plan.relation.table.name)
+    }
+
     /// Appends what is known of the change, between its table and its row.
     fileprivate mutating func append(
-        deadLetter error: ChangeDataError, operation kind: UInt8, _ head: TransactionHead, ordinal: UInt64, lsn: LSN
+        reason error: ChangeDataError, operation kind: UInt8, _ head: TransactionHead, ordinal: UInt64, lsn: LSN
     ) {
         append(",\"op\":\"")
         switch kind {
