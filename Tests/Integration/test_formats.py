@@ -238,6 +238,9 @@ def test_a_row_that_cannot_be_represented_goes_to_the_dead_letter_topic_once(mak
     wait_until("rows are in objects", lambda: bool(site.lake.listing([site.agent.topic(DOCUMENTS)])), 60)
     assert not site.lake.listing([topic])
     assert site.agent.stop() == 0
+    # And `verify` does not pass over them.
+    verified = site.agent.command("verify")
+    assert verified.code == 1 and f"{len(dead)} missing" in verified.text, verified.text
 
 
 def test_no_row_data_in_logs(make: SiteMaker) -> None:

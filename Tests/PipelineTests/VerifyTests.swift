@@ -1,3 +1,4 @@
+import ChangeData
 import Testing
 
 @testable import Pipeline
@@ -118,15 +119,24 @@ private func text(_ bytes: [UInt8]?) -> String? { bytes.map { String(decoding: $
         func table(_ rows: [String: String]) -> [[UInt8]: [UInt8]] {
             Dictionary(uniqueKeysWithValues: rows.map { (bytes($0.key), bytes($0.value)) })
         }
+        func contents(_ rows: [String: String]) -> TableReader.Contents { .init(rows: table(rows)) }
         let equal = TableDifference(
-            table: table(["1": #"{"id":1,"new":null}"#]), records: table(["1": #"{"id":1}"#]), isTrimmed: false)
+            table: contents(["1": #"{"id":1,"new":null}"#]), records: table(["1": #"{"id":1}"#]), isTrimmed: false)
         #expect(equal.isEmpty, "a column that was added later is null")
         let all = TableDifference(
-            table: table(["1": #"{"a":1}"#, "2": "{}"]), records: table(["1": #"{"a":2}"#, "3": "{}"]),
+            table: contents(["1": #"{"a":1}"#, "2": "{}"]), records: table(["1": #"{"a":2}"#, "3": "{}"]),
             isTrimmed: false)
         #expect(all.counts == [.changed: 1, .missing: 1, .extra: 1])
-        let trimmed = TableDifference(table: table(["2": "{}"]), records: [:], isTrimmed: true)
+        let trimmed = TableDifference(table: contents(["2": "{}"]), records: [:], isTrimmed: true)
         #expect(trimmed.isEmpty)
+        // A row that no record can hold is never equal to anything.
+        let why = ChangeDataError.unrepresentable(
+            table: TableName(schema: "s", name: "t"), column: "v", why: .invalidUTF8, at: LSN(1))
+        let dead = TableDifference(
+            table: .init(rows: table(["1": "{}"]), unrepresentable: [why, why, why]), records: table(["1": "{}"]),
+            isTrimmed: true)
+        #expect(dead.counts == [.unrepresentable: 3] && dead.description == "3 unrepresentable")
+        #expect(dead.examples.first == "unrepresentable: column \"v\": \(ValueFailure.invalidUTF8.rawValue)")
     }
 
     /// The insert is gone, and an update since did not send the long value.
@@ -142,7 +152,8 @@ private func text(_ bytes: [UInt8]?) -> String? { bytes.map { String(decoding: $
                 table[try fold.key(of: row)] = row
             }
             return TableDifference(
-                table: table, records: fold.rows, isTrimmed: isTrimmed, unresolved: isTrimmed ? fold.unresolved : [:])
+                table: .init(rows: table), records: fold.rows, isTrimmed: isTrimmed,
+                unresolved: isTrimmed ? fold.unresolved : [:])
         }
         #expect(try difference(2, isTrimmed: true).isEmpty)
         #expect(try difference(3, isTrimmed: true).counts == [.changed: 2])

@@ -200,6 +200,9 @@ package struct ReplayCommand {
             )
         }
         if snapshot.messages > 0 { output.line("  \(snapshot.messages) logical messages") }
+        if snapshot.deadLetters > 0 {
+            output.line("  \(snapshot.deadLetters) rows that cannot be represented: dead letters")
+        }
         let verb = tally == nil ? "published" : "would be published"
         output.line("\(snapshot.changedRows) rows of \(snapshot.transactions) transactions \(verb)")
         if let seen = tally?.seen {

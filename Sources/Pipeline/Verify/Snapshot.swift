@@ -34,9 +34,9 @@ struct Snapshot: ~Copyable {
         } catch { throw CommandErrors.exit(error) }
     }
 
-    mutating func rows(_ reader: TableReader) throws(AgentExit) -> [[UInt8]: [UInt8]] {
+    mutating func contents(_ reader: TableReader) throws(AgentExit) -> TableReader.Contents {
         do throws(TableReader.Failure) {
-            return try reader.rows(&connection)
+            return try reader.contents(&connection)
         } catch {
             switch error {
             case .postgres(let error): throw CommandErrors.exit(error)

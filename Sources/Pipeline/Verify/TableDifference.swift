@@ -1,8 +1,9 @@
 /// What differs between a table and what its records say.
 struct TableDifference: Equatable {
-    enum Kind: String, CaseIterable { case missing, extra, changed }
+    enum Kind: String, CaseIterable { case missing, extra, changed, unrepresentable }
 
-    /// Rows of the table that the records do not have; rows that only the records have; rows of one key with other values.
+    /// Rows of the table that the records do not have; rows that only the records have; rows of one key with other values; rows that
+    /// no record can hold.
     private(set) var counts: [Kind: Int] = [:]
     /// The keys of the first few.
     private(set) var examples: [String] = []
@@ -18,17 +19,23 @@ struct TableDifference: Equatable {
     ///   - isTrimmed: the beginning of the records is gone (retention): rows that did not change since cannot be there.
     ///   - unresolved: columns, by the row's key, whose values were sent at that beginning.
     init(
-        table: [[UInt8]: [UInt8]], records: [[UInt8]: [UInt8]], isTrimmed: Bool,
+        table: TableReader.Contents, records: [[UInt8]: [UInt8]], isTrimmed: Bool,
         unresolved: [[UInt8]: Set<[UInt8]>] = [:]
     ) {
-        for (key, row) in table {
+        if !table.unrepresentable.isEmpty { counts[.unrepresentable] = table.unrepresentable.count }
+        for why in table.unrepresentable.prefix(2) {
+            // Its LSN is none: the row comes from the table.
+            guard case .unrepresentable(_, let column, let reason, _) = why else { continue }
+            examples.append("\(Kind.unrepresentable.rawValue): column \"\(column)\": \(reason.rawValue)")
+        }
+        for (key, row) in table.rows {
             if let other = records[key] {
                 if row != other, !Self.equal(row, other, but: unresolved[key] ?? []) { note(.changed, key) }
             } else if !isTrimmed {
                 note(.missing, key)
             }
         }
-        for key in records.keys where table[key] == nil { note(.extra, key) }
+        for key in records.keys where table.rows[key] == nil { note(.extra, key) }
     }
 
     private mutating func note(_ kind: Kind, _ key: [UInt8]) {

@@ -27,8 +27,18 @@ struct TableReader {
     /// A fold of this table that holds nothing yet.
     var emptyFold: TableFold { TableFold(keyColumns: keyColumns.map(Self.escaped)) }
 
-    /// The rows by key. Held in memory as a whole.
-    func rows(_ connection: inout PostgresConnection) throws(Failure) -> [[UInt8]: [UInt8]] {
+    /// What a table holds. Held in memory as a whole.
+    struct Contents {
+        /// The rows by key.
+        var rows: [[UInt8]: [UInt8]] = [:]
+        /// Why rows have no JSON, each; the stream stops at such a row, or sends it to the dead-letter topic.
+        var unrepresentable: [ChangeDataError] = []
+
+        var count: Int { rows.count + unrepresentable.count }
+    }
+
+    func contents(_ connection: inout PostgresConnection) throws(Failure) -> Contents {
+        var unrepresentable: [ChangeDataError] = []
         var encoder = try makeEncoder(&connection)
         let chunk = RecordChunk(capacity: 64 << 10)
         var fold = emptyFold
@@ -38,7 +48,11 @@ struct TableReader {
         }
         while let row = try postgres({ () throws(PostgresError) in try connection.nextRow() }) {
             let message = insert(row)
-            try encode(message, &encoder, chunk)
+            if case .setAside(let why) = try encode(message, &encoder, chunk) {
+                unrepresentable.append(why)
+                chunk.removeAll()
+                continue
+            }
             for record in chunk.records {
                 guard let range = record.value else { continue }
                 let value = chunk.withBytes { bytes in range.map { bytes[$0] } }
@@ -46,7 +60,7 @@ struct TableReader {
             }
             chunk.removeAll()
         }
-        return fold.rows
+        return Contents(rows: fold.rows, unrepresentable: unrepresentable)
     }
 
     /// The columns that pgoutput sends: generated ones are left out.
@@ -55,9 +69,12 @@ struct TableReader {
     private func makeEncoder(_ connection: inout PostgresConnection) throws(Failure) -> ChangeEncoder {
         let oids = Set(published.map(\.typeOID).filter { $0 >= 16_384 })
         let types = oids.isEmpty ? [] : try postgres { () throws(PostgresError) in try connection.types(oids: oids) }
-        var encoder = ChangeEncoder(format: settings.format, resumingAt: LSN(0))
+        var format = settings.format
+        // Whether the stream has a topic for such rows or not; no topic of a table has this name.
+        format.deadLetterTopic = "(dead letters)"
+        var encoder = ChangeEncoder(format: format, resumingAt: LSN(0))
         let chunk = RecordChunk(capacity: 1024)
-        try encode(begin, &encoder, chunk)
+        _ = try encode(begin, &encoder, chunk)
         let description = RelationDescriber.description(
             primaryKey: table.primaryKey?.columns ?? [], identityIndex: table.identityIndex?.columns ?? [],
             types: types)
@@ -117,9 +134,9 @@ struct TableReader {
 
     private func encode(
         _ message: [UInt8], _ encoder: inout ChangeEncoder, _ chunk: RecordChunk
-    ) throws(Failure) {
+    ) throws(Failure) -> Step {
         do throws(ChangeDataError) {
-            _ = try encoder.consume(message.span, at: LSN(1), receivedAt: 0, into: chunk)
+            return try encoder.consume(message.span, at: LSN(1), receivedAt: 0, into: chunk)
         } catch { throw .encoding(error) }
     }
 

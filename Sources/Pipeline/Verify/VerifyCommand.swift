@@ -135,7 +135,7 @@ package struct VerifyCommand {
         _ table: TableFacts, _ stored: Stored?, _ snapshot: inout Snapshot, epoch: UInt32
     ) throws(AgentExit) -> [Outcome] {
         let reader = TableReader(table: table, settings: settings)
-        let rows = try snapshot.rows(reader)
+        let contents = try snapshot.contents(reader)
         let name = try topic(of: table)
         var kafka = reader.emptyFold
         var both = stored?.fold
@@ -165,9 +165,9 @@ package struct VerifyCommand {
         let title = "\(table.schema).\(table.name)"
         var outcomes = [
             Outcome(
-                table: title, place: "kafka", rows: rows.count, changes: kafka.changes,
+                table: title, place: "kafka", rows: contents.count, changes: kafka.changes,
                 difference: TableDifference(
-                    table: rows, records: kafka.rows, isTrimmed: isTrimmed,
+                    table: contents, records: kafka.rows, isTrimmed: isTrimmed,
                     unresolved: isTrimmed ? kafka.unresolved : [:]),
                 note: isTrimmed
                     ? "the topic's beginning is gone (retention): rows and values that did not change since are not compared"
@@ -179,8 +179,8 @@ package struct VerifyCommand {
             if hole { note = "records between the last object and the log's start are lost" }
             outcomes.append(
                 Outcome(
-                    table: title, place: "s3", rows: rows.count, changes: both.changes - behind,
-                    difference: TableDifference(table: rows, records: both.rows, isTrimmed: false), note: note))
+                    table: title, place: "s3", rows: contents.count, changes: both.changes - behind,
+                    difference: TableDifference(table: contents, records: both.rows, isTrimmed: false), note: note))
         }
         return outcomes
     }
