@@ -89,15 +89,18 @@ extension ByteBuffer {
     }
 
     /// Appends a tuple as it came, or null where there is none.
-    /// - Parameter identityOnly: of an old tuple that holds the replica identity alone, the rest is no value but a gap.
+    /// - Parameter identityOnly: an old tuple that holds the replica identity alone: a null in it is no value but a gap.
     fileprivate mutating func append(raw image: RowImage, _ plan: TablePlan, identityOnly: Bool) {
         guard !image.cells.isEmpty else { return append("null") }
         var separator = UInt8(ascii: "{")
-        for column in plan.columns where !identityOnly || column.isIdentity {
+        for column in plan.columns {
+            let cell = image.cell(column.column)
+            // Not by the flags of the root: a partition may have sent another key.
+            if identityOnly, cell.kind == .null { continue }
             append(separator)
             append(jsonString: plan.relation.columns[column.column].name)
             append(UInt8(ascii: ":"))
-            append(raw: image.cell(column.column), of: image.message)
+            append(raw: cell, of: image.message)
             separator = UInt8(ascii: ",")
         }
         if separator == UInt8(ascii: "{") { append(separator) }

@@ -68,6 +68,7 @@ extension EventFormat {
             return TableName(schema: "", name: "(logical messages)")
         }
         if deadLetterTopic.map(collisionKey) == key { return TableName(schema: "", name: "(dead letters)") }
+        if collisionKey("sluice.\(name).progress") == key { return TableName(schema: "", name: "(positions)") }
         return nil
     }
 }

@@ -103,7 +103,8 @@ public struct ReplicationConnection: ~Copyable {
                 sql, during: activity, deadline: Deadline(after: timeout), whileWaiting: whileWaiting))
     }
 
-    /// `search_path` empty: names in values of types like regclass are then always qualified. No time-outs: a walsender that sends
+    /// A database in SQL_ASCII holds any bytes, and its server refuses to send what is not UTF-8 to a client that asked for that: it
+    /// is asked for the bytes as they are. `search_path` empty: names in values of types like regclass are then always qualified. No time-outs: a walsender that sends
     /// a transaction is in one of its own, for as long as the receiver takes (`transaction_timeout` is 17's).
     static let sessionSettings =
         "SELECT "
@@ -114,6 +115,8 @@ public struct ReplicationConnection: ~Copyable {
         ].map { "pg_catalog.set_config('\($0.0)', '\($0.1)', false)" }.joined(separator: ", ")
         + ", CASE WHEN pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL"
         + " THEN pg_catalog.set_config('transaction_timeout', '0', false) END"
+        + ", CASE WHEN pg_catalog.current_setting('server_encoding') = 'SQL_ASCII'"
+        + " THEN pg_catalog.set_config('client_encoding', 'SQL_ASCII', false) END"
 }
 
 /// The answer to IDENTIFY_SYSTEM.

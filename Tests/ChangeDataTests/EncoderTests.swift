@@ -208,7 +208,7 @@ struct EncoderTests {
                     Build.begin(1000), Build.relation(Build.table()), Build.insert(100, Self.row(1)),
                     Build.insert(100, [.text("2"), .bytes([0x61, 0xFF]), .unchanged]),
                     Build.insert(100, [.binary([0, 0, 0, 1]), .text("\"\n"), .null]),
-                    Build.delete(100, key: [.null, .null, .null]), Build.insert(100, Self.row(5)),
+                    Build.delete(100, key: [.null, .null, .text("7")]), Build.insert(100, Self.row(5)),
                 ])
             #expect(session.errors.isEmpty)
             #expect(outputs.map(\.operation) == [.create, .deadLetter, .deadLetter, .deadLetter, .create])
@@ -228,8 +228,8 @@ struct EncoderTests {
             #expect(
                 dead[2].value?.hasSuffix(
                     #","before":null,"after":{"id":{"base64":"AAAAAQ=="},"v":"\"\n","w":null}}"#) == true)
-            // Of an old row that holds the key alone, the other columns are not known to be null.
-            #expect(dead[3].value?.hasSuffix(#","before":{"id":null},"after":null}"#) == true)
+            // Of an old row that holds a key alone, nothing is known to be null; and it may be another key than the root's.
+            #expect(dead[3].value?.hasSuffix(#","before":{"w":"7"},"after":null}"#) == true)
             #expect(session.steps.filter { if case .setAside = $0 { true } else { false } }.count == 3)
         }
     }

@@ -35,8 +35,10 @@ struct TopicTests {
         for (other, template) in pairs {
             #expect(throws: TopicError.self) { try checkTopics(format(template), tables: [first, other]) }
         }
-        #expect(throws: TopicError.self) {
-            try checkTopics(format("{name}.{table}"), tables: [TableName(schema: "s", name: "message")])
+        for (template, table) in [("{name}.{table}", "message"), ("{table}", "sluice_n_progress")] {
+            #expect(throws: TopicError.self) {
+                try checkTopics(format(template), tables: [TableName(schema: "s", name: table)])
+            }
         }
     }
 

@@ -45,7 +45,7 @@ import Testing
             kafka:
               brokers: [a:1, b, "[::1]:9"]
               topic: "postgres-{table}"
-              dead_letter_topic: dead.Letters_1-x
+              dead_letter_topic: dead.Letters_n1-x
               partitions: 12
               replication_factor: 1
               client: { security.protocol: SASL_SSL, sasl.password_file: /k, queue.buffering.max.messages: 5 }
@@ -74,7 +74,7 @@ import Testing
         #expect(c.postgres.replayWindow == .init(age: .seconds(5400), bytes: 10_000_000_000))
         #expect(c.kafka.brokers == ["a:1", "b:9092", "[::1]:9"])
         #expect(c.kafka.topic.topic(name: "n1", schema: "s", table: "T.é x") == "postgres-T.__x")
-        #expect(c.kafka.deadLetterTopic == "dead.Letters_1-x")
+        #expect(c.kafka.deadLetterTopic == "dead.Letters_n1-x")
         #expect(c.kafka.client.map(\.name) == ["security.protocol", "sasl.password", "queue.buffering.max.messages"])
         #expect(c.kafka.client.map { $0.value.reveal() } == ["SASL_SSL", "kafka-secret", "5"])
         #expect(c.kafka.transaction == .init(rows: 7, bytes: 1_000_000, interval: .zero, timeout: .seconds(90)))

@@ -65,6 +65,7 @@ import Testing
         ("kafka", "topic: sluice.tesouro.progress", "is that of the progress topic"),
         ("kafka", "dead_letter_topic: \"a b\"", "the name of a topic"),
         ("kafka", "dead_letter_topic: ..", "the name of a topic"),
+        ("kafka", "dead_letter_topic: dead", "must hold the agent's name, tesouro"),
         ("kafka", "dead_letter_topic: tesouro_message", "the topic of positions or of logical messages"),
         ("kafka", "dead_letter_topic: sluice.tesouro_progress", "the topic of positions or of logical messages"),
         ("kafka", "dead_letter_topic: tesouro.public_a_gold", "is that of kafka.dead_letter_topic"),

@@ -163,13 +163,14 @@ class Postgres:
     def connect(self, database: str, autocommit: bool = True) -> psycopg.Connection[tuple]:
         return psycopg.connect(self.conninfo(database, socket=True), autocommit=autocommit, connect_timeout=5)
 
-    def create_database(self, database: str) -> None:
+    def create_database(self, database: str, encoding: str | None = None) -> None:
         """A database that belongs to the agent's role."""
         with self.connect("postgres") as admin:
             known = admin.execute("select 1 from pg_roles where rolname = %s", (AGENT_ROLE,)).fetchone()
             if known is None:
                 admin.execute(f"create role {AGENT_ROLE} login replication password '{AGENT_PASSWORD}'")
-            admin.execute(f'create database "{database}" owner {AGENT_ROLE}')
+            other = f" template template0 encoding '{encoding}' lc_collate 'C' lc_ctype 'C'" if encoding else ""
+            admin.execute(f'create database "{database}" owner {AGENT_ROLE}{other}')
 
     def drop_database(self, database: str) -> None:
         with self.connect("postgres") as admin:

@@ -180,12 +180,12 @@ def bucket_of(name: str) -> str:
 
 
 def make_site(stack: Stack, changes: Mapping[str, Any] | None = None, tables: list[Table] | None = None,
-              file_store: bool = False) -> Site:
+              file_store: bool = False, encoding: str | None = None) -> Site:
     """A fresh database with the load's tables, a fresh bucket (or folder), and a configuration for both."""
     name = f"t{uuid.uuid4().hex[:10]}"
     folder = stack.lab.folder(f"{stack.name}/sites/{name}")
     published = TABLES if tables is None else tables
-    stack.postgres.create_database(name)
+    stack.postgres.create_database(name, encoding)
     connection = stack.postgres.connect(name)
     create_tables(connection, AGENT_ROLE)
     settings = default_settings(stack, name, folder, published)

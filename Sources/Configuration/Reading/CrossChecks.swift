@@ -42,6 +42,12 @@ struct CrossChecks {
         var seen = [TopicTemplate.collisionKey("sluice.\(name).progress"): "the progress topic"]
         if let topic = configuration.kafka.deadLetterTopic {
             let key = TopicTemplate.collisionKey(topic)
+            if !topic.contains(name) {
+                context.report(
+                    "kafka.dead_letter_topic",
+                    "must hold the agent's name, \(name): what an agent left unfinished in its topics is ended by the next one, so no other may write there"
+                )
+            }
             if seen[key] != nil || key == TopicTemplate.collisionKey("\(name).message") {
                 context.report(
                     "kafka.dead_letter_topic",

@@ -53,8 +53,8 @@ extension Schema {
             "The topic of a table. Characters of a name outside `[A-Za-z0-9._-]` become `_`. Must hold `{table}` where more than one table may be published."
         ),
         key(
-            "kafka.dead_letter_topic", "a topic's name", note: "none: such a row stops the stream",
-            "Where a row goes that cannot be represented (text that is not UTF-8, a row without its key): as the server sent it, in the Kafka transaction of the others, counted in `sluice_dead_letters_total`. `init` makes it, without an end of retention. The sink does not read it. None: the stream stops at such a row with exit code 5."
+            "kafka.dead_letter_topic", "a topic's name that holds `name`", note: "none: such a row stops the stream",
+            "Where a row goes that cannot be represented (text that is not UTF-8, a row without its key): as the server sent it, in the Kafka transaction of the others, counted in `sluice_dead_letters_total`. `init` makes it, without an end of retention; no other agent may write to it. The sink does not read it. None: the stream stops at such a row with exit code 5."
         ),
         key(
             "kafka.partitions", "1 to 10000", default: "1",

@@ -21,7 +21,14 @@ enum StreamFailures {
     }
 
     static func session(_ error: PostgresError, _ settings: StreamSettings) -> SessionFailure {
-        switch error.kind {
+        // The server itself cannot say in UTF-8 what a row holds: it will not at the next attempt either.
+        if let state = error.sqlState, ["22021", "22P05"].contains(state) {
+            return .exit(
+                AgentExit(
+                    .unrepresentable, "the server cannot send a row in UTF-8: \(error)",
+                    hints: ["correct the row's text for later changes; for this one see ops/runbooks/exit-5.md"]))
+        }
+        return switch error.kind {
         case .transient, .shuttingDown, .timedOut, .cancelled: .retry(component: .postgres, reason: error.description)
         case .slotInUse: .slotInUse(holder: nil)
         case .slotMissing, .slotInvalidated:
@@ -41,6 +48,9 @@ enum StreamFailures {
 
     static func exit(_ error: ChangeDataError) -> AgentExit {
         switch error {
+        // A logical message is no row.
+        case .unrepresentable(let table, _, _, _) where table.schema.isEmpty:
+            AgentExit(.unrepresentable, error.description)
         case .unrepresentable, .noKey:
             AgentExit(
                 .unrepresentable, error.description,

@@ -126,7 +126,10 @@ final class TopicMaker {
             "min.insync.replicas": "\(minimumISR)",
         ]
         // What is wrong with a row is put right by a person, in their own time.
-        if isForDeadLetters(name) { configuration["retention.ms"] = "-1" }
+        if isForDeadLetters(name) {
+            configuration["retention.ms"] = "-1"
+            configuration["retention.bytes"] = "-1"
+        }
         if let original, let count = try admin.partitionCount(of: original, timeout: Self.timeout) {
             partitions = count
             let limit = try? admin.configuration(ofTopic: original, timeout: Self.timeout)["max.message.bytes"]

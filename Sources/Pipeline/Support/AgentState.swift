@@ -171,10 +171,11 @@ package final class AgentState: Sendable {
                     guard count > 0 else { continue }
                     if snapshot.tables[name] == nil {
                         seen.append(name)
-                        let topic = commit.counts.topics[index]
-                        snapshot.tables[name] = Table(
-                            topic: commit.topics.indices.contains(topic) ? commit.topics[topic] : "")
+                        snapshot.tables[name] = Table()
                     }
+                    // Not known from dead letters.
+                    let topic = commit.counts.topics[index]
+                    if commit.topics.indices.contains(topic) { snapshot.tables[name]?.topic = commit.topics[topic] }
                     snapshot.tables[name, default: Table()].operations[operation] += UInt64(count)
                 }
             }

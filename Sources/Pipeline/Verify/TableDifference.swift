@@ -25,8 +25,11 @@ struct TableDifference: Equatable {
         if !table.unrepresentable.isEmpty { counts[.unrepresentable] = table.unrepresentable.count }
         for why in table.unrepresentable.prefix(2) {
             // Its LSN is none: the row comes from the table.
-            guard case .unrepresentable(_, let column, let reason, _) = why else { continue }
-            examples.append("\(Kind.unrepresentable.rawValue): column \"\(column)\": \(reason.rawValue)")
+            let text =
+                if case .unrepresentable(_, let column, let reason, _) = why {
+                    "column \"\(column)\": \(reason.rawValue)"
+                } else { "the table has no usable key" }
+            examples.append("\(Kind.unrepresentable.rawValue): \(text)")
         }
         for (key, row) in table.rows {
             if let other = records[key] {
