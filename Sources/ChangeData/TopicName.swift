@@ -60,7 +60,7 @@ public func messageTopicName(name: String) -> String {
 
 extension EventFormat {
     /// The topics that records go to and that are no table's: those of logical messages and of dead letters.
-    public var otherTopics: [String] { [messageTopicName(name: name)] + (deadLetterTopic.map { [$0] } ?? []) }
+    public var otherTopics: [String] { [messageTopicName(name: name), deadLetterTopic].compactMap(\.self) }
 
     /// What is in the way of a table's topic: one of `otherTopics`, or one that Kafka's metrics cannot tell from it.
     func other(collidingWith key: String) -> TableName? {

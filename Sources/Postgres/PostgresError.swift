@@ -25,6 +25,8 @@ public struct PostgresError: Error, Sendable, Equatable, CustomStringConvertible
         case timedOut
         /// The connection string cannot be used.
         case configuration
+        /// The server cannot say in the client's encoding what it holds (22021, 22P05).
+        case untranslatable
         /// Anything else: trying again as it is will not help.
         case fatal
     }
@@ -83,6 +85,7 @@ extension PostgresError.Kind {
         case "42710", "42P07": self = .duplicate
         case "42501": self = .permission
         case "57014": self = .cancelled
+        case "22021", "22P05": self = .untranslatable
         case "55000" where Self.saysInvalidated(message) || Self.saysInvalidated(detail ?? ""): self = .slotInvalidated
         case "57P05", "55P03", "40001", "40P01", "25P03", "25P04", "58000", "58030": self = .transient
         default:

@@ -103,9 +103,10 @@ public struct ReplicationConnection: ~Copyable {
                 sql, during: activity, deadline: Deadline(after: timeout), whileWaiting: whileWaiting))
     }
 
-    /// A database in SQL_ASCII holds any bytes, and its server refuses to send what is not UTF-8 to a client that asked for that: it
-    /// is asked for the bytes as they are. `search_path` empty: names in values of types like regclass are then always qualified. No time-outs: a walsender that sends
-    /// a transaction is in one of its own, for as long as the receiver takes (`transaction_timeout` is 17's).
+    /// `search_path` empty: names in values of types like regclass are then always qualified. No time-outs: a walsender that sends
+    /// a transaction is in one of its own, for as long as the receiver takes (`transaction_timeout` is 17's). A database in
+    /// SQL_ASCII holds any bytes, and its server refuses to send what is not UTF-8 to a client that asked for that: it is asked for
+    /// the bytes as they are.
     static let sessionSettings =
         "SELECT "
         + [

@@ -53,6 +53,7 @@ import Testing
         ("55006", Activity.slotCommand, PostgresError.Kind.slotInUse), ("57P01", .streaming, .shuttingDown),
         ("57P03", .connecting, .shuttingDown), ("42704", .slotCommand, .slotMissing), ("42704", .streaming, .undefined),
         ("28P01", .connecting, .permission), ("42501", .query, .permission), ("57014", .query, .cancelled),
+        ("22021", .streaming, .untranslatable), ("22P05", .streaming, .untranslatable),
         ("53300", .connecting, .transient), ("08006", .query, .transient), ("22003", .query, .fatal),
         ("55000", .slotCommand, .fatal), ("42710", .slotCommand, .duplicate), ("3D000", .connecting, .configuration),
     ])

@@ -220,9 +220,7 @@ package struct InitCommand {
         _ source: Source, after stored: StoredPosition?,
         see: (_ topic: String, _ count: Int32, _ maker: TopicMaker) throws(KafkaError) -> Void = { _, _, _ in }
     ) throws(AgentExit) -> PartitionPins {
-        let now =
-            Preflight.topicNames(settings, source.tables).filter { $0 != settings.format.deadLetterTopic }
-            + [messageTopicName(name: settings.name)]
+        let now = Preflight.tableTopics(settings, source.tables) + [messageTopicName(name: settings.name)]
         let before = stored?.partitions.others ?? [:]
         return try kafka { () throws(KafkaError) in
             let maker = try TopicMaker(settings, events: services.kafkaEvents, log: services.log)

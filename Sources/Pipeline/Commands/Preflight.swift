@@ -162,13 +162,17 @@ package enum Preflight {
         return ["ALTER TABLE \(name) ADD PRIMARY KEY (...);"]
     }
 
-    /// The topics that must be there: the tables', and that of dead letters. None for a table whose topic cannot be named, which
-    /// `topics` reports.
+    /// The topics that must be there: the tables', and that of dead letters.
     static func topicNames(_ settings: StreamSettings, _ tables: [TableFacts]) -> [String] {
+        tableTopics(settings, tables) + [settings.format.deadLetterTopic].compactMap(\.self)
+    }
+
+    /// The tables' topics; none for a table whose topic cannot be named, which `topics` reports.
+    static func tableTopics(_ settings: StreamSettings, _ tables: [TableFacts]) -> [String] {
         tables.compactMap { table in
             try? topicName(
                 template: settings.format.topicTemplate, name: settings.name, schema: table.schema, table: table.name)
-        } + (settings.format.deadLetterTopic.map { [$0] } ?? [])
+        }
     }
 
     /// Names that Kafka does not take, or that two tables would share.

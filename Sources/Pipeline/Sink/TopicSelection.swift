@@ -25,7 +25,7 @@ package struct TopicSelection: Sendable, Equatable {
         self.subscriptions = subscriptions
         self.patterns = patterns
         // A template such as "{table}" makes a pattern that matches these too.
-        refused = Set(["sluice.\(name).progress", messageTopicName(name: name)] + (deadLetters.map { [$0] } ?? []))
+        refused = Set(["sluice.\(name).progress", messageTopicName(name: name), deadLetters].compactMap(\.self))
     }
 
     /// Whether a topic that the group gives us is one of ours. An expression may match more: Kafka's own topics, the agent's.

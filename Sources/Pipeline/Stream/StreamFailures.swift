@@ -21,14 +21,7 @@ enum StreamFailures {
     }
 
     static func session(_ error: PostgresError, _ settings: StreamSettings) -> SessionFailure {
-        // The server itself cannot say in UTF-8 what a row holds: it will not at the next attempt either.
-        if let state = error.sqlState, ["22021", "22P05"].contains(state) {
-            return .exit(
-                AgentExit(
-                    .unrepresentable, "the server cannot send a row in UTF-8: \(error)",
-                    hints: ["correct the row's text for later changes; for this one see ops/runbooks/exit-5.md"]))
-        }
-        return switch error.kind {
+        switch error.kind {
         case .transient, .shuttingDown, .timedOut, .cancelled: .retry(component: .postgres, reason: error.description)
         case .slotInUse: .slotInUse(holder: nil)
         case .slotMissing, .slotInvalidated:
@@ -41,6 +34,12 @@ enum StreamFailures {
                     "the publication \(settings.publication) was dropped, or did not exist yet at this position: \(error)",
                     hints: ["sluice init --accept-gap"]
                 ).exit)
+        case .untranslatable:
+            // It cannot at the next attempt either.
+            .exit(
+                AgentExit(
+                    .unrepresentable, "the server cannot send a row in UTF-8: \(error)",
+                    hints: ["correct the row's text for later changes; for this one see ops/runbooks/exit-5.md"]))
         case .permission, .configuration, .duplicate, .fatal:
             .retry(component: .postgres, reason: error.description)
         }

@@ -81,6 +81,9 @@ package struct StreamSettings: Sendable {
     /// The topic that records go to which the format's template sends to `topic`.
     package func topic(_ topic: String) -> String { (replay?.topicPrefix ?? "") + topic }
 
+    /// The topic of rows that cannot be represented, of a replay with its prefix; nil: such a row ends the stream.
+    package var deadLetterTopic: String? { format.deadLetterTopic.map(topic) }
+
     /// Bytes of one chunk: small enough that a publisher does not wait long for the first one, large enough that handing
     /// it over costs nothing per row.
     package var chunkBytes: Int { min(512 << 10, max(64 << 10, memory / 16)) }

@@ -118,7 +118,7 @@ struct TopicDirectory: ~Copyable {
 
     private func pin(_ topic: TransactionalProducer.Topic, _ pins: inout PartitionPins) throws(SessionFailure) {
         // Dead letters have no key of a row, whose order another count would break.
-        guard topic.name != settings.format.deadLetterTopic.map(settings.topic) else { return }
+        guard topic.name != settings.deadLetterTopic else { return }
         let judged = try StreamFailures.kafka { () throws(KafkaError) in
             try pins.judge(
                 topic.name, count: topic.partitions,

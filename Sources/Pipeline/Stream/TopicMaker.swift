@@ -115,10 +115,6 @@ final class TopicMaker {
 
     private var minimumISR: Int { max(1, Int(settings.replicationFactor) - 1) }
 
-    private func isForDeadLetters(_ name: String) -> Bool {
-        name == settings.format.deadLetterTopic.map(settings.topic)
-    }
-
     private func data(_ name: String, like original: String?) throws(KafkaError) -> NewTopic {
         var partitions = settings.partitions
         var configuration = [
@@ -126,7 +122,7 @@ final class TopicMaker {
             "min.insync.replicas": "\(minimumISR)",
         ]
         // What is wrong with a row is put right by a person, in their own time.
-        if isForDeadLetters(name) {
+        if name == settings.deadLetterTopic {
             configuration["retention.ms"] = "-1"
             configuration["retention.bytes"] = "-1"
         }
@@ -174,7 +170,7 @@ final class TopicMaker {
                     "topic \(name) has cleanup.policy=\(policy): compaction would delete rows that are still needed",
                     hints: [
                         "kafka-configs.sh --alter --topic \(name) --add-config cleanup.policy=delete",
-                        "choose another name with \(isForDeadLetters(name) ? "kafka.dead_letter_topic" : "kafka.topic")",
+                        "choose another name with \(name == settings.deadLetterTopic ? "kafka.dead_letter_topic" : "kafka.topic")",
                     ]))
         }
         if configuration["min.insync.replicas"] == "1" {

@@ -169,14 +169,13 @@ package final class AgentState: Sendable {
                 for operation in 0..<kinds {
                     let count = commit.counts.byTable[index * kinds + operation]
                     guard count > 0 else { continue }
-                    if snapshot.tables[name] == nil {
-                        seen.append(name)
-                        snapshot.tables[name] = Table()
-                    }
-                    // Not known from dead letters.
-                    let topic = commit.counts.topics[index]
-                    if commit.topics.indices.contains(topic) { snapshot.tables[name]?.topic = commit.topics[topic] }
+                    if snapshot.tables[name] == nil { seen.append(name) }
                     snapshot.tables[name, default: Table()].operations[operation] += UInt64(count)
+                }
+                // Not known from dead letters.
+                let topic = commit.counts.topics[index]
+                if snapshot.tables[name]?.topic.isEmpty == true, commit.topics.indices.contains(topic) {
+                    snapshot.tables[name]?.topic = commit.topics[topic]
                 }
             }
         }
