@@ -17,6 +17,18 @@ struct TopicReader {
         return bounds
     }
 
+    /// Up to where the sink has read, by partition: what lies between its last object and there are ends of transactions, or was
+    /// given up by somebody.
+    func readBySink(of topic: String, partitions: Int) throws(KafkaError) -> [Int64] {
+        let admin = try KafkaAdmin(settings.kafka, events: services.kafkaEvents)
+        var read = [Int64](repeating: 0, count: partitions)
+        let all = read.indices.map { TopicPartition(topic, Int32($0)) }
+        for found in try admin.committedOffsets(of: "sluice.\(settings.name)", all, timeout: .seconds(15)) {
+            read[Int(found.partition.partition)] = found.offset
+        }
+        return read
+    }
+
     /// Shows the value of each record from `from` on whose position is before `end` in its epoch, or of an older epoch.
     /// - Parameters:
     ///   - from: the first offset, by partition.

@@ -35,7 +35,16 @@ package struct VerifyCommand {
         var rows: Int
         var changes: Int
         var difference: TableDifference
+        /// Whether records went from Kafka before they were in an object: their rows may be right again by later ones, and are
+        /// missing all the same.
+        var hasHole = false
         var note: String?
+
+        var isEqual: Bool { difference.isEmpty && !hasHole }
+        var verdict: String {
+            guard hasHole else { return difference.isEmpty ? "equal" : difference.description }
+            return difference.isEmpty ? "records are missing" : "records are missing, \(difference.description)"
+        }
     }
 
     /// What the objects of a table say.
@@ -57,13 +66,13 @@ package struct VerifyCommand {
         for table in tables {
             outcomes += try compare(table, stored[table.oid], &snapshot, epoch: position.epoch)
         }
-        report(outcomes, at: snapshot.lsn, json: json)
+        report(outcomes, at: snapshot.lsn, held: position.lsn, json: json)
         if isBehind, !json {
             output.line(
                 "  Kafka holds no more than \(position.lsn): no agent streams, and what came since shows as a difference"
             )
         }
-        let different = outcomes.filter { !$0.difference.isEmpty }
+        let different = outcomes.filter { !$0.isEqual }
         guard different.isEmpty else {
             throw AgentExit(
                 .different, "verify found differences in \(different.count) of \(outcomes.count) comparisons")
@@ -148,8 +157,10 @@ package struct VerifyCommand {
             let bounds = try topics.bounds(of: name)
             isTrimmed = bounds.contains { $0.low > 0 }
             let ends = bounds.indices.map { stored?.ends.indices.contains($0) == true ? stored?.ends[$0] : nil }
-            hole =
-                stored != nil && bounds.indices.contains { bounds[$0].low > (ends[$0] ?? -1) + 1 && bounds[$0].low > 0 }
+            if stored != nil {
+                let read = try topics.readBySink(of: name, partitions: bounds.count)
+                hole = bounds.indices.contains { bounds[$0].low > max((ends[$0] ?? -1) + 1, read[$0]) }
+            }
             try topics.forEach(of: name, from: bounds.map(\.low), bounds: bounds, epoch: epoch, before: snapshot.lsn) {
                 partition, offset, value in
                 if failure != nil { return }
@@ -180,12 +191,14 @@ package struct VerifyCommand {
             outcomes.append(
                 Outcome(
                     table: title, place: "s3", rows: contents.count, changes: both.changes - behind,
-                    difference: TableDifference(table: contents, records: both.rows, isTrimmed: false), note: note))
+                    difference: TableDifference(table: contents, records: both.rows, isTrimmed: false), hasHole: hole,
+                    note: note))
         }
         return outcomes
     }
 
-    private func report(_ outcomes: [Outcome], at lsn: LSN, json: Bool) {
+    /// - Parameter held: how far Kafka is.
+    private func report(_ outcomes: [Outcome], at lsn: LSN, held: LSN, json: Bool) {
         if json {
             let items = outcomes.map { outcome in
                 let counts = TableDifference.Kind.allCases.map {
@@ -193,16 +206,18 @@ package struct VerifyCommand {
                 }
                 return
                     "{\"table\":\(ProgressRecord.quoted(outcome.table)),\"place\":\"\(outcome.place)\",\"rows\":\(outcome.rows),"
-                    + "\"changes\":\(outcome.changes)," + counts.joined(separator: ",") + "}"
+                    + "\"changes\":\(outcome.changes)," + counts.joined(separator: ",")
+                    + ",\"hole\":\(outcome.hasHole),\"note\":\(outcome.note.map(ProgressRecord.quoted) ?? "null")}"
             }
-            output.line("{\"lsn\":\"\(lsn)\",\"comparisons\":[\(items.joined(separator: ","))]}")
+            output.line(
+                "{\"lsn\":\"\(lsn)\",\"kafka_lsn\":\"\(held)\",\"comparisons\":[\(items.joined(separator: ","))]}")
             return
         }
         output.line("as of \(lsn):")
         for outcome in outcomes {
             let place = outcome.place == "s3" ? "s3   " : "kafka"
-            let verdict = outcome.difference.isEmpty ? "equal" : outcome.difference.description
-            output.line("  \(outcome.table)  \(place)  \(outcome.rows) rows, \(outcome.changes) changes: \(verdict)")
+            output.line(
+                "  \(outcome.table)  \(place)  \(outcome.rows) rows, \(outcome.changes) changes: \(outcome.verdict)")
             if let note = outcome.note { output.line("    \(note)") }
             for example in outcome.difference.examples { output.line("    \(example)") }
         }
