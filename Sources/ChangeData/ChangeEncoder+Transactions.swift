@@ -88,8 +88,9 @@ extension ChangeEncoder {
         return .changed(records: records)
     }
 
-    /// A logical message. One that is not transactional comes outside any transaction and is a transaction of its own:
-    /// replication that restarts one byte behind its LSN does not send it again.
+    /// A logical message. One that is not transactional comes outside any transaction and is a transaction of its own. Its LSN is
+    /// where its record *ends*, and the next record may begin right there, a commit's among them: replication that restarts
+    /// at this LSN does not send the message again, and one byte further would skip that transaction.
     mutating func emit(
         _ message: ContentMessage, of bytes: Span<UInt8>, receivedAt: Int64, into chunk: inout RecordContents
     ) throws(ChangeDataError) -> Step {
@@ -102,12 +103,11 @@ extension ChangeEncoder {
         guard transaction == nil else {
             throw .unexpected(message: kind, why: "not transactional, and inside a transaction", at: message.lsn)
         }
-        let end = LSN(message.lsn.rawValue &+ 1)
         let head = TransactionHead(
             xid: 0, commitLSN: message.lsn, commitTime: lastCommitTime ?? receivedAt / 1000)
         let whole = Transaction(
-            xid: 0, commitLSN: message.lsn, endLSN: end, commitTime: head.commitTime, changes: 1)
-        if message.lsn < resumingAt { return .committed(whole, discarded: true) }
+            xid: 0, commitLSN: message.lsn, endLSN: message.lsn, commitTime: head.commitTime, changes: 1)
+        if message.lsn <= resumingAt { return .committed(whole, discarded: true) }
         // As Debezium: the message counts as a commit for `sequence`, its own too.
         lastEnd = message.lsn
         pieces.make(head, format: format, last: lastEnd, originName: nil, originLSN: nil)

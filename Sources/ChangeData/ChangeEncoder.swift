@@ -48,7 +48,7 @@ public struct ChangeEncoder: ~Copyable {
     /// An encoder for a session.
     /// - Parameters:
     ///   - format: how changes are written.
-    ///   - resumingAt: the stored position's `lsn`: transactions whose commit LSN is before it are discarded.
+    ///   - resumingAt: the stored position's `lsn`: transactions whose commit record begins before it are discarded.
     ///   - skipping: where a split transaction got: of the transaction with this commit LSN the first `ordinal` changes
     ///     are read and counted, and not written.
     ///   - topics: the topics of the session before, so that indices keep their meaning.

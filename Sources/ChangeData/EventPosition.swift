@@ -7,7 +7,7 @@
 public struct EventPosition: Comparable, Hashable, Sendable {
     /// Grows when a gap is accepted or the system changes; positions compare only within one.
     public var epoch: UInt32
-    /// Where the commit record of the transaction begins.
+    /// Where the commit record of the transaction begins; of a message outside any transaction, where its record ends.
     public var commitLSN: LSN
     /// The number of the change in its transaction, from 1; 0 stands before the first.
     public var ordinal: UInt64
@@ -18,6 +18,10 @@ public struct EventPosition: Comparable, Hashable, Sendable {
         self.commitLSN = commitLSN
         self.ordinal = ordinal
     }
+
+    /// Whether replication that restarts at `lsn` has it behind, as the server and we see it: a transaction whose commit record
+    /// begins before, or a message outside any whose record ends there at the latest.
+    public func isBehind(_ lsn: LSN) -> Bool { ordinal == 0 ? commitLSN <= lsn : commitLSN < lsn }
 
     /// Orders by epoch, commit LSN and ordinal.
     public static func < (left: EventPosition, right: EventPosition) -> Bool {

@@ -20,9 +20,9 @@ public enum Operation: UInt8, Sendable, CaseIterable {
 public struct Transaction: Equatable, Sendable {
     /// The transaction's number; 0 for a message outside any transaction.
     public var xid: UInt32
-    /// Where the commit record begins.
+    /// Where the commit record begins; of a message outside any transaction, where its record ends.
     public var commitLSN: LSN
-    /// One past the commit record: where replication restarts once the transaction is safe.
+    /// One past its last record: where replication restarts once the transaction is safe.
     public var endLSN: LSN
     /// The commit time, in microseconds since 1970.
     public var commitTime: Int64

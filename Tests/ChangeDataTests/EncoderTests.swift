@@ -98,7 +98,7 @@ struct EncoderTests {
         #expect(outputs[0].position == "1/0/309/0/1700000000123456")
         #expect(outputs[0].value?.contains(#""txId":null,"lsn":777"#) == true)
         #expect(outputs[0].value?.hasSuffix(#""message":{"prefix":"é","content":"AP8="}}"#) == true)
-        #expect(session.chunk.boundaries.map(\.transaction.endLSN) == [LSN(778)])
+        #expect(session.chunk.boundaries.map(\.transaction.endLSN) == [LSN(777)])
         #expect(session.chunk.boundaries.map(\.recordCount) == [1])
     }
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 import resource
+import signal
 import time
 
 import pytest
+from confluent_kafka import Producer
 from conftest import SiteMaker
 
 from harness.agent import confirmed
@@ -205,6 +207,53 @@ def test_fast_shutdown_is_not_held_up(make: SiteMaker) -> None:
     assert_exact(site, site.auditor.verdict(timeout=150))
 
 
+def test_fast_shutdown_is_not_held_up_by_an_agent_that_starts(make: SiteMaker) -> None:
+    """One that has the slot and still waits for its position reads nothing and confirms nothing."""
+    site = make().init()
+    postgres, brokers = site.stack.postgres, site.stack.kafka.brokers
+    foreign = Producer({"bootstrap.servers": brokers, "transactional.id": f"foreign.{site.name}"})
+    foreign.init_transactions(20)
+    foreign.begin_transaction()
+    foreign.produce(site.agent.progress_topic, key=b"foreign", value=b"{}")
+    foreign.flush(20)
+    site.agent.start("--only", "stream")
+    wait_until("it waits", lambda: "open transaction on the progress topic" in site.agent.log.read_text(), 30)
+    site.sql("insert into public.documents values (1, 'x', null, null)")
+    began = time.monotonic()
+    postgres.stop("fast", timeout=25)
+    took = time.monotonic() - began
+    foreign.abort_transaction(20)
+    postgres.start()
+    site.reconnect()
+    assert took < 20, f"pg_ctl stop -m fast took {took:.0f} s"
+    site.agent.wait_ready()
+    verdict = site.auditor.verdict(objects=False)
+    assert verdict.clean and verdict.changes == 1, verdict.report()
+
+
+def test_an_agent_ends_in_time_although_kafka_hangs(make: SiteMaker) -> None:
+    """Within `stop_timeout`, and at a second signal at once. What was not committed comes with the next start."""
+    site = make({"limits": {"stop_timeout": "5s"}}).init().run()
+    with site.workload():
+        for signals, most in ((1, 7.0), (2, 2.0)):
+            time.sleep(1)
+            site.stack.kafka.pause()
+            try:
+                time.sleep(1)
+                process = site.agent.running()
+                began = time.monotonic()
+                for number in range(signals):
+                    time.sleep(0.2 * number)
+                    process.send(signal.SIGTERM)
+                process.wait(20)
+                took = time.monotonic() - began
+            finally:
+                site.stack.kafka.resume()
+            assert took < most, f"{signals} signals: {took:.1f} s"
+            site.run()
+    assert_exact(site, site.auditor.verdict(timeout=150))
+
+
 @pytest.mark.parametrize("load", [True, False], ids=["under-load", "idle"])
 def test_sigterm_drains(make: SiteMaker, load: bool) -> None:
     site = make().init().run()
@@ -254,6 +303,7 @@ def test_time_outs_of_the_database_do_not_end_the_stream(make: SiteMaker) -> Non
         site.sql("insert into public.documents select n, 'a', repeat('x', 1000), now() from generate_series(1, 40000) n")
         time.sleep(6)
         after = site.connection.execute(holder).fetchone()
+        assert site.agent.metrics()["sluice_stream_paused_seconds"] > 1
     finally:
         site.stack.kafka.resume()
     assert before and before[0] is not None and after == before, f"another walsender: {before}, {after}"

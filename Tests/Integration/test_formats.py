@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
+from confluent_kafka import OFFSET_END, TopicPartition
 from conftest import SiteMaker
 
-from harness.oracle.topics import Record, read_topics
+from harness.oracle.topics import Record, read_progress, read_topics
 from harness.oracle.values import UNAVAILABLE
 from harness.processes import wait_until
 from harness.site import Site
@@ -126,6 +130,32 @@ def test_logical_messages_are_no_obstacle(make: SiteMaker) -> None:
     site.sql("select pg_logical_emit_message(false, 'p', 'at once')", "begin", "insert into public.documents values (1, 'a', null, null)",
              "select pg_logical_emit_message(true, 'p', 'with the rows')", "insert into public.documents values (2, 'b', null, null)", "commit")
     assert [value(r)["after"]["id"] for r in records(site)] == [1, 2]
+    clean(site)
+
+
+def test_a_transaction_that_commits_right_behind_a_message_is_not_lost(make: SiteMaker) -> None:
+    """A message outside transactions ends where the next record begins: a commit, where nothing else is written meanwhile."""
+    site = make().init().run()
+    seams = 0
+    for number in range(1, 4):
+        with psycopg.connect(site.stack.postgres.conninfo(site.database)) as writer:
+            writer.execute("insert into public.documents values (%s, 'x', null, null)", (number,))
+            row = site.connection.execute("select pg_logical_emit_message(false, 'p', 'm') - '0/0'::pg_lsn").fetchone()
+            assert row is not None
+            message = int(row[0])
+            site.agent.wait_stored(message)
+            seams += read_progress(site.stack.kafka.brokers, site.agent.name)[-1].lsn == message
+            site.agent.kill()
+            if number == 1:
+                # The server's WAL ends with the message too, and is not taken for one restored to an older point.
+                site.run()
+                site.agent.kill()
+            writer.commit()
+        site.run()
+        assert [value(r)["after"]["id"] for r in records(site)] == list(range(1, number + 1))
+    assert seams, "something else was written each time"
+    messages = [r for part in read_topics(site.stack.kafka.brokers, [f"{site.agent.name}.message"]).values() for r in part]
+    assert [value(r)["message"]["content"] for r in messages] == ["bQ=="] * 3
     clean(site)
 
 
@@ -285,3 +315,78 @@ def test_no_row_data_in_logs(make: SiteMaker) -> None:
     assert SECRET_ROW not in log
     for line in log.splitlines():
         assert isinstance(json.loads(line), dict), line
+
+
+def test_an_hour_is_complete_once_it_is_sealed(make: SiteMaker) -> None:
+    """C6, with the commit times of a replication origin: an hour that is over, and the one that goes on."""
+    site = make({"s3": {"seal_after": "1s"}}).init()
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=3)
+    origin = f"o_{site.name}"
+    with psycopg.connect(site.stack.postgres.conninfo(site.database), autocommit=True) as writer:
+        writer.execute("select pg_replication_origin_create(%s)", (origin,))
+        writer.execute("select pg_replication_origin_session_setup(%s)", (origin,))
+        for at, rows in ((hour + timedelta(minutes=5), "1, 50"), (hour + timedelta(hours=4), "51, 51")):
+            with writer.transaction():
+                writer.execute("select pg_replication_origin_xact_setup('0/1', %s)", (at,))
+                writer.execute(f"insert into public.documents select n, 'x', null, null from generate_series({rows}) n")
+    site.run()
+    topic, then, now = site.agent.topic(DOCUMENTS), f"{hour:%Y-%m-%dT%H:%M:%SZ}", f"{hour + timedelta(hours=4):%Y-%m-%dT%H:%M:%SZ}"
+    wait_until("both hours have objects", lambda: len({o.hour for o in site.lake.read([topic])}) == 2, 60, pause=0.5)
+    wait_until("the first is complete", lambda: site.agent.command("hours", "--hour", then, "--topic", topic).code == 0, 90, pause=1)
+    going_on = site.agent.command("hours", "--hour", now)
+    assert going_on.code == 1 and f"topic {topic}" in going_on.err, going_on.text
+    table = site.agent.must("hours", "--last", "6", "--topic", topic).out
+    # Between the two are hours without a row: complete, and empty.
+    assert {"complete": 1, "open": 1} == {state: rows for state in ("complete", "open") if (rows := sum(
+        1 for line in table.splitlines()[1:] if line.split()[2] == state and line.split()[3] != "0"))}, table
+    sealed, *_, last = (json.loads(line) for line in site.agent.must("hours", "--last", "6", "--topic", topic, "--json").out.splitlines())
+    assert (sealed["complete"], sealed["records"], sealed["late_objects"], last["complete"]) == (True, 50, 0, False)
+    # What the manifest says is what the objects are.
+    client = site.lake.client()
+    manifest = json.loads(client.get_object(Bucket=site.lake.bucket, Key=f"{site.lake.prefix}/{sealed['manifest']}")["Body"].read())
+    objects = {o.name: o for o in site.lake.read([topic]) if o.hour == f"{hour:%Y-%m-%dT%H}"}
+    assert {entry["key"] for entry in manifest["objects"]} == set(objects) and manifest["records"] == 50
+    for entry in manifest["objects"]:
+        stored, body = objects[entry["key"]], client.get_object(Bucket=site.lake.bucket, Key=f"{site.lake.prefix}/{entry['key']}")["Body"].read()
+        assert (entry["size"], entry["sha256"], entry["records"]) == (len(body), hashlib.sha256(body).hexdigest(), len(stored.lines))
+        assert (str(entry["start"]), str(entry["end"])) == (stored.meta["start"], stored.meta["end"]) and entry["partition"] == stored.partition
+    site.agent.stop()
+    site.sql(f"select pg_replication_origin_drop('{origin}')")
+
+
+def test_a_topic_that_takes_little_of_a_batch_takes_ordinary_rows(make: SiteMaker) -> None:
+    """`max.message.bytes` counts a batch: only a record that is larger by itself is an error."""
+    site = make({"kafka": {"client": {"compression.codec": "none"}}, "postgres": {"tables": ["public.documents", "public.positions", "public.late_*"]}},
+                tables=[DOCUMENTS, ("public", "positions")])
+    for table, limit in ((DOCUMENTS, "60000"), (("public", "positions"), "200000")):
+        site.stack.kafka.create_topic(site.agent.topic(table), 3, max_message_bytes=limit)
+    site.init().run("--only", "stream")
+    site.sql("insert into public.documents select n, 'x', repeat(md5(n::text), 30), null from generate_series(1, 3000) n")
+    site.auditor.wait_kafka()
+    # One that takes less than all others and is made while the agent runs.
+    late = ("public", "late_one")
+    site.stack.kafka.create_topic(site.agent.topic(late), 3, max_message_bytes="20000")
+    site.sql("create table public.late_one (id bigint primary key, v text)", "alter table public.late_one owner to sluice",
+             f"alter publication {site.agent.slot} add table public.late_one",
+             "insert into public.late_one select n, repeat(md5(n::text), 30) from generate_series(1, 1000) n")
+    topic = site.agent.topic(late)
+    wait_until("its rows are there", lambda: len(records(site, late)) == 1000, 60, pause=1)
+    assert f"topic {topic} takes 20000 bytes of a batch" in site.agent.log.read_text()
+    clean(site, objects=False)
+
+
+def test_verify_does_not_call_a_hole_equal(make: SiteMaker) -> None:
+    """Records that went from Kafka before they were in an object are missing, also where later ones give the same rows."""
+    site = make().init().run("--only", "stream")
+    site.sql("insert into public.documents select n, 'x', null, null from generate_series(1, 30) n")
+    site.auditor.wait_kafka()
+    topic = site.agent.topic(DOCUMENTS)
+    admin = site.stack.kafka.admin()
+    for done in admin.delete_records([TopicPartition(topic, number, OFFSET_END) for number in range(3)]).values():
+        done.result(20)
+    site.sql("update public.documents set title = 'y'")
+    site.auditor.wait_kafka()
+    found = site.agent.command("verify", "--table", "public.documents")
+    assert found.code == 1 and "records are missing" in found.out, found.text
+    told = json.loads(site.agent.command("verify", "--table", "public.documents", "--json").out)
+    assert [(c["place"], c["hole"], c["missing"]) for c in told["comparisons"]] == [("kafka", False, 0), ("s3", True, 0)], told

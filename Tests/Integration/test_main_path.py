@@ -7,6 +7,7 @@ import os
 import time
 
 from confluent_kafka import Producer
+from confluent_kafka.admin import ConfigResource
 from conftest import SiteMaker
 
 from harness.oracle.topics import read_progress, read_topics
@@ -36,10 +37,16 @@ def test_init_twice_then_check(site: Site) -> None:
     assert site.agent.command("check").code == 1, "nothing exists yet"
     site.sql("insert into public.documents values (1, 'was there before', null, null)")
     first = site.agent.must("init")
-    assert "documents" in first.text, "init says which existing rows will not be sent"
+    assert "public.documents: its 1 existing rows will not be sent" in first.out, first.text
     assert site.agent.slot in slots(site) and site.agent.slot in publications(site)
     topics = {site.agent.topic(table) for table in site.tables} | {site.agent.progress_topic}
     assert topics <= site.stack.kafka.topics()
+    for topic in topics:
+        wanted = {"message.timestamp.type": "CreateTime", "min.insync.replicas": "1"}
+        wanted |= {"cleanup.policy": "compact"} if topic == site.agent.progress_topic else {"cleanup.policy": "delete", "retention.ms": "604800000"}
+        resource, admin = ConfigResource(ConfigResource.Type.TOPIC, topic), site.stack.kafka.admin()
+        found = admin.describe_configs([resource])[resource].result(20)
+        assert {name: found[name].value for name in wanted} == wanted, topic
     stored = read_progress(site.stack.kafka.brokers, site.agent.name)[-1]
     row = site.connection.execute("select confirmed_flush_lsn - '0/0'::pg_lsn, plugin from pg_replication_slots where slot_name = %s",
                                   (site.agent.slot,)).fetchone()

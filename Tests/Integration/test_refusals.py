@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import NewPartitions
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions
 from conftest import SiteMaker
 
 from harness.agent import binary, merge, yaml
@@ -259,6 +259,86 @@ def test_progress_topic_gone_is_3(site: Site) -> None:
     site.init()
     site.stack.kafka.delete_topics([site.agent.progress_topic])
     gap(site)
+
+
+@pytest.mark.parametrize(("partitions", "policy", "cure"), [(1, "delete", "cleanup.policy=compact"), (2, "compact", "needs one")])
+def test_a_progress_topic_that_would_lose_the_position_is_78(site: Site, partitions: int, policy: str, cure: str) -> None:
+    """Made by hand, or by a broker that makes what is asked for."""
+    topic = site.agent.progress_topic
+    site.stack.kafka.create_topic(topic, partitions, cleanup_policy=policy)
+    done = site.agent.command("init")
+    assert done.code == 78 and topic in done.err and cure in done.err, done.text
+    checked = site.agent.command("check")
+    assert checked.code == 1 and topic in checked.text and cure in checked.text, checked.text
+
+
+def test_a_progress_topic_that_was_changed_is_78(site: Site) -> None:
+    site.init()
+    topic = site.agent.progress_topic
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[
+        ConfigEntry("cleanup.policy", "compact,delete", incremental_operation=AlterConfigOpType.SET)])
+    admin = site.stack.kafka.admin()
+    admin.incremental_alter_configs([resource])[resource].result(20)
+    done = site.agent.command("run", "--only", "stream", timeout=60)
+    assert done.code == 78 and topic in done.err and "kafka-configs.sh" in done.err, done.text
+
+
+def test_a_position_that_cannot_be_read_is_3_with_ways_out_that_lead_out(site: Site) -> None:
+    site.init()
+    topic = site.agent.progress_topic
+    foreign = Producer({"bootstrap.servers": site.stack.kafka.brokers})
+    foreign.produce(topic, key=b"foreign", value=b"{}")
+    assert foreign.flush(20) == 0
+    log = gap(site)
+    assert "kind: unreadable-position" in log and f"kafka-topics.sh --delete --topic {topic}" in log
+    assert "foreign" not in log, "no record's content"
+    checked = site.agent.command("check")
+    assert checked.code == 1 and "cannot be read" in checked.text, checked.text
+    site.stack.kafka.delete_topics([topic])
+    wait_until("the topic is gone", lambda: topic not in site.stack.kafka.topics(), 30)
+    site.agent.must("init", "--accept-gap")
+    site.run("--only", "stream")
+
+
+def test_a_transaction_timeout_above_the_brokers_is_78(site: Site) -> None:
+    site.init()
+    long = site.twin("long", {"kafka": {"transaction": {"timeout": "20m"}}})
+    checked = long.command("check")
+    assert checked.code == 1 and "kafka.transaction.timeout" in checked.text, checked.text
+    for command in (["run", "--only", "stream"], ["init", "--accept-gap"]):
+        done = long.command(*command, timeout=60)
+        assert done.code == 78 and "kafka.transaction.timeout" in done.err, done.text
+
+
+def test_a_compacted_data_topic_is_refused(site: Site) -> None:
+    topic = site.agent.topic(("public", "documents"))
+    site.stack.kafka.create_topic(topic, 3, cleanup_policy="compact")
+    done = site.agent.command("init")
+    assert done.code == 78 and topic in done.err and "cleanup.policy=delete" in done.err, done.text
+    checked = site.agent.command("check")
+    assert checked.code == 1 and topic in checked.text and "compacted" in checked.text, checked.text
+
+
+def test_a_table_that_a_glob_finds_later_is_taken_in(make: SiteMaker) -> None:
+    site = make({"postgres": {"tables": ["public.documents", "public.late_*"]}}, tables=[("public", "documents")]).init()
+    site.sql("create table public.late_one (id bigint primary key)", "alter table public.late_one owner to sluice",
+             "insert into public.late_one select generate_series(1, 3)")
+    assert site.agent.command("init").code == 78, "what is run unattended at every start accepts nothing"
+    add = f'ALTER PUBLICATION "{site.agent.slot}" ADD TABLE "public"."late_one"'
+    planned = site.agent.must("init", "--accept-gap", "--dry-run")
+    assert add in planned.out and not site.connection.execute("select 1 from pg_publication_tables where tablename = 'late_one'").fetchone()
+    done = site.agent.must("init", "--accept-gap")
+    assert add in done.out and "public.late_one: its 3 existing rows will not be sent" in done.out and "nothing was changed" not in done.out, done.text
+    assert "public.documents" not in done.out, "nothing is new of it"
+    site.run("--only", "stream")
+
+
+def test_a_plan_says_which_gap_would_be_accepted(site: Site) -> None:
+    site.init()
+    site.sql(f"select pg_drop_replication_slot('{site.agent.slot}')")
+    planned = site.agent.must("init", "--accept-gap", "--dry-run")
+    assert "kind: slot-missing" in planned.out and "pg_create_logical_replication_slot" in planned.out, planned.text
+    assert not site.connection.execute("select 1 from pg_replication_slots where slot_name = %s", (site.agent.slot,)).fetchone()
 
 
 # Tables without a usable key

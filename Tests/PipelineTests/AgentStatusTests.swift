@@ -1,3 +1,6 @@
+import Foundation
+import Kafka
+import Postgres
 import Synchronization
 import Telemetry
 import Testing
@@ -51,6 +54,34 @@ import Testing
         turn(.stream)
         now.pass(50)
         #expect(status.health.status == 200)
+    }
+
+    /// A kubelet kills what is not healthy, and a server that is away is not for it to mend.
+    @Test func anAgentThatWaitsForPostgresIsHealthy() throws {
+        let scale: Int64 = 50
+        let start = Clock.system.monotonic()
+        let clock = Clock(
+            wall: { Clock.system.wall() }, monotonic: { (Clock.system.monotonic() - start) * scale }, random: { 0 })
+        let stop = StopSignal()
+        let services = StreamServices(
+            clock: clock,
+            log: Logger(level: .error, format: .text(isColoured: false), sink: LogSink { _ in }, now: { 0 }),
+            state: state, stop: stop)
+        // Nobody listens on port 1.
+        var settings = try PipelineTests.settings(
+            try KafkaSettings(brokers: "127.0.0.1:1", clientID: "test"), name: "away")
+        settings.postgres = try ConnectionSettings(url: "postgres://nobody@127.0.0.1:1/nothing")
+        settings.startTimeout = .seconds(100_000)
+        let supervisor = StreamSupervisor(settings: settings, services: services)
+        state.turned(.stream, now: clock.monotonic())
+        let thread = WorkerThread(name: "supervisor") { _ = supervisor.run() }
+        while clock.monotonic() < .seconds(90) { usleep(10_000) }
+        let status = AgentStatus(
+            name: "a", version: "1", slot: "s", state: state, clock: clock, streams: true, sinks: true)
+        #expect(status.health == HTTPResponse(status: 200, text: "ok\n"))
+        #expect((state.snapshot.failures[.init(component: "postgres", kind: "session")] ?? 0) > 1)
+        stop.request(deadline: clock.monotonic())
+        #expect(thread.join(milliseconds: 10_000))
     }
 
     @Test func readinessTellsActiveAndStandbyApart() {

@@ -13,7 +13,8 @@ private func position(_ lsn: UInt64, commit: UInt64 = 0, ordinal: UInt64 = 0, ep
         options: "", state: .streaming)
 }
 
-private func settings(_ kafka: KafkaSettings, name: String) throws -> StreamSettings {
+/// Of a stream that only its parts are tested of.
+func settings(_ kafka: KafkaSettings, name: String) throws -> StreamSettings {
     StreamSettings(
         name: name, postgres: try ConnectionSettings(url: "postgresql://me@localhost/db"),
         tables: [TablePattern(schema: "public", table: "gold")],

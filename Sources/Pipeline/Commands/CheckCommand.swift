@@ -114,9 +114,23 @@ package struct CheckCommand {
     private func position(_ admin: KafkaAdmin) throws(KafkaError) -> [Finding] {
         // The slot before the position, the end of the WAL after it: an agent that runs moves both meanwhile.
         let early = try? StartFacts.gather(settings)
+        let name = settings.progressTopic
+        if let partitions = try admin.partitionCount(of: name, timeout: .seconds(15)),
+            let fault = TopicMaker.faultOfProgress(
+                name, partitions: partitions,
+                policy: try admin.configuration(ofTopic: name, timeout: .seconds(15))["cleanup.policy"])
+        {
+            return [Finding(.problem, "topic \(name)", fault.what, fixes: [fault.cure])]
+        }
         let found = try ProgressStore(settings, events: services.kafkaEvents).readIfThere(timeout: .seconds(15)).found
         var stored: StoredPosition?
-        if case .position(let position) = found { stored = position }
+        switch found {
+        case .nothing: break
+        case .position(let position): stored = position
+        case .unreadable(let why):
+            let refusal = StartRefusal.unreadable(name, why)
+            return [Finding(.problem, "position", refusal.message, fixes: refusal.hints)]
+        }
         do throws(PostgresError) {
             var (facts, _) = try StartFacts.gather(settings)
             if let early { facts.slot = early.facts.slot }

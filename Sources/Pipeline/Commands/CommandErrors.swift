@@ -9,7 +9,18 @@ enum CommandErrors {
     }
 
     static func exit(_ error: KafkaError) -> AgentExit {
-        AgentExit(.unavailable, error.description, hints: ["see that kafka.brokers can be reached: sluice check"])
+        guard error.reason != .configuration else { return refused(error) }
+        return AgentExit(
+            .unavailable, error.description, hints: ["see that kafka.brokers can be reached: sluice check"])
+    }
+
+    /// What brokers refuse for its settings they refuse each time.
+    static func refused(_ error: KafkaError) -> AgentExit {
+        let hint =
+            error.name == "INVALID_TRANSACTION_TIMEOUT"
+            ? "set kafka.transaction.timeout to at most the brokers' transaction.max.timeout.ms: sluice check says it"
+            : "sluice check"
+        return AgentExit(.configuration, error.description, hints: [hint])
     }
 
     private static func details(_ error: PostgresError) -> [String] {

@@ -48,11 +48,11 @@ extension InitCommand {
             for line in gap.exit.details { output.line("gap accepted: \(line)") }
         }
         output.line("slot \(settings.slot): streams from \(position.lsn), epoch \(position.epoch)")
-        try reportExisting(source)
+        try reportExisting(source.tables)
     }
 
     /// Where the slot that is there can go on after a gap; nil where it must be made again.
-    private func start(with source: Source, after gap: StartRefusal) -> LSN? {
+    func start(with source: Source, after gap: StartRefusal) -> LSN? {
         guard let slot = source.slot, !slot.isInvalidated, slot.plugin == "pgoutput",
             slot.database == source.database, let confirmed = slot.confirmedFlushLSN
         else { return nil }
@@ -63,7 +63,8 @@ extension InitCommand {
             return max(confirmed, gap.stored ?? confirmed)
         // Both histories are the same up to the end of the older one.
         case .timelineDiverged where gap.lostBytes == nil: return max(confirmed, gap.available ?? confirmed)
-        case .timelineDiverged, .noPosition, .otherCluster, .serverBehind, .slotAhead: return confirmed
+        case .timelineDiverged, .noPosition, .unreadablePosition, .otherCluster, .serverBehind, .slotAhead:
+            return confirmed
         }
     }
 

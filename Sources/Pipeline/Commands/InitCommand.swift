@@ -26,7 +26,7 @@ package struct InitCommand {
         guard !source.findings.hasProblem else {
             throw source.findings.exit(.configuration, "init changes nothing before these are settled")
         }
-        if dryRun { return plan(source) }
+        if dryRun { return try plan(source, acceptGap: acceptGap) }
         if acceptGap, let holder = source.slot?.activePID { throw inUse(holder) }
         // The slot before the position: an agent that runs moves both meanwhile.
         let slot = try gather().facts.slot
@@ -34,17 +34,26 @@ package struct InitCommand {
         let producer = acceptGap ? try makeProducer() : nil
         let existing = try position(isFenced: producer != nil)
         // Judged before anything is made: a publication that is made again would hide that it was gone.
-        let isJudged = existing?.state == .streaming || (existing == nil && source.slot != nil)
+        let isJudged = isJudged(existing, source)
         let gap = isJudged ? try judge(existing, slot) : nil
         if let gap, !acceptGap { throw gap.exit }
         let isMended = try make(source)
         if let existing, isJudged, gap == nil {
             try acceptPartitions(existing, source, isAccepted: acceptGap)
-            return output.line(
-                "slot \(settings.slot): is there, position \(existing.lsn), epoch \(existing.epoch); there is no gap, nothing was changed"
+            let changed = source.faults.isEmpty ? "nothing was changed" : "the stream goes on where it was"
+            output.line(
+                "slot \(settings.slot): is there, position \(existing.lsn), epoch \(existing.epoch); there is no gap, \(changed)"
             )
+            // A table that a glob has found since.
+            let added = Set(source.faults.compactMap(\.table))
+            return try reportExisting(source.tables.filter { added.contains($0.qualifiedName) })
         }
         try makeSlot(after: existing, gap, source, producer, isMended: isMended)
+    }
+
+    /// Whether there is a stream that could have a gap.
+    private func isJudged(_ existing: StoredPosition?, _ source: Source) -> Bool {
+        existing?.state == .streaming || (existing == nil && source.slot != nil)
     }
 
     /// Why the stream cannot go on; nil if it can.
@@ -112,14 +121,26 @@ package struct InitCommand {
             """
     }
 
-    private func plan(_ source: Source) {
+    private func plan(_ source: Source, acceptGap: Bool) throws(AgentExit) {
+        var gap: StartRefusal?
+        if acceptGap {
+            let existing = try position(isFenced: false)
+            gap = isJudged(existing, source) ? try judge(existing, gather().facts.slot) : nil
+        }
+        if let gap {
+            output.line("-- the gap that would be accepted: \(gap.message)")
+            for line in gap.exit.details { output.line("--   \(line)") }
+        }
         for table in source.tables where !table.canSelect {
             output.line(
                 "GRANT SELECT ON \(Quoting.qualified(table.schema, table.name)) TO \(Quoting.identifier(source.server.role));"
             )
         }
         if source.publication == nil { output.line(createPublication(source.tables) + ";") }
-        if source.slot == nil {
+        for cure in source.faults.map(\.cure) { output.line(cure + ";") }
+        let isMadeAgain = source.slot != nil && gap.map { start(with: source, after: $0) == nil } ?? false
+        if isMadeAgain { output.line("SELECT pg_drop_replication_slot(\(Quoting.literal(settings.slot)));") }
+        if source.slot == nil || isMadeAgain {
             let failover = source.server.version >= 170_000 ? ", false, false, true" : ""
             output.line(
                 "SELECT pg_create_logical_replication_slot(\(Quoting.literal(settings.slot)), 'pgoutput'\(failover));")
@@ -138,16 +159,9 @@ package struct InitCommand {
             try TopicMaker(settings, events: services.kafkaEvents, log: services.log)
         }
         for topic in Preflight.topicNames(settings, source.tables) {
-            do throws(TopicMaker.Problem) {
-                _ = try maker.ensure(topic)
-            } catch {
-                switch error {
-                case .kafka(let cause): throw unavailable(cause)
-                case .refused(let exit): throw exit
-                }
-            }
+            try usable { () throws(TopicMaker.Problem) in _ = try maker.ensure(topic) }
         }
-        try kafka { () throws(KafkaError) in try maker.ensureProgress() }
+        try usable { () throws(TopicMaker.Problem) in try maker.ensureProgress() }
         var isMended = true
         for cure in source.faults.map(\.cure) {
             let isDone = try postgres { (connection) throws(PostgresError) in
@@ -172,6 +186,17 @@ package struct InitCommand {
         return true
     }
 
+    private func usable(_ body: () throws(TopicMaker.Problem) -> Void) throws(AgentExit) {
+        do throws(TopicMaker.Problem) {
+            try body()
+        } catch {
+            switch error {
+            case .kafka(let cause): throw unavailable(cause)
+            case .refused(let exit): throw exit
+            }
+        }
+    }
+
     /// - Parameter isFenced: nobody else can commit any more: what is decided is waited for until it can be read.
     private func position(isFenced: Bool) throws(AgentExit) -> StoredPosition? {
         let found = try kafka { () throws(KafkaError) in
@@ -188,7 +213,7 @@ package struct InitCommand {
         case .nothing: return nil
         case .position(let position): return position
         case .unreadable(let why):
-            throw AgentExit(.gap, "the position in topic \(settings.progressTopic) cannot be read: \(why)")
+            throw StartRefusal.unreadable(settings.progressTopic, why).exit
         }
     }
 
@@ -257,9 +282,15 @@ package struct InitCommand {
         }
     }
 
-    /// Rows from before the slot are not in the stream.
-    func reportExisting(_ source: Source) throws(AgentExit) {
-        for table in source.tables where table.canSelect {
+    /// Rows from before the slot, or from before a table was published, are not in the stream.
+    func reportExisting(_ tables: [TableFacts]) throws(AgentExit) {
+        for table in tables {
+            guard table.canSelect else {
+                output.line(
+                    "table \(table.qualifiedName): may not be read, so its existing rows are not counted; only changes from now on are sent"
+                )
+                continue
+            }
             let count = try postgres { (connection) throws(PostgresError) in
                 try connection.exactRowCount(schema: table.schema, table: table.name)
             }

@@ -56,7 +56,7 @@ package struct ReplayCommand {
             throw AgentExit(
                 .gap, "the progress topic holds no position for slot \(settings.slot)", hints: ["sluice init"])
         case .unreadable(let why):
-            throw AgentExit(.gap, "the position in topic \(settings.progressTopic) cannot be read: \(why)")
+            throw StartRefusal.unreadable(settings.progressTopic, why).exit
         }
     }
 
@@ -89,7 +89,7 @@ package struct ReplayCommand {
             }
             return position
         case .unreadable(let why):
-            throw AgentExit(.gap, "the position in topic \(scope.transactionalID) cannot be read: \(why)")
+            throw StartRefusal.unreadable(replaySettings(scope).progressTopic, why).exit
         }
     }
 
@@ -102,9 +102,18 @@ package struct ReplayCommand {
     }
 
     private func makeProgressTopic(_ replay: StreamSettings) throws(AgentExit) {
+        let maker: TopicMaker
         do throws(KafkaError) {
-            try TopicMaker(replay, events: services.kafkaEvents, log: services.log).ensureProgress()
+            maker = try TopicMaker(replay, events: services.kafkaEvents, log: services.log)
         } catch { throw CommandErrors.exit(error) }
+        do throws(TopicMaker.Problem) {
+            try maker.ensureProgress()
+        } catch {
+            switch error {
+            case .kafka(let cause): throw CommandErrors.exit(cause)
+            case .refused(let exit): throw exit
+            }
+        }
     }
 
     // MARK: Running

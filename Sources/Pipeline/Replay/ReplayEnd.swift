@@ -10,8 +10,11 @@ struct ReplayEnd: Equatable {
 
     init(at end: LSN) { self.end = end }
 
-    /// A transaction, or a message outside one, begins whose commit LSN is this.
+    /// A transaction begins whose commit record begins here.
     mutating func began(at commitLSN: LSN) { if commitLSN >= end { isReached = true } }
+
+    /// A message outside any transaction comes, whose record ends here.
+    mutating func message(endingAt lsn: LSN) { if lsn > end { isReached = true } }
 
     /// The server has sent everything before `lsn`, and no transaction is open.
     mutating func sent(upTo lsn: LSN) { if lsn >= end { isReached = true } }

@@ -74,19 +74,20 @@ struct ReplaySession: Sendable {
     private var end: LSN { initial.replay?.to ?? LSN(0) }
 
     private func publish(_ link: StreamLink, _ session: StreamSession) throws(SessionFailure) {
+        let maker = try session.topicMaker()
+        // As the live topics are: the replay's are made like them.
+        let settings = try session.fitted(to: session.knownTopics(maker) { $0 })
         let store = try StreamFailures.kafka { () throws(KafkaError) in
             try ProgressStore(settings, events: services.kafkaEvents)
         }
-        let producer = try StreamFailures.kafka { () throws(KafkaError) in
-            let producer = try services.makeProducer(settings)
-            try session.initTransactions(producer, link)
-            return producer
-        }
-        let maker = try session.topicMaker()
+        let producer = try StreamFailures.kafka { () throws(KafkaError) in try services.makeProducer(settings) }
+        try session.initTransactions(producer, link)
         var topics = try StreamFailures.kafka { () throws(KafkaError) in
             try TopicDirectory(settings, services, memory, maker: maker, producer: producer)
         }
-        try topics.settle(session.knownTopics(maker).partitions, by: producer) { HangingTransactions.Held() }
+        try topics.settle(session.knownTopics(maker, named: settings.topic).partitions, by: producer) {
+            HangingTransactions.Held()
+        }
         let found = try session.settledPosition(store, link).position
         if found == nil {
             // The range is on record before the first row, so that the same command goes on with it.

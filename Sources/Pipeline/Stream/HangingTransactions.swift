@@ -126,7 +126,7 @@ struct HangingTransactions {
         guard let header = record.headers["sluice.pos"], let at = RecordPosition(parsing: header.span) else {
             return false
         }
-        if at.position.commitLSN < held.confirmed { return true }
+        if at.position.isBehind(held.confirmed) { return true }
         return held.stored?.covers(at.position) ?? false
     }
 

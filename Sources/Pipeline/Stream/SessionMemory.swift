@@ -9,6 +9,7 @@ final class SessionMemory: Sendable {
     private let choice = Mutex(StreamingChoice())
     private let missing = Mutex(MissingPosition())
     private let unsettled = Mutex(Set<String>())
+    private let limit = Mutex(Int.max)
 
     /// Whether a session of this process has streamed.
     var hasStreamed: Bool { streamed.load(ordering: .acquiring) }
@@ -22,6 +23,10 @@ final class SessionMemory: Sendable {
     /// Topics in which a transaction was found open that our producer may have left.
     var unsettledTopics: Set<String> { unsettled.withLock { $0 } }
     func noteUnsettled(_ topic: String) { unsettled.withLock { _ = $0.insert(topic) } }
+
+    /// Bytes of one batch that every topic takes which was met; see `StreamSettings.smallestLimit`.
+    var smallestLimit: Int { limit.withLock { $0 } }
+    func noteLimit(_ bytes: Int) { limit.withLock { $0 = min($0, bytes) } }
 
     func began() { streamed.store(true, ordering: .releasing) }
     func holdsSlot(walsender: Int32) { pid.store(walsender, ordering: .releasing) }

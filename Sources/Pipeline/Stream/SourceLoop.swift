@@ -24,6 +24,8 @@ struct SourceLoop: ~Copyable {
     private var ending: ReplayEnd?
     /// When the server was last heard of, microseconds since 1970.
     private var heardAt: Int64 = 0
+    /// Whether the socket was left alone for want of memory.
+    private var isPaused = false
     /// How many topics and tables the publisher knows.
     private var shared = (0, 0)
 
@@ -97,9 +99,11 @@ struct SourceLoop: ~Copyable {
         if chunk == nil { chunk = link.queue.take() }
         guard encoder != nil, chunk != nil else {
             // No room: the socket fills, the server waits, nothing is lost. A chunk that comes back wakes us.
+            if encoder != nil { show(isPaused: true) }
             link.queue.freed.wait(milliseconds: milliseconds)
             return
         }
+        show(isPaused: false)
         if replay != nil { return try publish() }
         do throws(PostgresError) {
             let wake = try connection.wait(timeoutMilliseconds: milliseconds, wakeup: link.queue.freed.descriptor)
@@ -107,6 +111,13 @@ struct SourceLoop: ~Copyable {
             guard wake.contains(.input) else { return }
         } catch { throw failure(error) }
         try read()
+    }
+
+    private mutating func show(isPaused now: Bool) {
+        guard isPaused != now else { return }
+        isPaused = now
+        let since = now ? services.clock.monotonic() : nil
+        services.state.update { $0.pausedSince = since }
     }
 
     /// Takes what has arrived, until the connection is dry, no chunk is free, or a report is due.
@@ -155,7 +166,7 @@ struct SourceLoop: ~Copyable {
         // Nothing is taken from the connection without a chunk to put it in: a message would be gone.
         guard let chunk else { throw .retry(component: .postgres, reason: "a message came with no room for it") }
         if ending != nil, encoder?.isInTransaction == false, message.isMessage {
-            ending?.began(at: lsn)
+            ending?.message(endingAt: lsn)
             if ending?.isReached == true { return false }
         }
         let step: Step?
@@ -267,9 +278,10 @@ struct SourceLoop: ~Copyable {
         if let idle = feedback.idleDue(now: now, quiet: quiet) { link.offerIdle(idle) }
     }
 
-    /// A walsender waits for its receiver's flush, and the server's shutdown with it: a server that shuts down is let go.
+    /// A walsender waits for its receiver's flush, and the server's shutdown with it: a server that shuts down is let go. Before the
+    /// position is known nothing is read and nothing confirmed, for as long as that takes.
     private mutating func probe(_ now: Int64) throws(SessionFailure) {
-        guard shutdownProbe.isDue(now: now, lags: feedback.confirmationLags) else { return }
+        guard shutdownProbe.isDue(now: now, lags: encoder == nil || feedback.confirmationLags) else { return }
         do throws(PostgresError) {
             _ = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(2))
         } catch  where error.kind == .shuttingDown {

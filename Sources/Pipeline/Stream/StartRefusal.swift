@@ -16,6 +16,7 @@ package struct StartRefusal: Error, Equatable, Sendable {
         case tableUnpublished = "table-unpublished"
         case operationUnpublished = "operation-unpublished"
         case tableMissing = "table-missing"
+        case unreadablePosition = "unreadable-position"
     }
 
     package var kind: Kind
@@ -48,6 +49,17 @@ package struct StartRefusal: Error, Equatable, Sendable {
     package var lostBytes: UInt64? {
         guard kind != .otherCluster, let stored, let available, available > stored else { return nil }
         return available.rawValue - stored.rawValue
+    }
+
+    /// The last record of a progress topic is no position that we know.
+    static func unreadable(_ topic: String, _ why: String) -> StartRefusal {
+        StartRefusal(
+            .unreadablePosition, "the position in topic \(topic) cannot be read: \(why)",
+            hints: [
+                "run the version of sluice that has written it, if a newer one has",
+                "kafka-console-consumer.sh --topic \(topic) --from-beginning --isolation-level read_committed --property print.key=true",
+                "kafka-topics.sh --delete --topic \(topic), then sluice init --accept-gap (goes on where the slot is)",
+            ])
     }
 
     /// Exit 3, with both LSNs, the loss and the ways out.

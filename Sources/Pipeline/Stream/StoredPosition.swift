@@ -96,6 +96,6 @@ extension StoredPosition {
     /// Whether Kafka holds this change, if this is what it holds.
     func covers(_ change: EventPosition) -> Bool {
         guard change.epoch == epoch else { return change.epoch < epoch }
-        return change.commitLSN < lsn || ordinal > 0 && change.commitLSN == commitLSN && change.ordinal <= ordinal
+        return change.isBehind(lsn) || ordinal > 0 && change.commitLSN == commitLSN && change.ordinal <= ordinal
     }
 }

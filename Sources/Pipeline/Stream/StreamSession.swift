@@ -25,10 +25,12 @@ struct StreamSession: Sendable {
     /// Runs until a stop (then returns) or a failure.
     func run() throws(SessionFailure) {
         // (1)
+        services.turned(.stream)
         let (facts, senderTimeout) = try gather()
         if let holder = facts.slot?.activePID { throw .slotInUse(holder: holder) }
         let position = try firstPosition(facts)
         // (2)
+        services.turned(.stream)
         let connection = try connect()
         let intake = intake(connection.serverVersion, restart: facts.slot?.restart)
         services.state.update { [isStreaming = intake != nil] in $0.intake.start(isStreaming: isStreaming) }
@@ -77,6 +79,8 @@ struct StreamSession: Sendable {
     /// when the time of a stop is up.
     private func join(_ publisher: WorkerThread) {
         while !publisher.join(milliseconds: 200) {
+            // The publisher's own patience says when it hangs.
+            services.turned(.stream)
             if let deadline = services.stop.deadline, services.clock.monotonic() >= deadline { return }
         }
     }
@@ -113,7 +117,7 @@ struct StreamSession: Sendable {
             memory.foundPosition()
             return read
         case .unreadable(let why):
-            throw .exit(AgentExit(.gap, "the position in topic \(settings.progressTopic) cannot be read: \(why)"))
+            throw .exit(StartRefusal.unreadable(settings.progressTopic, why).exit)
         }
     }
 
@@ -174,21 +178,17 @@ struct StreamSession: Sendable {
         services.stop.register(link.queue.filled)
         defer { services.stop.unregister(link.queue.filled) }
         let maker = try topicMaker()
-        let known = try knownTopics(maker)
-        var settings = settings
-        // Room in the producer for the largest record that the topics take.
-        settings.largestRecord = max(settings.largestRecord, known.largestLimit)
+        do throws(TopicMaker.Problem) { try maker.judgeProgress() } catch { throw error.failure }
+        let known = try knownTopics(maker, named: settings.topic)
+        let settings = fitted(to: known)
         let store = try StreamFailures.kafka { () throws(KafkaError) in
             try ProgressStore(settings, events: services.kafkaEvents)
         }
         // (3)
-        let producer = try StreamFailures.kafka { () throws(KafkaError) in
-            let producer = try services.makeProducer(settings)
-            Failpoint.hit(.beforeFence)
-            try initTransactions(producer, link)
-            Failpoint.hit(.afterFence)
-            return producer
-        }
+        let producer = try StreamFailures.kafka { () throws(KafkaError) in try services.makeProducer(settings) }
+        Failpoint.hit(.beforeFence)
+        try initTransactions(producer, link)
+        Failpoint.hit(.afterFence)
         var topics = try StreamFailures.kafka { () throws(KafkaError) in
             try TopicDirectory(settings, services, memory, maker: maker, producer: producer)
         }
@@ -220,24 +220,41 @@ struct StreamSession: Sendable {
     }
 
     /// The topics that the tables' records go to, as far as they exist.
-    func knownTopics(_ maker: TopicMaker) throws(SessionFailure) -> TopicMaker.Known {
+    /// - Parameter name: of the topic that a live topic's records go to.
+    func knownTopics(
+        _ maker: TopicMaker, named name: (String) -> String
+    ) throws(SessionFailure) -> TopicMaker.Known {
         let tables = try StreamFailures.postgres(settings) { () throws(PostgresError) in
             var connection = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(10))
             return try connection.tables(matching: settings.tables)
         }
         return try StreamFailures.kafka { () throws(KafkaError) in
-            try maker.known(Preflight.topicNames(settings, tables).map { settings.topic($0) })
+            try maker.known(Preflight.topicNames(settings, tables).map(name))
         }
     }
 
+    /// The settings, with room in the producer for the largest record that these topics take, and batches that each of them takes.
+    func fitted(to known: TopicMaker.Known) -> StreamSettings {
+        var settings = settings
+        settings.largestRecord = max(settings.largestRecord, known.largestLimit)
+        settings.smallestLimit = min(settings.smallestLimit, known.smallestLimit, memory.smallestLimit)
+        return settings
+    }
+
     /// Calls again as long as brokers are away: this waits as long as they do, and the connection lives meanwhile.
-    func initTransactions(_ producer: TransactionalProducer, _ link: StreamLink) throws(KafkaError) {
+    func initTransactions(_ producer: TransactionalProducer, _ link: StreamLink) throws(SessionFailure) {
         while true {
             services.turned(.publisher)
             do throws(KafkaError) {
                 return try producer.initTransactions(timeout: .seconds(5))
             } catch {
-                guard error.disposition == .retriable, !link.isAborted, !link.queue.isClosed else { throw error }
+                // What the brokers refuse at the start they refuse each time.
+                if error.reason == .configuration, !memory.hasStreamed {
+                    throw .exit(CommandErrors.refused(error))
+                }
+                guard error.disposition == .retriable, !link.isAborted, !link.queue.isClosed else {
+                    throw StreamFailures.session(error)
+                }
                 services.state.failed("kafka", kind: "init_transactions")
                 services.log.warning("waiting for the transaction coordinator", ["error": .init(error)])
             }

@@ -25,6 +25,8 @@ package struct StreamSettings: Sendable {
     package var memory: Int
     /// Bytes of the largest record that any topic is asked to take.
     package var largestRecord: Int
+    /// Bytes of one batch that every topic takes: their smallest `max.message.bytes`.
+    package var smallestLimit = Int.max
     /// How long a server may be unreachable at start, nanoseconds.
     package var startTimeout: Int64
     /// How far the slot is held back; nil: not at all.
@@ -100,8 +102,14 @@ package struct StreamSettings: Sendable {
     /// Bytes of records that may wait in the Kafka client, most of them in chunks.
     package var producerQueueBytes: Int { max(chunkMemory, copiedBytes) }
     /// Bytes of one Kafka batch: below every broker's default of `max.message.bytes`, and, whatever compression leaves of it,
-    /// below the half mebibyte from which on the collector of a broker with a small heap treats a request as a humongous object.
-    package var producerBatchBytes: Int { min(480 << 10, largestRecord) }
+    /// below the half mebibyte from which on the collector of a broker with a small heap treats a request as a humongous object;
+    /// and as small as the topic that takes the smallest ones, by a margin for a batch's own fields.
+    package var producerBatchBytes: Int { min(480 << 10, largestRecord, Self.batchBytes(within: smallestLimit)) }
+
+    /// Whether a topic that takes so many bytes of a batch takes each of ours.
+    func fits(_ limit: Int) -> Bool { producerBatchBytes <= Self.batchBytes(within: limit) }
+
+    private static func batchBytes(within limit: Int) -> Int { max(1, limit - 1024) }
 
     /// What the ordinals of a split transaction depend on: with another fingerprint they cannot be counted again. With protocol 2
     /// they are the same, so that it does not say which of the two is used.

@@ -22,8 +22,11 @@ package struct StreamSupervisor {
             services.state.entered(.stopped)
         }
         var backoff = Backoff(first: .milliseconds(200), most: .seconds(10))
-        var since = services.clock.monotonic()
+        let since = services.clock.monotonic()
+        // All that is needed was there once: from then on it is waited for, however long that takes.
+        var hasStarted = false
         while !services.stop.isRequested {
+            services.turned(.stream)
             let hadStreamed = memory.hasStreamed
             let started = services.clock.monotonic()
             do throws(SessionFailure) {
@@ -36,7 +39,7 @@ package struct StreamSupervisor {
                 case .exit(let exit): return exit
                 case .slotInUse:
                     if let exit = wait(asStreamed: hadStreamed || memory.hasStreamed, wakeup) { return exit }
-                    since = services.clock.monotonic()
+                    hasStarted = true
                 case .fallBack(let refusal, let lsn):
                     memory.refused(refusal.kind, at: lsn)
                     services.refused(refusal)
@@ -44,7 +47,8 @@ package struct StreamSupervisor {
                 case .retry(let component, let reason):
                     services.state.failed(component.rawValue, kind: "session")
                     services.state.update { $0.streamError = reason }
-                    if !memory.hasStreamed, services.clock.monotonic() &- since >= settings.startTimeout {
+                    hasStarted = hasStarted || memory.hasStreamed
+                    if !hasStarted, services.clock.monotonic() &- since >= settings.startTimeout {
                         return AgentExit(
                             .unavailable, "\(component.rawValue) cannot be used",
                             details: [

@@ -88,6 +88,12 @@ struct TopicDirectory: ~Copyable {
             do throws(TopicMaker.Problem) {
                 limit = try maker.ensure(name, like: settings.replay == nil ? nil : live)
             } catch { throw error.failure }
+            guard settings.fits(limit) else {
+                memory.noteLimit(limit)
+                throw .retry(
+                    component: .kafka,
+                    reason: "topic \(name) takes \(limit) bytes of a batch: batches are smaller from now on")
+            }
             let topic = try StreamFailures.kafka { () throws(KafkaError) in
                 try producer.topic(name, timeout: .seconds(30))
             }

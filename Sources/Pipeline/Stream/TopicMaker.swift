@@ -52,6 +52,8 @@ final class TopicMaker {
     struct Known {
         /// The largest batch that any of them takes, bytes: of those that may be described.
         var largestLimit: Int
+        /// The smallest, bytes.
+        var smallestLimit = Int.max
         /// The partitions of those that exist.
         var partitions: [TopicPartition] = []
     }
@@ -63,6 +65,7 @@ final class TopicMaker {
         described = try admin.configurations(ofTopics: counts.keys.sorted(), Self.judged, timeout: Self.timeout)
         for configuration in described.values {
             known.largestLimit = max(known.largestLimit, Self.limit(configuration))
+            known.smallestLimit = min(known.smallestLimit, Self.limit(configuration))
         }
         return known
     }
@@ -85,18 +88,54 @@ final class TopicMaker {
         }
     }
 
-    /// Makes the progress topic if it is missing.
-    func ensureProgress() throws(KafkaError) {
+    /// Makes the progress topic if it is missing, and refuses one that would lose the position.
+    func ensureProgress() throws(Problem) {
         let name = settings.progressTopic
-        guard try admin.partitionCount(of: name, timeout: Self.timeout) == nil else { return }
-        try make(
-            NewTopic(
-                name, partitions: 1, replicationFactor: Int32(settings.replicationFactor),
-                configuration: [
-                    "cleanup.policy": "compact", "min.insync.replicas": "\(minimumISR)", "segment.bytes": "16777216",
-                    "message.timestamp.type": "CreateTime",
-                ]))
-        try awaitTopic(name)
+        do throws(KafkaError) {
+            if try admin.partitionCount(of: name, timeout: Self.timeout) == nil {
+                try make(
+                    NewTopic(
+                        name, partitions: 1, replicationFactor: Int32(settings.replicationFactor),
+                        configuration: [
+                            "cleanup.policy": "compact", "min.insync.replicas": "\(minimumISR)",
+                            "segment.bytes": "16777216", "message.timestamp.type": "CreateTime",
+                        ]))
+                try awaitTopic(name)
+            }
+        } catch { throw .kafka(error) }
+        try judgeProgress()
+    }
+
+    /// Refuses a progress topic that would lose the position, made by somebody else or by a broker: an agent that is off for longer
+    /// than its retention would find none. Nothing is said of one that is missing.
+    func judgeProgress() throws(Problem) {
+        let name = settings.progressTopic
+        let found: (partitions: Int32, policy: String?)
+        do throws(KafkaError) {
+            guard let partitions = try admin.partitionCount(of: name, timeout: Self.timeout) else { return }
+            found = (partitions, try admin.configuration(ofTopic: name, timeout: Self.timeout)["cleanup.policy"])
+        } catch {
+            // Describing needs a right that producing does not; and what was just made another broker may not know.
+            guard error.reason != .authorization, error.reason != .unknownTopic else { return }
+            throw .kafka(error)
+        }
+        guard let fault = Self.faultOfProgress(name, partitions: found.partitions, policy: found.policy) else { return }
+        throw .refused(AgentExit(.configuration, "topic \(name) \(fault.what)", hints: [fault.cure]))
+    }
+
+    /// What is wrong with a progress topic, and what rights it.
+    static func faultOfProgress(_ name: String, partitions: Int32, policy: String?) -> (what: String, cure: String)? {
+        if let policy, policy != "compact" {
+            return (
+                "has cleanup.policy=\(policy): the position in it would be deleted",
+                "kafka-configs.sh --alter --topic \(name) --add-config cleanup.policy=compact"
+            )
+        }
+        guard partitions != 1 else { return nil }
+        return (
+            "has \(partitions) partitions, and needs one: positions have an order",
+            "kafka-topics.sh --delete --topic \(name), then sluice init (before anything was written to it)"
+        )
     }
 
     /// Whether nothing was ever written to a topic.

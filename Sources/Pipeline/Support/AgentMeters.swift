@@ -38,7 +38,7 @@ extension AgentMeters {
         }
         bindLag(state, clock: clock)
         bindWindow(state, clock: clock)
-        bindTotals(state)
+        bindTotals(state, clock: clock)
         bindIntake(state)
     }
 
@@ -120,7 +120,7 @@ extension AgentMeters {
         ) { state.snapshot.window?.time.map { max(0, Double(clock.wall() / 1000 - $0) / 1e6) } }
     }
 
-    private func bindTotals(_ state: AgentState) {
+    private func bindTotals(_ state: AgentState, clock: Clock) {
         registry.counter("sluice_transactions_total", "PostgreSQL transactions committed to Kafka.") {
             Double(state.snapshot.transactions)
         }
@@ -143,6 +143,10 @@ extension AgentMeters {
         registry.gauge("sluice_buffered_bytes", "Bytes of encoded records between the socket and the commit.") {
             Double(state.snapshot.bufferedBytes)
         }
+        registry.gauge(
+            "sluice_stream_paused_seconds",
+            "For how long the stream has read nothing, since all its memory waits for Kafka; 0 while it reads."
+        ) { state.snapshot.pausedSince.map { Double(max(0, clock.monotonic() &- $0)) / 1e9 } ?? 0 }
     }
 
     /// Registers the series of tables and failures as they appear.

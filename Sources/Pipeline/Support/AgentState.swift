@@ -57,6 +57,8 @@ package final class AgentState: Sendable {
         }
         package var lastCommitSeconds = 0.0
         package var bufferedBytes = 0
+        /// Since when the stream reads nothing, all its memory waiting for Kafka: monotonic nanoseconds. Nil while it reads.
+        package var pausedSince: Int64?
         package var producersRenewed: UInt64 = 0
         package var sessions: UInt64 = 0
         package var tables: [String: Table] = [:]
@@ -130,6 +132,7 @@ package final class AgentState: Sendable {
         update { snapshot in
             snapshot.phase = phase
             snapshot.slotHolder = holder
+            snapshot.pausedSince = nil
             if phase == .streaming { snapshot.streamError = nil }
         }
     }
