@@ -161,6 +161,9 @@ class Script:
         for _ in range(self.random.randint(1, 6)):
             self.random.choice([self._gold, self._document, self._move_document, self._touch, self._position,
                                 self._move_position, self._delete])(c)
+        if self.random.random() < 0.2:
+            # Its record ends where the commit's begins.
+            c.execute("select pg_logical_emit_message(false, 'load', 'outside')")
 
     def _savepoint(self, c: psycopg.Connection[tuple]) -> None:
         self._gold(c)
