@@ -9,8 +9,15 @@ public struct PostgresConnection: ~Copyable {
     public init(
         connecting settings: ConnectionSettings, applicationName: String = "sluice", timeout: Duration = .seconds(10)
     ) throws(PostgresError) {
-        session = try Session(settings, applicationName: applicationName, replication: false, timeout: timeout)
+        var opened = try Session(settings, applicationName: applicationName, replication: false, timeout: timeout)
+        // Questions to the catalog look dear to the planner and are not: to compile one takes the server most of a second.
+        _ = try opened.run(Self.withoutCompilation, during: .query, deadline: Deadline(after: timeout))
+        session = opened
     }
+
+    /// Servers before 11 do not know the setting.
+    private static let withoutCompilation =
+        "SELECT CASE WHEN pg_catalog.current_setting('jit', true) IS NOT NULL THEN pg_catalog.set_config('jit', 'off', false) END"
 
     /// The server's version as `server_version_num`: 150004, 180000.
     public var serverVersion: Int { Int(PQserverVersion(session.connection)) }

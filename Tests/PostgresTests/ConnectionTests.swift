@@ -5,6 +5,12 @@ import Testing
 
 @Suite(.enabled(if: TestServer.url != nil, "SLUICE_TEST_POSTGRES is not set"))
 struct ConnectionTests {
+    /// By default a server compiles each of our questions to its catalog, most of a second of a processor every five seconds.
+    @Test func questionsAreNotCompiled() throws {
+        var sql = try TestServer.connect()
+        #expect(try sql.query("show jit").values == [["off"]])
+    }
+
     @Test func queries() throws {
         var connection = try TestServer.connect()
         let rows = try connection.query("select $1::text as a, null as b, 'é' as c", ["x'y"])
