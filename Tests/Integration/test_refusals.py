@@ -362,11 +362,14 @@ def test_another_number_of_partitions_is_refused_until_accepted(make: SiteMaker)
     site.sql("insert into public.documents values (2, 'a', 'b', now())")
     refused = site.agent.command("run", "--only", "stream", timeout=60)
     assert refused.code == 78 and topic in refused.err and "sluice init --accept-gap" in refused.err, refused.text
+    checked = site.agent.command("check")
+    assert checked.code == 1 and f"topic {topic}" in checked.text and "7 partitions, it had 3" in checked.text, checked.text
     # What is run unattended at every start accepts nothing.
     unattended = site.agent.command("init")
     assert unattended.code == 78 and "7 partitions" in unattended.text, unattended.text
     accepted = site.agent.must("init", "--accept-gap")
     assert "7 partitions" in accepted.out, accepted.text
+    assert site.agent.command("check").code == 0
     site.run()
     site.auditor.wait_kafka(30)
 

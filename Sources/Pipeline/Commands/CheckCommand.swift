@@ -72,7 +72,7 @@ package struct CheckCommand {
             }
             findings += try transactionTimeout(admin)
             for topic in topics { findings += try self.topic(topic, admin) }
-            findings += try position(admin)
+            findings += try position(admin, topics)
         } catch {
             findings.append(Finding(.problem, "kafka", error.description))
         }
@@ -110,8 +110,34 @@ package struct CheckCommand {
         return findings
     }
 
-    /// The stored position against the server.
-    private func position(_ admin: KafkaAdmin) throws(KafkaError) -> [Finding] {
+    /// Topics whose number of partitions has changed: `run` refuses them.
+    private func changedTopics(
+        _ topics: [String], since stored: StoredPosition, _ admin: KafkaAdmin
+    ) throws(KafkaError) -> [Finding] {
+        var findings: [Finding] = []
+        for name in topics + [messageTopicName(name: settings.name)] where name != settings.deadLetterTopic {
+            guard let count = try admin.partitionCount(of: name, timeout: .seconds(15)) else { continue }
+            var pins = stored.partitions
+            let judged = try pins.judge(name, count: count) { () throws(KafkaError) in
+                for number in 0..<count {
+                    if try admin.bounds(of: TopicPartition(name, number), timeout: .seconds(15)).high > 0 {
+                        return false
+                    }
+                }
+                return true
+            }
+            guard case .changed(let before) = judged else { continue }
+            findings.append(
+                Finding(
+                    .problem, "topic \(name)",
+                    "has \(count) partitions, it had \(before): its keys would go to other partitions",
+                    fixes: ["sluice init --accept-gap (accepts the new number; stop the agent first)"]))
+        }
+        return findings
+    }
+
+    /// The stored position against the server, and the topics against what it remembers of them.
+    private func position(_ admin: KafkaAdmin, _ topics: [String]) throws(KafkaError) -> [Finding] {
         // The slot before the position, the end of the WAL after it: an agent that runs moves both meanwhile.
         let early = try? StartFacts.gather(settings)
         let name = settings.progressTopic
@@ -124,9 +150,12 @@ package struct CheckCommand {
         }
         let found = try ProgressStore(settings, events: services.kafkaEvents).readIfThere(timeout: .seconds(15)).found
         var stored: StoredPosition?
+        var changed: [Finding] = []
         switch found {
         case .nothing: break
-        case .position(let position): stored = position
+        case .position(let position):
+            stored = position
+            changed = try changedTopics(topics, since: position, admin)
         case .unreadable(let why):
             let refusal = StartRefusal.unreadable(name, why)
             return [Finding(.problem, "position", refusal.message, fixes: refusal.hints)]
@@ -137,9 +166,9 @@ package struct CheckCommand {
             do throws(StartRefusal) {
                 let position = try StartDecision.judge(stored, facts)
                 let holder = facts.slot?.activePID.map { ", held by walsender \($0)" } ?? ""
-                return [Finding(.fine, "position", "\(position.lsn), epoch \(position.epoch)\(holder)")]
+                return changed + [Finding(.fine, "position", "\(position.lsn), epoch \(position.epoch)\(holder)")]
             } catch {
-                return [Finding(.problem, "position", error.exit.message, fixes: error.hints)]
+                return changed + [Finding(.problem, "position", error.exit.message, fixes: error.hints)]
             }
         } catch {
             return [Finding(.problem, "position", error.description)]

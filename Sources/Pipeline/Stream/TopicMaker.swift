@@ -8,6 +8,8 @@ final class TopicMaker {
     private let log: Logger
     /// The settings of topics that were there when `known` was asked, each for the first time that it is needed.
     private var described: [String: [String: String]] = [:]
+    /// The largest batch that any topic takes which was looked at, bytes.
+    private var largestLimit = TopicMaker.defaultLimit
     private static let timeout = Duration.seconds(30)
     /// A broker's own default of `max.message.bytes`.
     private static let defaultLimit = 1_048_588
@@ -64,8 +66,8 @@ final class TopicMaker {
         known.partitions = counts.flatMap { name, count in (0..<count).map { TopicPartition(name, $0) } }
         described = try admin.configurations(ofTopics: counts.keys.sorted(), Self.judged, timeout: Self.timeout)
         for configuration in described.values {
-            known.largestLimit = max(known.largestLimit, Self.limit(configuration))
-            known.smallestLimit = min(known.smallestLimit, Self.limit(configuration))
+            known.largestLimit = max(known.largestLimit, limit(configuration))
+            known.smallestLimit = min(known.smallestLimit, limit(configuration))
         }
         return known
     }
@@ -164,6 +166,8 @@ final class TopicMaker {
         if name == settings.deadLetterTopic {
             configuration["retention.ms"] = "-1"
             configuration["retention.bytes"] = "-1"
+            // As large a row as any table may have, in base 64.
+            if largestLimit > Self.defaultLimit { configuration["max.message.bytes"] = "\(2 * largestLimit)" }
         }
         if let original, let count = try admin.partitionCount(of: original, timeout: Self.timeout) {
             partitions = count
@@ -215,10 +219,12 @@ final class TopicMaker {
         if configuration["min.insync.replicas"] == "1" {
             log.warning("one broker alone can acknowledge, and lose, rows", ["topic": .init(name)])
         }
-        return Self.limit(configuration)
+        return limit(configuration)
     }
 
-    private static func limit(_ configuration: [String: String]) -> Int {
-        configuration["max.message.bytes"].flatMap { Int($0) } ?? defaultLimit
+    private func limit(_ configuration: [String: String]) -> Int {
+        let limit = configuration["max.message.bytes"].flatMap { Int($0) } ?? Self.defaultLimit
+        largestLimit = max(largestLimit, limit)
+        return limit
     }
 }
