@@ -60,7 +60,8 @@ package struct CheckCommand {
     private func kafka(_ topics: [String]) -> [Finding] {
         var findings: [Finding] = []
         do throws(KafkaError) {
-            let admin = try KafkaAdmin(settings.kafka, events: services.kafkaEvents)
+            let maker = try TopicMaker(settings, events: services.kafkaEvents, log: services.log)
+            let admin = maker.admin
             let cluster = try admin.describeCluster(timeout: .seconds(15))
             findings.append(Finding(.fine, "kafka", "cluster \(cluster.id), \(cluster.brokers.count) brokers"))
             if cluster.brokers.count < Int(settings.replicationFactor) {
@@ -72,7 +73,7 @@ package struct CheckCommand {
             }
             findings += try transactionTimeout(admin)
             for topic in topics { findings += try self.topic(topic, admin) }
-            findings += try position(admin, topics)
+            findings += try position(maker, topics)
         } catch {
             findings.append(Finding(.problem, "kafka", error.description))
         }
@@ -112,40 +113,31 @@ package struct CheckCommand {
 
     /// Topics whose number of partitions has changed: `run` refuses them.
     private func changedTopics(
-        _ topics: [String], since stored: StoredPosition, _ admin: KafkaAdmin
+        _ topics: [String], since stored: StoredPosition, _ maker: TopicMaker
     ) throws(KafkaError) -> [Finding] {
         var findings: [Finding] = []
         for name in topics + [messageTopicName(name: settings.name)] where name != settings.deadLetterTopic {
-            guard let count = try admin.partitionCount(of: name, timeout: .seconds(15)) else { continue }
+            guard let count = try maker.partitions(of: name) else { continue }
             var pins = stored.partitions
             let judged = try pins.judge(name, count: count) { () throws(KafkaError) in
-                for number in 0..<count {
-                    if try admin.bounds(of: TopicPartition(name, number), timeout: .seconds(15)).high > 0 {
-                        return false
-                    }
-                }
-                return true
+                try maker.isEmpty(name, partitions: count)
             }
             guard case .changed(let before) = judged else { continue }
             findings.append(
                 Finding(
                     .problem, "topic \(name)",
-                    "has \(count) partitions, it had \(before): its keys would go to other partitions",
+                    PartitionPins.text(of: count, before: before),
                     fixes: ["sluice init --accept-gap (accepts the new number; stop the agent first)"]))
         }
         return findings
     }
 
     /// The stored position against the server, and the topics against what it remembers of them.
-    private func position(_ admin: KafkaAdmin, _ topics: [String]) throws(KafkaError) -> [Finding] {
+    private func position(_ maker: TopicMaker, _ topics: [String]) throws(KafkaError) -> [Finding] {
         // The slot before the position, the end of the WAL after it: an agent that runs moves both meanwhile.
         let early = try? StartFacts.gather(settings)
         let name = settings.progressTopic
-        if let partitions = try admin.partitionCount(of: name, timeout: .seconds(15)),
-            let fault = TopicMaker.faultOfProgress(
-                name, partitions: partitions,
-                policy: try admin.configuration(ofTopic: name, timeout: .seconds(15))["cleanup.policy"])
-        {
+        if let fault = try maker.faultOfProgress() {
             return [Finding(.problem, "topic \(name)", fault.what, fixes: [fault.cure])]
         }
         let found = try ProgressStore(settings, events: services.kafkaEvents).readIfThere(timeout: .seconds(15)).found
@@ -155,7 +147,7 @@ package struct CheckCommand {
         case .nothing: break
         case .position(let position):
             stored = position
-            changed = try changedTopics(topics, since: position, admin)
+            changed = try changedTopics(topics, since: position, maker)
         case .unreadable(let why):
             let refusal = StartRefusal.unreadable(name, why)
             return [Finding(.problem, "position", refusal.message, fixes: refusal.hints)]

@@ -158,10 +158,10 @@ package struct InitCommand {
         let maker = try kafka { () throws(KafkaError) in
             try TopicMaker(settings, events: services.kafkaEvents, log: services.log)
         }
-        for topic in Preflight.topicNames(settings, source.tables) {
-            try usable { () throws(TopicMaker.Problem) in _ = try maker.ensure(topic) }
-        }
-        try usable { () throws(TopicMaker.Problem) in try maker.ensureProgress() }
+        do throws(TopicMaker.Problem) {
+            for topic in Preflight.topicNames(settings, source.tables) { _ = try maker.ensure(topic) }
+            try maker.ensureProgress()
+        } catch { throw error.exit }
         var isMended = true
         for cure in source.faults.map(\.cure) {
             let isDone = try postgres { (connection) throws(PostgresError) in
@@ -184,17 +184,6 @@ package struct InitCommand {
         try postgres { (connection) throws(PostgresError) in try connection.execute(createPublication(source.tables)) }
         output.line("publication \(settings.publication): made for \(source.tables.count) tables")
         return true
-    }
-
-    private func usable(_ body: () throws(TopicMaker.Problem) -> Void) throws(AgentExit) {
-        do throws(TopicMaker.Problem) {
-            try body()
-        } catch {
-            switch error {
-            case .kafka(let cause): throw unavailable(cause)
-            case .refused(let exit): throw exit
-            }
-        }
     }
 
     /// - Parameter isFenced: nobody else can commit any more: what is decided is waited for until it can be read.
@@ -318,8 +307,6 @@ package struct InitCommand {
     }
 
     func kafka<T>(_ body: () throws(KafkaError) -> T) throws(AgentExit) -> T {
-        do throws(KafkaError) { return try body() } catch { throw unavailable(error) }
+        do throws(KafkaError) { return try body() } catch { throw CommandErrors.exit(error) }
     }
-
-    private func unavailable(_ error: KafkaError) -> AgentExit { CommandErrors.exit(error) }
 }

@@ -108,12 +108,7 @@ package struct ReplayCommand {
         } catch { throw CommandErrors.exit(error) }
         do throws(TopicMaker.Problem) {
             try maker.ensureProgress()
-        } catch {
-            switch error {
-            case .kafka(let cause): throw CommandErrors.exit(cause)
-            case .refused(let exit): throw exit
-            }
-        }
+        } catch { throw error.exit }
     }
 
     // MARK: Running

@@ -58,7 +58,8 @@ package struct SinkSettings: Sendable {
     }
 
     /// The consumer group: workers of one name share the partitions.
-    package var group: String { "sluice.\(name)" }
+    package var group: String { Self.group(of: name) }
+    static func group(of name: String) -> String { "sluice.\(name)" }
 
     /// A digest of where the store is.
     func storeID() throws(StorageError) -> String {

@@ -37,6 +37,11 @@ package struct PartitionPins: Equatable, Sendable {
         return .fits
     }
 
+    /// What a change means, to follow the topic's name.
+    static func text(of count: Int32, before: Int32) -> String {
+        "has \(count) partitions, it had \(before): its keys would go to other partitions"
+    }
+
     /// A human has taken note of the change.
     package mutating func accept(_ topic: String, count: Int32) {
         if usual == nil { usual = count }

@@ -23,8 +23,8 @@ package struct StreamSupervisor {
         }
         var backoff = Backoff(first: .milliseconds(200), most: .seconds(10))
         let since = services.clock.monotonic()
-        // All that is needed was there once: from then on it is waited for, however long that takes.
-        var hasStarted = false
+        // All that is needed was there: from then on, as after a stream, it is waited for, however long that takes.
+        var hasStoodBy = false
         while !services.stop.isRequested {
             services.turned(.stream)
             let hadStreamed = memory.hasStreamed
@@ -39,7 +39,7 @@ package struct StreamSupervisor {
                 case .exit(let exit): return exit
                 case .slotInUse:
                     if let exit = wait(asStreamed: hadStreamed || memory.hasStreamed, wakeup) { return exit }
-                    hasStarted = true
+                    hasStoodBy = true
                 case .fallBack(let refusal, let lsn):
                     memory.refused(refusal.kind, at: lsn)
                     services.refused(refusal)
@@ -47,8 +47,7 @@ package struct StreamSupervisor {
                 case .retry(let component, let reason):
                     services.state.failed(component.rawValue, kind: "session")
                     services.state.update { $0.streamError = reason }
-                    hasStarted = hasStarted || memory.hasStreamed
-                    if !hasStarted, services.clock.monotonic() &- since >= settings.startTimeout {
+                    if !hasStoodBy, !memory.hasStreamed, services.clock.monotonic() &- since >= settings.startTimeout {
                         return AgentExit(
                             .unavailable, "\(component.rawValue) cannot be used",
                             details: [

@@ -134,7 +134,7 @@ struct TopicDirectory: ~Copyable {
         throw .exit(
             AgentExit(
                 .configuration,
-                "topic \(topic.name) has \(topic.partitions) partitions, it had \(before): its keys would go to other partitions",
+                "topic \(topic.name) \(PartitionPins.text(of: topic.partitions, before: before))",
                 details: ["order per key does not hold over the change; readers must expect that"],
                 hints: [
                     "sluice init --accept-gap (accepts the new number; stop the agent first)",

@@ -31,6 +31,14 @@ final class TopicMaker {
             case .refused(let exit): .exit(exit)
             }
         }
+
+        /// The end of a command.
+        var exit: AgentExit {
+            switch self {
+            case .kafka(let error): CommandErrors.exit(error)
+            case .refused(let exit): exit
+            }
+        }
     }
 
     /// Makes the topic if it is missing; answers the bytes that it takes of one batch.
@@ -66,9 +74,9 @@ final class TopicMaker {
         known.partitions = counts.flatMap { name, count in (0..<count).map { TopicPartition(name, $0) } }
         described = try admin.configurations(ofTopics: counts.keys.sorted(), Self.judged, timeout: Self.timeout)
         for configuration in described.values {
-            known.largestLimit = max(known.largestLimit, limit(configuration))
             known.smallestLimit = min(known.smallestLimit, limit(configuration))
         }
+        known.largestLimit = largestLimit
         return known
     }
 
@@ -111,23 +119,26 @@ final class TopicMaker {
     /// Refuses a progress topic that would lose the position, made by somebody else or by a broker: an agent that is off for longer
     /// than its retention would find none. Nothing is said of one that is missing.
     func judgeProgress() throws(Problem) {
-        let name = settings.progressTopic
-        let found: (partitions: Int32, policy: String?)
+        let fault: (what: String, cure: String)?
         do throws(KafkaError) {
-            guard let partitions = try admin.partitionCount(of: name, timeout: Self.timeout) else { return }
-            found = (partitions, try admin.configuration(ofTopic: name, timeout: Self.timeout)["cleanup.policy"])
+            fault = try faultOfProgress()
         } catch {
             // Describing needs a right that producing does not; and what was just made another broker may not know.
             guard error.reason != .authorization, error.reason != .unknownTopic else { return }
             throw .kafka(error)
         }
-        guard let fault = Self.faultOfProgress(name, partitions: found.partitions, policy: found.policy) else { return }
-        throw .refused(AgentExit(.configuration, "topic \(name) \(fault.what)", hints: [fault.cure]))
+        guard let fault else { return }
+        throw .refused(
+            AgentExit(.configuration, "topic \(settings.progressTopic) \(fault.what)", hints: [fault.cure]))
     }
 
-    /// What is wrong with a progress topic, and what rights it.
-    static func faultOfProgress(_ name: String, partitions: Int32, policy: String?) -> (what: String, cure: String)? {
-        if let policy, policy != "compact" {
+    /// What is wrong with the progress topic, and what rights it; nil also where there is none.
+    func faultOfProgress() throws(KafkaError) -> (what: String, cure: String)? {
+        let name = settings.progressTopic
+        guard let partitions = try admin.partitionCount(of: name, timeout: Self.timeout) else { return nil }
+        if let policy = try admin.configuration(ofTopic: name, timeout: Self.timeout)["cleanup.policy"],
+            policy != "compact"
+        {
             return (
                 "has cleanup.policy=\(policy): the position in it would be deleted",
                 "kafka-configs.sh --alter --topic \(name) --add-config cleanup.policy=compact"

@@ -23,7 +23,7 @@ struct TopicReader {
         let admin = try KafkaAdmin(settings.kafka, events: services.kafkaEvents)
         var read = [Int64](repeating: 0, count: partitions)
         let all = read.indices.map { TopicPartition(topic, Int32($0)) }
-        for found in try admin.committedOffsets(of: "sluice.\(settings.name)", all, timeout: .seconds(15)) {
+        for found in try admin.committedOffsets(of: SinkSettings.group(of: settings.name), all, timeout: .seconds(15)) {
             read[Int(found.partition.partition)] = found.offset
         }
         return read
