@@ -44,6 +44,7 @@ let package = Package(
         library("CLZ4", "liblz4", apt: "liblz4-dev"),
         library("CIsal", "libisal", apt: "libisal-dev"),
         library("CYAML", "yaml-0.1", apt: "libyaml-dev"),
+        library("CSQLite", "sqlite3", apt: "libsqlite3-dev"),
         library("CMicroHTTPD", "libmicrohttpd", apt: "libmicrohttpd-dev"),
         .systemLibrary(name: "CLinux", path: "Sources/C/CLinux"),
 
@@ -51,10 +52,11 @@ let package = Package(
         module("Postgres", ["CPostgres", "ChangeData"]),
         module("Kafka", ["CKafka"]),
         module("ObjectStorage", ["CCurl", "CCrypto", "CLZ4", "CIsal"]),
+        module("LocalStorage", ["CSQLite"]),
         module("Configuration", ["CYAML"]),
         module("Telemetry", ["CMicroHTTPD"]),
         module(
-            "Pipeline", ["CLinux", "ChangeData", "Postgres", "Kafka", "ObjectStorage", "Telemetry"],
+            "Pipeline", ["CLinux", "ChangeData", "Postgres", "Kafka", "ObjectStorage", "LocalStorage", "Telemetry"],
             settings: strict + failpoints),
         .executableTarget(
             name: "sluice",
@@ -70,8 +72,9 @@ let package = Package(
         tests("PostgresTests", ["Postgres"]),
         tests("KafkaTests", ["Kafka", "CKafka"]),
         tests("ObjectStorageTests", ["ObjectStorage"]),
+        tests("LocalStorageTests", ["LocalStorage"]),
         tests("ConfigurationTests", ["Configuration"]),
         tests("TelemetryTests", ["Telemetry"]),
-        tests("PipelineTests", ["Pipeline", "ChangeData", "Kafka", "ObjectStorage", "Telemetry"]),
+        tests("PipelineTests", ["Pipeline", "ChangeData", "Kafka", "ObjectStorage", "LocalStorage", "Telemetry"]),
     ]
 )

@@ -66,7 +66,10 @@ enum Application {
             let store = try Settings.store(configuration)
             try VerifyCommand(
                 settings: Settings.stream(configuration), services: services(configuration),
-                objects: store.map { ObjectReader(store: $0.location) }, output: output
+                objects: store.map { ObjectReader(store: $0.location) },
+                spool: .init(
+                    directory: configuration.limits.spoolDirectory, bytes: configuration.limits.spool),
+                output: output
             ).run(tables: Settings.tables(tables), json: json)
         case .hours(let config, let options):
             let configuration = try load(config, .sink)

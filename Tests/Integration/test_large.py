@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import random
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -12,7 +15,7 @@ import pytest
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from conftest import SiteMaker
 
-from harness.agent import Agent
+from harness.agent import Agent, binary
 from harness.oracle.topics import read_progress, read_topics
 from harness.processes import wait_until
 from harness.site import Site
@@ -21,12 +24,27 @@ KILLS = 10
 MIB = 1 << 20
 
 
-def peak_memory(agent: Agent) -> int:
+def peak_memory(pid: int) -> int:
     """VmHWM: the most that was ever resident, in bytes."""
-    for line in Path(f"/proc/{agent.running().pid}/status").read_text().splitlines():
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     raise LookupError("no VmHWM")
+
+
+def peak_of(agent: Agent, *arguments: str) -> tuple[int, str, int]:
+    """Runs a command: its exit code, its output, and the most that was resident, looked at until it ends."""
+    with (agent.folder / "command.log").open("w+") as output:
+        # Not its rusage: that begins with what this process has.
+        process = subprocess.Popen([str(binary()), *arguments, "-c", str(agent.config)], env={**os.environ, **agent.env}, stdout=output,
+                                   stderr=subprocess.STDOUT)
+        peak = 0
+        while process.poll() is None:
+            with contextlib.suppress(LookupError):  # it has just ended
+                peak = max(peak, peak_memory(process.pid))
+            time.sleep(0.01)
+        output.seek(0)
+        return process.returncode, output.read(), peak
 
 
 def position(site: Site) -> dict[str, object]:
@@ -88,7 +106,7 @@ def test_savepoints_rolled_back_and_100000_subtransactions(make: SiteMaker) -> N
                  "update public.documents set title = 'dropped' where id < 100", "rollback to savepoint a",
                  "insert into public.documents values (200002, 'kept too', null, null)", "release savepoint a")
     verdict = site.auditor.verdict(objects=False)
-    peak = peak_memory(site.agent)
+    peak = peak_memory(site.agent.running().pid)
     print(verdict.line(), f"peak memory {peak >> 20} MiB")
     assert verdict.clean and verdict.changes == 66_667 + 2, verdict.report()
     assert peak < 64 * MIB
@@ -138,7 +156,7 @@ def test_a_row_of_8_mb_where_the_topic_takes_it(make: SiteMaker) -> None:
              f"insert into public.documents values (3, 'larger', {text_of(30 * MIB)}, now())",
              "update public.documents set title = 'large still' where id = 2", "delete from public.documents where id = 2")
     verdict = site.auditor.verdict()
-    peak = peak_memory(site.agent)
+    peak = peak_memory(site.agent.running().pid)
     print(verdict.line(), f"peak memory {peak >> 20} MiB")
     assert verdict.clean and verdict.changes == 5, verdict.report()
     assert peak < 96 * MIB + 4 * 30 * MIB
@@ -166,7 +184,7 @@ def test_rows_of_8_mb_among_small_ones_from_several_connections(make: SiteMaker)
     for writer in writers:
         writer.join()
     verdict = site.auditor.verdict()
-    peak = peak_memory(site.agent)
+    peak = peak_memory(site.agent.running().pid)
     print(verdict.line(), f"peak memory {peak >> 20} MiB")
     assert verdict.clean and verdict.changes == 3 * 8 * 502, verdict.report()
     assert splits(site) == 0, "nothing had to wait for split.age"
@@ -184,7 +202,7 @@ def test_a_row_that_no_topic_takes_is_5_named_and_in_bounded_memory(make: SiteMa
     def watch() -> None:
         while site.agent.running().running:
             try:
-                peak[0] = max(peak[0], peak_memory(site.agent))
+                peak[0] = max(peak[0], peak_memory(site.agent.running().pid))
             except (OSError, LookupError, RuntimeError):
                 return
             time.sleep(0.02)
@@ -220,9 +238,29 @@ def test_memory_does_not_depend_on_the_size_of_a_transaction(make: SiteMaker, ro
         site.agent.running().require_running()
         return sum(value for name, value in site.agent.metrics().items() if name.startswith("sluice_rows_total")) >= rows
     wait_until("all rows are in Kafka", done, 240 + rows / 20_000, pause=0.5)
-    peak = peak_memory(site.agent)
+    peak = peak_memory(site.agent.running().pid)
     print(f"{rows:,} rows in one transaction: written in {written - began:.1f} s, in Kafka {time.monotonic() - written:.1f} s later,"
           f" peak memory {peak / MIB:.1f} MiB")
     assert position(site)["ordinal"] == 0
     assert peak < 64 * MIB
+    assert site.agent.stop() == 0
+
+
+def test_verify_compares_a_table_that_is_larger_than_its_memory(make: SiteMaker) -> None:
+    """Half of the table changes while the sink is off, so that what it has not put is read from the topic."""
+    rows = 120_000
+    site = make({"kafka": {"partitions": 3}, "s3": {"rotate": {"age": "1s"}}}).init().run()
+    site.sql(f"insert into public.documents select n, 'd', repeat(md5(n::text), 40), null from generate_series(1, {rows}) n")
+    site.auditor.wait_kafka()
+    site.auditor.wait_objects(read_topics(site.stack.kafka.brokers, site.auditor.topics))
+    assert site.agent.stop() == 0
+    site.run("--only", "stream")
+    site.sql("update public.documents set title = 'e' where id % 2 = 0", "delete from public.documents where id % 10 = 0")
+    site.auditor.wait_kafka()
+    code, output, peak = peak_of(site.agent, "verify", "--table", "public.documents", "--json")
+    print(f"{output.strip()}: {peak / MIB:.0f} MiB")
+    assert code == 0, output
+    kafka, s3 = json.loads(output)["comparisons"]
+    assert kafka["rows"] == s3["rows"] == rows * 9 // 10 and kafka["changes"] == rows * 8 // 5 and s3["changes"] == rows
+    assert peak < 110 * MIB, f"{rows * 1280 // MIB} MiB of rows, held twice beside the table"
     assert site.agent.stop() == 0

@@ -187,10 +187,15 @@ private func object(
         #expect(ended(500, at: 100, limit: 400) == .pressure)
     }
 
-    @Test func anotherHourInEitherDirectionIsAnotherObject() {
-        #expect(policy.admits(SourceHour(5), into: SourceHour(5)))
-        #expect(
-            !policy.admits(SourceHour(6), into: SourceHour(5)) && !policy.admits(SourceHour(4), into: SourceHour(5)))
+    @Test func anotherHourInEitherDirectionAndAnotherEpochAreOtherObjects() {
+        func refusal(hour: Int64, epoch: UInt32) -> SegmentPolicy.Reason? {
+            let at = RecordPosition(
+                position: EventPosition(epoch: epoch, commitLSN: LSN(1), ordinal: 1), commitTime: hour * 3_600_000_000)
+            return policy.refusal(of: at, into: SourceHour(5), of: 2)
+        }
+        #expect(refusal(hour: 5, epoch: 2) == nil)
+        #expect(refusal(hour: 6, epoch: 2) == .hour && refusal(hour: 4, epoch: 2) == .hour)
+        #expect(refusal(hour: 5, epoch: 3) == .epoch)
     }
 
     @Test func aFullDiskMakesObjectsSmallAndRoomMakesThemGrow() {

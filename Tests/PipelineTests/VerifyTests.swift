@@ -1,4 +1,6 @@
 import ChangeData
+import Foundation
+import LocalStorage
 import Testing
 
 @testable import Pipeline
@@ -37,50 +39,57 @@ private func text(_ bytes: [UInt8]?) -> String? { bytes.map { String(decoding: $
         bytes(#"{"before":\#(before),"after":\#(after),"source":{"lsn":\#(lsn)},"transaction":null,"op":"\#(op)"}"#)
     }
 
-    private func rows(_ fold: TableFold) -> [String] {
-        fold.rows.values.map { String(decoding: $0, as: UTF8.self) }.sorted()
+    private func makeFold() throws -> TableFold {
+        let disk = try DiskMap(in: NSTemporaryDirectory(), cacheBytes: 1 << 20, limit: 16 << 20)
+        return TableFold(keyColumns: [bytes("id")], on: disk, number: 1)
+    }
+
+    private func rows(_ fold: TableFold) throws -> [String] {
+        var keys: [[UInt8]] = []
+        try fold.forEachLeft { keys.append($0) }
+        return try keys.compactMap { try text(fold.take($0)?.bytes) }.sorted()
     }
 
     @Test func theLastRowOfEachKeyRemains() throws {
-        var fold = TableFold(keyColumns: [bytes("id")])
-        try fold.apply(debezium("c", after: #"{"id":1,"v":"a"}"#, lsn: 1))
-        try fold.apply(debezium("c", after: #"{"id":2,"v":"b"}"#, lsn: 2))
-        try fold.apply(debezium("u", after: #"{"id":1,"v":"c"}"#, lsn: 3))
-        try fold.apply(debezium("d", before: #"{"id":2,"v":null}"#, lsn: 4))
-        #expect(rows(fold) == [#"{"id":1,"v":"c"}"#])
+        let fold = try makeFold()
+        try fold.apply(debezium("c", after: #"{"id":1,"v":"a"}"#, lsn: 1), epoch: 1)
+        try fold.apply(debezium("c", after: #"{"id":2,"v":"b"}"#, lsn: 2), epoch: 1)
+        try fold.apply(debezium("u", after: #"{"id":1,"v":"c"}"#, lsn: 3), epoch: 1)
+        try fold.apply(debezium("d", before: #"{"id":2,"v":null}"#, lsn: 4), epoch: 1)
+        #expect(try rows(fold) == [#"{"id":1,"v":"c"}"#])
         #expect(fold.changes == 4)
     }
 
     @Test func aTruncateRemovesWhatWasWrittenBeforeIt() throws {
-        var fold = TableFold(keyColumns: [bytes("id")])
-        try fold.apply(debezium("c", after: #"{"id":1}"#, lsn: 1))
+        let fold = try makeFold()
+        try fold.apply(debezium("c", after: #"{"id":1}"#, lsn: 1), epoch: 1)
         // Another partition's record may be read later although it was written earlier.
-        try fold.apply(debezium("t", lsn: 5))
-        try fold.apply(debezium("c", after: #"{"id":2}"#, lsn: 4))
-        try fold.apply(debezium("c", after: #"{"id":3}"#, lsn: 6))
-        #expect(rows(fold) == [#"{"id":3}"#])
+        try fold.apply(debezium("t", lsn: 5), epoch: 1)
+        try fold.apply(debezium("c", after: #"{"id":2}"#, lsn: 4), epoch: 1)
+        try fold.apply(debezium("c", after: #"{"id":3}"#, lsn: 6), epoch: 1)
+        #expect(try rows(fold) == [#"{"id":3}"#])
     }
 
     @Test func aValueThatWasNotSentIsTheOneBefore() throws {
-        var fold = TableFold(keyColumns: [bytes("id")])
-        try fold.apply(debezium("c", after: #"{"id":1,"big":"long","a":["x"],"n":1}"#, lsn: 1))
+        let fold = try makeFold()
+        try fold.apply(debezium("c", after: #"{"id":1,"big":"long","a":["x"],"n":1}"#, lsn: 1), epoch: 1)
         try fold.apply(
             debezium(
                 "u",
                 after: #"{"id":1,"big":"__debezium_unavailable_value","a":["__debezium_unavailable_value"],"n":2}"#,
-                lsn: 2))
-        #expect(rows(fold) == [#"{"id":1,"big":"long","a":["x"],"n":2}"#])
+                lsn: 2), epoch: 1)
+        #expect(try rows(fold) == [#"{"id":1,"big":"long","a":["x"],"n":2}"#])
     }
 
     @Test(arguments: [true, false])
     func aChangedKeyTakesTheValuesOfTheOldOne(deleteFirst: Bool) throws {
-        var fold = TableFold(keyColumns: [bytes("id")])
-        try fold.apply(debezium("c", after: #"{"id":1,"big":"long"}"#, lsn: 1))
+        let fold = try makeFold()
+        try fold.apply(debezium("c", after: #"{"id":1,"big":"long"}"#, lsn: 1), epoch: 1)
         let gone = debezium("d", before: #"{"id":1,"big":null}"#, lsn: 2)
         let new = debezium("c", after: #"{"id":2,"big":"__debezium_unavailable_value"}"#, lsn: 2)
         // The two keys may lie in different partitions, and be read in either order.
-        for value in deleteFirst ? [gone, new] : [new, gone] { try fold.apply(value) }
-        #expect(rows(fold) == [#"{"id":2,"big":"long"}"#])
+        for value in deleteFirst ? [gone, new] : [new, gone] { try fold.apply(value, epoch: 1) }
+        #expect(try rows(fold) == [#"{"id":2,"big":"long"}"#])
     }
 
     @Test func aKeyThatChangesTwiceTakesTheValuesOfTheFirst() throws {
@@ -93,70 +102,139 @@ private func text(_ bytes: [UInt8]?) -> String? { bytes.map { String(decoding: $
         ]
         // Each key's records stay in order; the partitions are read in any order.
         for order in [[0, 1, 2, 3, 4], [4, 2, 3, 0, 1], [2, 3, 4, 0, 1], [4, 0, 1, 2, 3]] {
-            var fold = TableFold(keyColumns: [bytes("id")])
-            for index in order { try fold.apply(changes[index]) }
-            #expect(rows(fold) == [#"{"id":3,"big":"long"}"#], "\(order)")
+            let fold = try makeFold()
+            for index in order { try fold.apply(changes[index], epoch: 1) }
+            #expect(try rows(fold) == [#"{"id":3,"big":"long"}"#], "\(order)")
         }
+    }
+
+    /// A changed key whose new one was another row's before a truncate.
+    @Test func aRowThatIsLongGoneCompletesNothing() throws {
+        let fold = try makeFold()
+        for value in [
+            debezium("c", after: #"{"id":2,"big":"gone"}"#, lsn: 1), debezium("t", lsn: 2),
+            debezium("c", after: #"{"id":1,"big":"long"}"#, lsn: 3),
+            debezium("d", before: #"{"id":1,"big":null}"#, lsn: 4),
+            debezium("c", after: #"{"id":2,"big":"__debezium_unavailable_value"}"#, lsn: 4),
+        ] { try fold.apply(value, epoch: 1) }
+        #expect(try rows(fold) == [#"{"id":2,"big":"long"}"#])
     }
 
     @Test func flatRowsFoldAlike() throws {
-        var fold = TableFold(keyColumns: [bytes("id")])
+        let fold = try makeFold()
         try fold.apply(
-            bytes(#"{"id":1,"big":"long","n":1,"_op":"c","_lsn":16,"_commit_ts":"t","_xid":1,"_seq":1}"#))
+            bytes(#"{"id":1,"big":"long","n":1,"_op":"c","_lsn":16,"_commit_ts":"t","_xid":1,"_seq":1}"#), epoch: 1)
         try fold.apply(
-            bytes(#"{"id":1,"n":2,"_op":"u","_lsn":17,"_commit_ts":"t","_xid":1,"_seq":2,"_unchanged":["big"]}"#))
-        #expect(rows(fold) == [#"{"id":1,"n":2,"big":"long"}"#])
+            bytes(#"{"id":1,"n":2,"_op":"u","_lsn":17,"_commit_ts":"t","_xid":1,"_seq":2,"_unchanged":["big"]}"#),
+            epoch: 1)
+        #expect(try rows(fold) == [#"{"id":1,"n":2,"big":"long"}"#])
     }
 
-    @Test func whatIsNoEnvelopeIsRefused() {
-        var fold = TableFold(keyColumns: [bytes("id")])
-        #expect(throws: TableFold.Malformed.self) { try fold.apply(bytes("{}")) }
-        #expect(throws: TableFold.Malformed.self) { try fold.apply(bytes("not json")) }
-        #expect(throws: TableFold.Malformed.self) { try fold.apply(debezium("c", after: #"{"v":1}"#, lsn: 1)) }
+    /// The LSNs of another cluster may be lower.
+    @Test func aTruncateOfAnOlderEpochLeavesWhatCameSince() throws {
+        let fold = try makeFold()
+        try fold.apply(debezium("c", after: #"{"id":1}"#, lsn: 90), epoch: 1)
+        try fold.apply(debezium("t", lsn: 100), epoch: 1)
+        try fold.apply(debezium("c", after: #"{"id":2}"#, lsn: 7), epoch: 2)
+        #expect(try rows(fold) == [#"{"id":2}"#])
+    }
+
+    @Test func aRowThatWasTakenIsNotLeft() throws {
+        let fold = try makeFold()
+        for id in 1...3 { try fold.apply(debezium("c", after: #"{"id":\#(id)}"#, lsn: id), epoch: 1) }
+        #expect(try text(fold.take(fold.key(of: bytes(#"{"id":2}"#)))?.bytes) == #"{"id":2}"#)
+        #expect(try fold.take(fold.key(of: bytes(#"{"id":4}"#))) == nil)
+        #expect(try rows(fold) == [#"{"id":1}"#, #"{"id":3}"#])
+        try fold.discard()
+        #expect(try rows(fold) == [])
+    }
+
+    @Test func aRowIsReadBackAsItWasLaidOut() {
+        var row = FoldedRow(row: bytes("{}"), place: .init(epoch: .max, lsn: 1 << 63, ordinal: 7))
+        #expect(FoldedRow(row.bytes) == row)
+        row.missing = .init(epoch: 1, lsn: 2, ordinal: 3)
+        row.unchanged = [bytes("big"), [], bytes("é")]
+        #expect(FoldedRow(row.bytes) == row)
+        for end in 0..<row.bytes.count - row.row.count { #expect(FoldedRow(Array(row.bytes[..<end])) == nil) }
+    }
+
+    @Test func whatIsNoEnvelopeIsRefused() throws {
+        let fold = try makeFold()
+        for wrong in [bytes("{}"), bytes("not json"), debezium("c", after: #"{"v":1}"#, lsn: 1)] {
+            let error = #expect(throws: TableFold.Failure.self) { try fold.apply(wrong, epoch: 1) }
+            guard case .malformed = error else {
+                Issue.record("\(String(describing: error))")
+                continue
+            }
+        }
+    }
+
+    private func difference(
+        _ table: [String: String], _ records: [String: String], isTrimmed: Bool
+    ) -> TableDifference {
+        var difference = TableDifference(isTrimmed: isTrimmed)
+        for (key, row) in table {
+            difference.compare(bytes(key), bytes(row), with: records[key].map { .init(bytes: bytes($0)) })
+        }
+        for key in records.keys where table[key] == nil { difference.note(extra: bytes(key)) }
+        return difference
     }
 
     @Test func eachKindOfDifferenceIsCounted() {
-        func table(_ rows: [String: String]) -> [[UInt8]: [UInt8]] {
-            Dictionary(uniqueKeysWithValues: rows.map { (bytes($0.key), bytes($0.value)) })
-        }
-        func contents(_ rows: [String: String]) -> TableReader.Contents { .init(rows: table(rows)) }
-        let equal = TableDifference(
-            table: contents(["1": #"{"id":1,"new":null}"#]), records: table(["1": #"{"id":1}"#]), isTrimmed: false)
+        let equal = difference(["1": #"{"id":1,"new":null}"#], ["1": #"{"id":1}"#], isTrimmed: false)
         #expect(equal.isEmpty, "a column that was added later is null")
-        let all = TableDifference(
-            table: contents(["1": #"{"a":1}"#, "2": "{}"]), records: table(["1": #"{"a":2}"#, "3": "{}"]),
-            isTrimmed: false)
+        let all = difference(["1": #"{"a":1}"#, "2": "{}"], ["1": #"{"a":2}"#, "3": "{}"], isTrimmed: false)
         #expect(all.counts == [.changed: 1, .missing: 1, .extra: 1])
-        let trimmed = TableDifference(table: contents(["2": "{}"]), records: [:], isTrimmed: true)
-        #expect(trimmed.isEmpty)
-        // A row that no record can hold is never equal to anything.
+        #expect(difference(["2": "{}"], [:], isTrimmed: true).isEmpty)
+    }
+
+    /// A row that no record can hold is never equal to anything.
+    @Test func aRowThatNoRecordCanHoldIsADifference() {
+        var dead = TableDifference(isTrimmed: true)
         let why = ChangeDataError.unrepresentable(
             table: TableName(schema: "s", name: "t"), column: "v", why: .invalidUTF8, at: LSN(1))
-        let dead = TableDifference(
-            table: .init(rows: table(["1": "{}"]), unrepresentable: [why, why, why]), records: table(["1": "{}"]),
-            isTrimmed: true)
+        for _ in 1...3 { dead.note(unrepresentable: why) }
         #expect(dead.counts == [.unrepresentable: 3] && dead.description == "3 unrepresentable")
-        #expect(dead.examples.first == "unrepresentable: column \"v\": \(ValueFailure.invalidUTF8.rawValue)")
+        let example = "unrepresentable: column \"v\": \(ValueFailure.invalidUTF8.rawValue)"
+        #expect(dead.examples == [example, example])
     }
 
     /// The insert is gone, and an update since did not send the long value.
     @Test func aValueThatWasSentBeforeTheLogBeginsIsNoDifference() throws {
-        var fold = TableFold(keyColumns: [bytes("id")])
-        try fold.apply(debezium("u", after: #"{"id":1,"big":"__debezium_unavailable_value","n":2}"#, lsn: 17))
-        try fold.apply(
-            bytes(#"{"id":2,"n":2,"_op":"u","_lsn":17,"_commit_ts":"t","_xid":1,"_seq":2,"_unchanged":["big"]}"#))
         func difference(_ n: Int, isTrimmed: Bool) throws -> TableDifference {
-            var table: [[UInt8]: [UInt8]] = [:]
+            let fold = try makeFold()
+            try fold.apply(
+                debezium("u", after: #"{"id":1,"big":"__debezium_unavailable_value","n":2}"#, lsn: 17), epoch: 1)
+            try fold.apply(
+                bytes(#"{"id":2,"n":2,"_op":"u","_lsn":17,"_commit_ts":"t","_xid":1,"_seq":2,"_unchanged":["big"]}"#),
+                epoch: 1)
+            var difference = TableDifference(isTrimmed: isTrimmed)
             for id in 1...2 {
                 let row = bytes(#"{"id":\#(id),"big":"long","n":\#(n)}"#)
-                table[try fold.key(of: row)] = row
+                let key = try fold.key(of: row)
+                difference.compare(key, row, with: try fold.take(key))
             }
-            return TableDifference(
-                table: .init(rows: table), records: fold.rows, isTrimmed: isTrimmed,
-                unresolved: isTrimmed ? fold.unresolved : [:])
+            return difference
         }
         #expect(try difference(2, isTrimmed: true).isEmpty)
         #expect(try difference(3, isTrimmed: true).counts == [.changed: 2])
         #expect(try difference(2, isTrimmed: false).counts == [.changed: 2])
+    }
+}
+
+@Suite struct StoredOffsetsTests {
+    @Test func whatLiesInNoObjectIsInNone() {
+        func object(_ start: Int64, _ end: Int64, gap: String? = nil) -> StoredObject {
+            let at = RecordPosition(position: EventPosition(epoch: 1, commitLSN: LSN(1), ordinal: 1), commitTime: 0)
+            return StoredObject(
+                start: start, end: end, records: 1, tombstones: 0, dropped: 0, firstPosition: at, lastPosition: at,
+                mark: nil, watermark: nil, sha256: "", gap: gap)
+        }
+        var offsets = StoredOffsets()
+        #expect(offsets.next == 0 && !offsets.takes(0))
+        for each in [object(2, 5), object(7, 7), object(20, 30, gap: "10-14")] { offsets.add(each) }
+        #expect(offsets.next == 31)
+        let held = (0...40).filter { offsets.takes($0) }
+        #expect(held == Array(2...5) + [7] + Array(10...14) + Array(20...30))
     }
 }

@@ -29,7 +29,9 @@ package struct HoursCommand {
         var manifest: HourManifest.Summary?
         /// Objects that came after the hour was sealed, and that no manifest names yet.
         var late: Int
-        var isComplete: Bool { manifest != nil && late == 0 }
+        /// Objects that the manifest names, and that are not there any more.
+        var missing: Int
+        var isComplete: Bool { manifest != nil && late == 0 && missing == 0 }
     }
 
     private let settings: SinkSettings
@@ -87,15 +89,18 @@ package struct HoursCommand {
         _ topic: String, _ hour: SourceHour, _ found: HourLedger.Hour, _ ledger: HourLedger
     ) throws(StorageError) -> Row {
         let manifest = found.revision > 0 ? try ledger.manifest(topic, hour, revision: found.revision) : nil
+        let there = Set(found.keys)
         return Row(
             topic: topic, hour: hour, objects: found.keys.count, manifest: manifest,
-            late: manifest.map { manifest in found.keys.count { !manifest.keys.contains($0) } } ?? 0)
+            late: manifest.map { there.subtracting($0.keys).count } ?? 0,
+            missing: manifest.map { $0.keys.subtracting(there).count } ?? 0)
     }
 
     // MARK: What is shown
 
     private func state(_ row: Row) -> String {
         guard let manifest = row.manifest else { return "open" }
+        if row.missing > 0 { return "\(row.missing) objects are gone" }
         if row.late > 0 { return "late rows" }
         return manifest.revision == 1 ? "complete" : "complete, revision \(manifest.revision)"
     }
@@ -124,6 +129,7 @@ package struct HoursCommand {
             "\"topic\":" + ProgressRecord.quoted(row.topic),
             "\"hour\":" + ProgressRecord.quoted(ISOTime.text(microseconds: row.hour.start)),
             "\"complete\":\(row.isComplete)", "\"objects\":\(row.objects)", "\"late_objects\":\(row.late)",
+            "\"missing_objects\":\(row.missing)",
         ]
         if let manifest = row.manifest {
             let key = HourManifest.key(topic: row.topic, hour: row.hour, revision: manifest.revision)

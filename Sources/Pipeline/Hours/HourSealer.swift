@@ -193,11 +193,11 @@ final class HourSealer {
         for _ in 0..<3 {
             let found = try ledger.hour(hour, of: name)
             if onlyAgain, found.revision == 0 { return false }
-            if found.revision > 0,
-                let there = try ledger.manifest(name, hour, revision: found.revision),
-                there.keys.isSuperset(of: found.keys)
-            {
-                return true
+            if found.revision > 0, let there = try ledger.manifest(name, hour, revision: found.revision) {
+                let gone = there.keys.subtracting(found.keys)
+                if !gone.isEmpty { loses(gone, of: name, hour) }
+                // A revision that does not name them would hide the loss.
+                if !gone.isEmpty || there.keys.isSuperset(of: found.keys) { return true }
             }
             let manifest = HourManifest(
                 topic: name, hour: hour, revision: found.revision + 1, clock: clock,
@@ -217,6 +217,16 @@ final class HourSealer {
             return true
         }
         return true
+    }
+
+    private func loses(_ keys: Set<String>, of name: String, _ hour: SourceHour) {
+        services.state.failed("hours", kind: "objects-gone")
+        services.log.error(
+            "objects of a sealed hour are gone from the store: the hour is not sealed again",
+            [
+                "topic": .init(name), "hour": .init(ISOTime.text(microseconds: hour.start)),
+                "objects": .init(keys.count), "first": .init(keys.min() ?? ""),
+            ])
     }
 
     /// Objects of hours that had passed already: where the hour has a manifest, it must name them.

@@ -174,17 +174,16 @@ final class PartitionWriter {
         open.cover(offset, at: at, as: .line, bytes: value.count + 1)
     }
 
-    /// Opens an object for a record, where the one that is open is of another hour.
+    /// Opens an object for a record, where the one that is open is of another hour or epoch.
     private func place(
         _ offset: Int64, _ at: RecordPosition, before: Deduplicator, isDropped: Bool
     ) throws(SinkFailure) {
         if let open {
             // A dropped record is no line, so its hour is of no matter.
-            if isDropped || context.settings.segments.admits(SourceHour(ofMicroseconds: at.commitTime), into: open.hour)
-            {
-                return
-            }
-            try end(.hour, after: before)
+            if isDropped { return }
+            let epoch = open.firstPosition.position.epoch
+            guard let reason = context.settings.segments.refusal(of: at, into: open.hour, of: epoch) else { return }
+            try end(reason, after: before)
         }
         guard phase == .reading else { return }
         do throws(StorageError) {

@@ -1,3 +1,5 @@
+package import ChangeData
+
 /// When an object is complete.
 package struct SegmentPolicy: Equatable, Sendable {
     /// Bytes of an object as it is stored, compressed.
@@ -12,11 +14,17 @@ package struct SegmentPolicy: Equatable, Sendable {
 
     /// Why an object ended.
     package enum Reason: String, Equatable, Sendable {
-        case hour, bytes, age, pressure, revoked, shutdown
+        case hour, epoch, bytes, age, pressure, revoked, shutdown
     }
 
-    /// Whether a record of `hour` may go into an object of `open`: in either direction, another hour is another object.
-    package func admits(_ hour: SourceHour, into open: SourceHour) -> Bool { hour == open }
+    /// Why a record may not go into the open object; nil where it may. In either direction, another hour is another object; and
+    /// so is another epoch, so that the positions of one object compare.
+    package func refusal(
+        of position: RecordPosition, into hour: SourceHour, of epoch: UInt32
+    ) -> Reason? {
+        if SourceHour(ofMicroseconds: position.commitTime) != hour { return .hour }
+        return position.position.epoch == epoch ? nil : .epoch
+    }
 
     /// Asked after records were taken, and now and then.
     /// - Parameters:

@@ -1,13 +1,16 @@
 /// A record's value, read as far as folding needs it.
 struct ChangeValue {
-    enum Operation { case write, delete, truncate }
+    enum Operation { case create, update, delete, truncate }
 
-    /// Where a change stands among those of its table: the row's LSN, or (`flat`) the commit's LSN and the ordinal. The two
-    /// records of a changed key have the same.
+    /// Where a change stands among those of its table: the row's LSN, or (`flat`) the commit's LSN and the ordinal, within its
+    /// epoch. The two records of a changed key have the same.
     struct Place: Hashable, Comparable {
+        var epoch: UInt32
         var lsn: UInt64
         var ordinal: UInt64 = 0
-        static func < (one: Place, other: Place) -> Bool { (one.lsn, one.ordinal) < (other.lsn, other.ordinal) }
+        static func < (one: Place, other: Place) -> Bool {
+            (one.epoch, one.lsn, one.ordinal) < (other.epoch, other.lsn, other.ordinal)
+        }
     }
 
     var operation: Operation
@@ -24,13 +27,14 @@ struct ChangeValue {
         case malformed
     }
 
-    static func read(_ bytes: [UInt8]) -> Reading {
+    /// - Parameter epoch: of the record, which its value does not say.
+    static func read(_ bytes: [UInt8], epoch: UInt32) -> Reading {
         guard let members = JSONMembers(bytes) else { return .malformed }
-        if let op = members.text(of: "_op") { return flat(members, op) }
+        if let op = members.text(of: "_op") { return flat(members, op, epoch) }
         guard let op = members.text(of: "op"), let source = members.value(of: "source"),
             let lsn = JSONMembers(bytes, in: source)?.text(of: "lsn").flatMap(number)
         else { return .malformed }
-        let place = Place(lsn: lsn)
+        let place = Place(epoch: epoch, lsn: lsn)
         switch Array(op) {
         case quoted("m"): return .message
         case quoted("t"): return .change(ChangeValue(operation: .truncate, place: place, row: [], unchanged: []))
@@ -39,14 +43,15 @@ struct ChangeValue {
             return .change(ChangeValue(operation: .delete, place: place, row: Array(row), unchanged: []))
         default:
             guard let row = members.text(of: "after") else { return .malformed }
-            return .change(ChangeValue(operation: .write, place: place, row: Array(row), unchanged: []))
+            let operation: Operation = Array(op) == quoted("u") ? .update : .create
+            return .change(ChangeValue(operation: operation, place: place, row: Array(row), unchanged: []))
         }
     }
 
-    private static func flat(_ members: JSONMembers, _ op: ArraySlice<UInt8>) -> Reading {
+    private static func flat(_ members: JSONMembers, _ op: ArraySlice<UInt8>, _ epoch: UInt32) -> Reading {
         guard let lsn = members.text(of: "_lsn").flatMap(number), let ordinal = members.text(of: "_seq").flatMap(number)
         else { return .malformed }
-        let place = Place(lsn: lsn, ordinal: ordinal)
+        let place = Place(epoch: epoch, lsn: lsn, ordinal: ordinal)
         var row: [UInt8] = [UInt8(ascii: "{")]
         let own = ["_op", "_lsn", "_commit_ts", "_xid", "_seq", "_unchanged"].map { Array($0.utf8) }
         for member in members.members where !own.contains(where: { members.bytes[member.name].elementsEqual($0) }) {
@@ -66,7 +71,9 @@ struct ChangeValue {
         case quoted("m"): return .message
         case quoted("t"): return .change(ChangeValue(operation: .truncate, place: place, row: [], unchanged: []))
         case quoted("d"): return .change(ChangeValue(operation: .delete, place: place, row: row, unchanged: []))
-        default: return .change(ChangeValue(operation: .write, place: place, row: row, unchanged: unchanged))
+        case quoted("u"):
+            return .change(ChangeValue(operation: .update, place: place, row: row, unchanged: unchanged))
+        default: return .change(ChangeValue(operation: .create, place: place, row: row, unchanged: unchanged))
         }
     }
 

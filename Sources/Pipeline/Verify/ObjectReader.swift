@@ -3,29 +3,36 @@ package import ObjectStorage
 /// Reads back the objects of a topic: each line, in the order of the offsets, with the checks that its metadata allows.
 package struct ObjectReader: StoredObjects {
     private let store: StoreLocation
+    /// Who reads has a person waiting: a store that is away for longer is told of.
+    private static let retries = RetryPolicy(base: .milliseconds(250), cap: .seconds(4), maxAttempts: 6)
 
     package init(store: StoreLocation) { self.store = store }
 
-    package func forEachLine(_ topic: String, _ body: ([UInt8]) -> Void) throws(AgentExit) -> [Int64?] {
+    package func forEachLine(
+        _ topic: String, _ body: (_ line: [UInt8], _ epoch: UInt32) -> Bool
+    ) throws(AgentExit) -> [StoredOffsets] {
         do throws(StorageError) {
             let store = try ObjectStore(store)
             var names: [(name: ObjectName, key: String)] = []
             var continuation: ListContinuation?
             repeat {
-                let page = try store.list(prefix: "\(topic)/", continuing: continuation)
+                let page = try retrying { () throws(StorageError) in
+                    try store.list(prefix: "\(topic)/", continuing: continuation)
+                }
                 for object in page.objects {
                     if let name = ObjectName(key: object.key, topic: topic) { names.append((name, object.key)) }
                 }
                 continuation = page.next
             } while continuation != nil
             names.sort { ($0.name.partition, $0.name.start) < ($1.name.partition, $1.name.start) }
-            var ends: [Int64?] = []
+            var offsets: [StoredOffsets] = []
             for (name, key) in names {
                 let partition = Int(name.partition)
-                while ends.count <= partition { ends.append(nil) }
-                ends[partition] = try read(key, name, after: ends[partition], store, body)
+                while offsets.count <= partition { offsets.append(StoredOffsets()) }
+                guard let object = try read(key, name, from: offsets[partition].next, store, body) else { break }
+                offsets[partition].add(object)
             }
-            return ends
+            return offsets
         } catch {
             // A wrong object is a difference; a store that cannot be read is not.
             let code: AgentExit.Code = error.kind == .fatal ? .different : .unavailable
@@ -33,54 +40,101 @@ package struct ObjectReader: StoredObjects {
         }
     }
 
-    /// Answers the object's last offset.
+    /// Answers what the object says of itself; nil where `body` wants no more.
     private func read(
-        _ key: String, _ name: ObjectName, after end: Int64?, _ store: ObjectStore, _ body: ([UInt8]) -> Void
-    ) throws(StorageError) -> Int64 {
+        _ key: String, _ name: ObjectName, from next: Int64, _ store: ObjectStore, _ body: ([UInt8], UInt32) -> Bool
+    ) throws(StorageError) -> StoredObject? {
+        func refuse(_ why: String) -> StorageError { StorageError(.fatal, "verify", key: key, why) }
+        // What the metadata says has to be known before the lines are.
+        let head = try retrying { () throws(StorageError) in try store.head(key) }
+        guard let head else { throw refuse("the object was listed, and is gone") }
+        guard let object = StoredObject(metadata: head.metadata) else {
+            throw refuse("the object has no metadata of sluice")
+        }
+        guard object.start == name.start else { throw refuse("its name and its metadata begin at different offsets") }
+        guard object.start >= next else {
+            throw refuse("its range overlaps the one before, which ends at \(next - 1)")
+        }
+        var given = 0
+        var isWanted = true
+        let content = try retrying { () throws(StorageError) in
+            // A reading that was cut begins again, and its lines are given once.
+            try lines(of: key, store) { number, line in
+                if number <= given { return true }
+                given = number
+                isWanted = body(line, object.firstPosition.position.epoch)
+                return isWanted
+            }
+        }
+        guard isWanted else { return nil }
+        guard content.isEnded else { throw refuse("its last line has no end") }
+        guard content.lines == object.records else {
+            throw refuse("it has \(content.lines) lines, its metadata says \(object.records)")
+        }
+        guard content.sha256 == object.sha256 else {
+            throw refuse("its content is not what its metadata says (SHA-256)")
+        }
+        return object
+    }
+
+    private struct Content {
+        var lines = 0
+        var isEnded = true
+        var sha256 = ""
+    }
+
+    /// Shows each line with its number, from 1, until `body` says false.
+    private func lines(
+        of key: String, _ store: ObjectStore, _ body: (Int, [UInt8]) -> Bool
+    ) throws(StorageError) -> Content {
         var decompressor = try Decompressor(Compression.of(key: key))
         var hasher = try SHA256Hasher()
+        var content = Content()
         var line: [UInt8] = []
-        var lines = 0
+        var isWanted = true
         var failure: StorageError?
-        let info = try store.get(key) { piece in
+        try store.get(key) { piece in
             do throws(StorageError) {
                 try decompressor.update(piece) { (bytes) throws(StorageError) in
                     hasher.update(bytes)
-                    for index in bytes.indices {
+                    for index in bytes.indices where isWanted {
                         let byte = bytes[index]
                         if byte == UInt8(ascii: "\n") {
-                            body(line)
-                            lines += 1
+                            content.lines += 1
+                            isWanted = body(content.lines, line)
                             line.removeAll(keepingCapacity: true)
                         } else {
                             line.append(byte)
                         }
                     }
                 }
-                return true
+                return isWanted
             } catch {
                 failure = error
                 return false
             }
         }
         if let failure { throw failure }
+        guard isWanted else { return content }
         try decompressor.finish()
-        func refuse(_ why: String) -> StorageError { StorageError(.fatal, "verify", key: key, why) }
-        guard let object = StoredObject(metadata: info.metadata) else {
-            throw refuse("the object has no metadata of sluice")
+        content.isEnded = line.isEmpty
+        content.sha256 = try hasher.finish().hex
+        return content
+    }
+
+    private func retrying<Result>(_ body: () throws(StorageError) -> Result) throws(StorageError) -> Result {
+        var attempt = 0
+        while true {
+            do throws(StorageError) {
+                return try body()
+            } catch {
+                attempt += 1
+                guard error.kind == .transient,
+                    let wait = Self.retries.delay(afterAttempt: attempt, random: 1, retryAfter: error.retryAfter)
+                else { throw error }
+                Wakeup().wait(milliseconds: Int(wait / Duration.milliseconds(1)))
+            }
         }
-        guard object.start == name.start else { throw refuse("its name and its metadata begin at different offsets") }
-        guard object.start > end ?? -1 else {
-            throw refuse("its range overlaps the one before, which ends at \(end ?? -1)")
-        }
-        guard line.isEmpty else { throw refuse("its last line has no end") }
-        guard lines == object.records else {
-            throw refuse("it has \(lines) lines, its metadata says \(object.records)")
-        }
-        guard try hasher.finish().hex == object.sha256 else {
-            throw refuse("its content is not what its metadata says (SHA-256)")
-        }
-        return object.end
     }
 }
 

@@ -7,11 +7,17 @@ struct Snapshot: ~Copyable {
     /// Everything that was committed before it is shown, and nothing else.
     let lsn: LSN
     private var connection: PostgresConnection
+    /// What is published of the tables; nil: there is no such publication.
+    private let publication: Publication?
     /// The snapshot can be imported as long as this lives.
     private let exporter: ReplicationConnection
 
-    private init(lsn: LSN, connection: consuming PostgresConnection, exporter: consuming ReplicationConnection) {
+    private init(
+        lsn: LSN, publication: Publication?, connection: consuming PostgresConnection,
+        exporter: consuming ReplicationConnection
+    ) {
         self.lsn = lsn
+        self.publication = publication
         self.connection = connection
         self.exporter = exporter
     }
@@ -30,18 +36,23 @@ struct Snapshot: ~Copyable {
                 })
             var connection = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(10))
             try connection.begin(snapshot: exported.snapshot)
-            return Snapshot(lsn: exported.consistentPoint, connection: connection, exporter: exporter)
+            let publication = try connection.publication(named: settings.publication)
+            return Snapshot(
+                lsn: exported.consistentPoint, publication: publication, connection: connection, exporter: exporter)
         } catch { throw CommandErrors.exit(error) }
     }
 
-    mutating func contents(_ reader: TableReader) throws(AgentExit) -> TableReader.Contents {
+    /// Shows each row of a table.
+    mutating func forEachRow(
+        _ reader: TableReader, _ body: (TableReader.Found) throws(TableFold.Failure) -> Void
+    ) throws(AgentExit) {
         do throws(TableReader.Failure) {
-            return try reader.contents(&connection)
+            try reader.forEachRow(&connection, of: publication, body)
         } catch {
             switch error {
             case .postgres(let error): throw CommandErrors.exit(error)
             case .encoding(let error): throw StreamFailures.exit(error)
-            case .fold(let error): throw AgentExit(.software, error.reason)
+            case .fold(let error): throw VerifyCommand.exit(error, of: reader.title)
             }
         }
     }

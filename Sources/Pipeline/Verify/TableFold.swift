@@ -1,27 +1,29 @@
-/// A table as its records say it is: the last row of each key.
-struct TableFold {
-    /// Why a value could not be folded.
-    struct Malformed: Error, Equatable {
-        var reason: String
+import LocalStorage
+
+/// A table as its records say it is: the last row of each key. On disk, since it may be larger than memory.
+final class TableFold {
+    enum Failure: Error {
+        /// Why a value could not be folded.
+        case malformed(String)
+        case disk(DiskMapError)
     }
 
-    private struct Entry {
-        var row: [UInt8]
-        var place: ChangeValue.Place
-        /// Where to find the values that were not sent: in the row that this change deleted, of another key and perhaps of a
-        /// partition that is read later. Nil for a row that is whole.
-        var missing: ChangeValue.Place?
-        /// Columns that were left out (`flat`) and are still to be found.
-        var unchanged: [[UInt8]] = []
+    /// A row as the records have it.
+    struct Row: Equatable {
+        var bytes: [UInt8]
+        /// Columns whose values were sent in changes that are gone.
+        var unresolved: Set<[UInt8]> = []
     }
 
     /// The key's columns as JSON escapes their names.
     private let keyColumns: [[UInt8]]
-    private var entries: [[UInt8]: Entry] = [:]
-    private var truncatedAt = ChangeValue.Place(lsn: 0)
-    /// The rows that were deleted, by the change: a changed key is a delete and a create, and what the create does not say
-    /// stood in the row that was deleted.
-    private var deleted: [ChangeValue.Place: Entry] = [:]
+    private let disk: DiskMap
+    /// The map of the last row of each key.
+    private let rows: Int
+    /// The map of the rows that were deleted, by the change: a changed key is a delete and a create, and what the create does
+    /// not say stood in the row that was deleted.
+    private let deleted: Int
+    private var truncatedAt: ChangeValue.Place?
     /// Changes folded so far.
     private(set) var changes = 0
     /// What stands for a value that was not sent, as Debezium writes it; with the array and base64 forms.
@@ -30,11 +32,20 @@ struct TableFold {
         "\"X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==\"",
     ].map { Array($0.utf8) }
 
-    init(keyColumns: [[UInt8]]) { self.keyColumns = keyColumns }
+    /// - Parameter number: of this fold, among those that are on the disk.
+    init(keyColumns: [[UInt8]], on disk: DiskMap, number: Int) {
+        self.keyColumns = keyColumns
+        self.disk = disk
+        rows = 2 * number
+        deleted = 2 * number + 1
+    }
 
-    mutating func apply(_ bytes: [UInt8]) throws(Malformed) {
-        switch ChangeValue.read(bytes) {
-        case .malformed: throw Malformed(reason: "a value is neither of the envelopes")
+    // MARK: Records
+
+    /// Takes the next record of a partition, or of an object.
+    func apply(_ bytes: [UInt8], epoch: UInt32) throws(Failure) {
+        switch ChangeValue.read(bytes, epoch: epoch) {
+        case .malformed: throw .malformed("a value is neither of the envelopes")
         case .message: return
         case .change(let change):
             changes += 1
@@ -42,55 +53,77 @@ struct TableFold {
         }
     }
 
-    private mutating func apply(_ change: ChangeValue) throws(Malformed) {
+    private func apply(_ change: ChangeValue) throws(Failure) {
         switch change.operation {
-        case .truncate: truncatedAt = max(truncatedAt, change.place)
-        case .delete: deleted[change.place] = entries.removeValue(forKey: try key(of: change.row))
-        case .write:
+        case .truncate: truncatedAt = truncatedAt.map { max($0, change.place) } ?? change.place
+        case .delete:
             let key = try key(of: change.row)
-            var entry = Entry(row: change.row, place: change.place, missing: nil, unchanged: change.unchanged)
-            if isIncomplete(entry) {
-                entry.missing = change.place
-                if let before = entries[key] ?? deleted[change.place] { complete(&entry, from: before) }
+            guard let gone = try row(key, in: rows) else { return }
+            try store(gone, change.place.bytes, in: deleted)
+            try remove(key)
+        case .create, .update:
+            let key = try key(of: change.row)
+            var new = FoldedRow(row: change.row, place: change.place, unchanged: change.unchanged)
+            if isIncomplete(new) {
+                new.missing = change.place
+                // What was there under the key of a create is another row, long gone: of a truncate, or before a gap.
+                let before =
+                    change.operation == .update
+                    ? try row(key, in: rows) : try row(change.place.bytes, in: deleted)
+                if let before { complete(&new, from: before) }
             }
-            entries[key] = entry
+            try store(new, key, in: rows)
         }
     }
 
     /// Fills what was not sent from the row before; what that one lacks itself is still missing.
-    private func complete(_ entry: inout Entry, from before: Entry) {
-        entry.row = merged(entry, over: before.row)
-        entry.missing = before.missing
-        entry.unchanged = before.missing == nil ? [] : before.unchanged
+    private func complete(_ new: inout FoldedRow, from before: FoldedRow) {
+        new.row = merged(new, over: before.row)
+        new.missing = before.missing
+        new.unchanged = before.missing == nil ? [] : before.unchanged
     }
 
-    /// An entry with the values that were in rows of other keys.
-    private func whole(_ entry: Entry) -> Entry {
-        var entry = entry
-        // Each step goes to an earlier change, so that it ends.
-        while let place = entry.missing, let before = deleted[place] {
-            complete(&entry, from: before)
-            guard entry.missing != place else { break }
-        }
-        return entry
+    // MARK: Rows
+
+    /// Takes a key's row out. Nil where there is none, or a truncate came behind it: that holds a lock which lets nobody write
+    /// meanwhile, so that within an epoch the order of the rows' LSNs is the order of the changes.
+    func take(_ key: [UInt8]) throws(Failure) -> Row? {
+        guard let row = try row(key, in: rows) else { return nil }
+        try remove(key)
+        return isTruncated(row) ? nil : try whole(row)
     }
 
-    /// The rows by key. A truncate removes what was written before it: it holds a lock that lets nobody write meanwhile, so that
-    /// the order of the rows' LSNs is the order of the changes.
-    var rows: [[UInt8]: [UInt8]] {
-        entries.filter { $0.value.place > truncatedAt }.mapValues { whole($0).row }
-    }
-
-    /// The columns of rows whose values were sent in changes that are gone, by the row's key.
-    var unresolved: [[UInt8]: Set<[UInt8]>] {
-        entries.compactMapValues { entry in
-            let entry = whole(entry)
-            guard entry.missing != nil else { return nil }
-            let left = JSONMembers(entry.row).map { members in
-                members.members.filter { isPlaceholder(members.bytes[$0.value]) }.map { Array(members.bytes[$0.name]) }
+    /// Shows the keys of the rows that were not taken.
+    func forEachLeft(_ body: (_ key: [UInt8]) -> Void) throws(Failure) {
+        do throws(DiskMapError) {
+            try disk.forEach(in: rows) { key, bytes in
+                if let row = FoldedRow(bytes), !isTruncated(row) { body(key) }
             }
-            return Set(entry.unchanged + (left ?? []))
+        } catch { throw .disk(error) }
+    }
+
+    /// Gives the disk back.
+    func discard() throws(Failure) {
+        do throws(DiskMapError) {
+            for map in [rows, deleted] { try disk.removeAll(in: map) }
+        } catch { throw .disk(error) }
+    }
+
+    private func isTruncated(_ row: FoldedRow) -> Bool { truncatedAt.map { row.place <= $0 } ?? false }
+
+    /// A row with the values that were in rows of other keys.
+    private func whole(_ found: FoldedRow) throws(Failure) -> Row {
+        var found = found
+        // Each step goes to an earlier change, so that it ends.
+        while let place = found.missing, let before = try row(place.bytes, in: deleted) {
+            complete(&found, from: before)
+            guard found.missing != place else { break }
         }
+        guard found.missing != nil else { return Row(bytes: found.row) }
+        let left = JSONMembers(found.row).map { members in
+            members.members.filter { isPlaceholder(members.bytes[$0.value]) }.map { Array(members.bytes[$0.name]) }
+        }
+        return Row(bytes: found.row, unresolved: Set(found.unchanged + (left ?? [])))
     }
 
     private func isPlaceholder(_ value: ArraySlice<UInt8>) -> Bool {
@@ -98,12 +131,12 @@ struct TableFold {
     }
 
     /// The values of the key's columns, joined.
-    func key(of row: [UInt8]) throws(Malformed) -> [UInt8] {
-        guard let members = JSONMembers(row) else { throw Malformed(reason: "a row is not an object") }
+    func key(of row: [UInt8]) throws(Failure) -> [UInt8] {
+        guard let members = JSONMembers(row) else { throw .malformed("a row is not an object") }
         var key: [UInt8] = []
         for column in keyColumns {
             guard let value = members.value(of: column) else {
-                throw Malformed(reason: "a row lacks the key column \(String(decoding: column, as: UTF8.self))")
+                throw .malformed("a row lacks the key column \(String(decoding: column, as: UTF8.self))")
             }
             key += row[value]
             key.append(0)
@@ -112,15 +145,15 @@ struct TableFold {
     }
 
     /// Whether values of the row were not sent.
-    private func isIncomplete(_ entry: Entry) -> Bool {
-        guard entry.unchanged.isEmpty else { return true }
-        guard let members = JSONMembers(entry.row) else { return false }
+    private func isIncomplete(_ row: FoldedRow) -> Bool {
+        guard row.unchanged.isEmpty else { return true }
+        guard let members = JSONMembers(row.row) else { return false }
         return members.members.contains { isPlaceholder(members.bytes[$0.value]) }
     }
 
     /// A row in which values that were not sent are those of the row before.
-    private func merged(_ entry: Entry, over before: [UInt8]) -> [UInt8] {
-        guard let before = JSONMembers(before), let now = JSONMembers(entry.row) else { return entry.row }
+    private func merged(_ new: FoldedRow, over before: [UInt8]) -> [UInt8] {
+        guard let before = JSONMembers(before), let now = JSONMembers(new.row) else { return new.row }
         var row: [UInt8] = [UInt8(ascii: "{")]
         func append(_ members: JSONMembers, _ member: JSONMembers.Member, value: ArraySlice<UInt8>) {
             if row.count > 1 { row.append(UInt8(ascii: ",")) }
@@ -134,11 +167,27 @@ struct TableFold {
             let old = isPlaceholder(value) ? before.value(of: Array(now.bytes[member.name])) : nil
             append(now, member, value: old.map { before.bytes[$0] } ?? value)
         }
-        for name in entry.unchanged {
+        for name in new.unchanged {
             guard let old = before.members.first(where: { before.bytes[$0.name].elementsEqual(name) }) else { continue }
             append(before, old, value: before.bytes[old.value])
         }
         row.append(UInt8(ascii: "}"))
         return row
+    }
+
+    // MARK: The disk
+
+    private func row(_ key: [UInt8], in map: Int) throws(Failure) -> FoldedRow? {
+        do throws(DiskMapError) {
+            return try disk.value(of: key, in: map).flatMap(FoldedRow.init)
+        } catch { throw .disk(error) }
+    }
+
+    private func store(_ row: FoldedRow, _ key: [UInt8], in map: Int) throws(Failure) {
+        do throws(DiskMapError) { try disk.set(key, to: row.bytes, in: map) } catch { throw .disk(error) }
+    }
+
+    private func remove(_ key: [UInt8]) throws(Failure) {
+        do throws(DiskMapError) { try disk.remove(key, in: rows) } catch { throw .disk(error) }
     }
 }

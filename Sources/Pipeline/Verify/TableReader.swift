@@ -1,4 +1,5 @@
 import ChangeData
+import LocalStorage
 import Postgres
 
 /// Reads a table as of a snapshot, in the very JSON that the stream writes: each row goes through the stream's own encoder, as
@@ -8,11 +9,13 @@ struct TableReader {
     enum Failure: Error {
         case postgres(PostgresError)
         case encoding(ChangeDataError)
-        case fold(TableFold.Malformed)
+        case fold(TableFold.Failure)
     }
 
     let table: TableFacts
     let settings: StreamSettings
+
+    var title: String { "\(table.schema).\(table.name)" }
 
     /// The columns of the key, in the order of its definition.
     var keyColumns: [String] {
@@ -25,49 +28,74 @@ struct TableReader {
     }
 
     /// A fold of this table that holds nothing yet.
-    var emptyFold: TableFold { TableFold(keyColumns: keyColumns.map(Self.escaped)) }
-
-    /// What a table holds. Held in memory as a whole.
-    struct Contents {
-        /// The rows by key.
-        var rows: [[UInt8]: [UInt8]] = [:]
-        /// Why rows have no JSON, each; the stream stops at such a row, or sends it to the dead-letter topic.
-        var unrepresentable: [ChangeDataError] = []
-
-        var count: Int { rows.count + unrepresentable.count }
+    func emptyFold(on disk: DiskMap, number: Int) -> TableFold {
+        TableFold(keyColumns: keyColumns.map(Self.escaped), on: disk, number: number)
     }
 
-    func contents(_ connection: inout PostgresConnection) throws(Failure) -> Contents {
-        var unrepresentable: [ChangeDataError] = []
-        var encoder = try makeEncoder(&connection)
+    /// What stands in one row of the table.
+    enum Found {
+        case row([UInt8])
+        /// Why it has no JSON: the stream stops at such a row, or sends it to the dead-letter topic.
+        case unrepresentable(ChangeDataError)
+    }
+
+    /// Shows each row that is published.
+    func forEachRow(
+        _ connection: inout PostgresConnection, of publication: Publication?,
+        _ body: (Found) throws(TableFold.Failure) -> Void
+    ) throws(Failure) {
+        let published = publication?.tables.first { $0.oid == table.oid }
+        let columns = columns(of: published, version: connection.serverVersion)
+        var encoder = try makeEncoder(&connection, columns)
         let chunk = RecordChunk(capacity: 64 << 10)
-        var fold = emptyFold
-        let columns = published.map { Quoting.identifier($0.name) }.joined(separator: ", ")
-        try postgres { () throws(PostgresError) in
-            try connection.startRows("SELECT \(columns) FROM \(Quoting.qualified(table.schema, table.name))")
-        }
+        let query = Self.query(table, columns: columns.map(\.name), filter: published?.rowFilter)
+        try postgres { () throws(PostgresError) in try connection.startRows(query) }
         while let row = try postgres({ () throws(PostgresError) in try connection.nextRow() }) {
             let message = insert(row)
-            if case .setAside(let why) = try encode(message, &encoder, chunk) {
-                unrepresentable.append(why)
-                chunk.removeAll()
-                continue
-            }
-            for record in chunk.records {
-                guard let range = record.value else { continue }
-                let value = chunk.withBytes { bytes in range.map { bytes[$0] } }
-                do throws(TableFold.Malformed) { try fold.apply(value) } catch { throw .fold(error) }
-            }
+            let step = try encode(message, &encoder, chunk)
+            do throws(TableFold.Failure) {
+                if case .setAside(let why) = step {
+                    try body(.unrepresentable(why))
+                } else {
+                    try show(chunk, body)
+                }
+            } catch { throw .fold(error) }
             chunk.removeAll()
         }
-        return Contents(rows: fold.rows, unrepresentable: unrepresentable)
     }
 
-    /// The columns that pgoutput sends: generated ones are left out.
-    private var published: [ColumnFacts] { table.columns.filter { $0.generated == .never } }
+    private func show(
+        _ chunk: RecordChunk, _ body: (Found) throws(TableFold.Failure) -> Void
+    ) throws(TableFold.Failure) {
+        for record in chunk.records {
+            guard let range = record.value else { continue }
+            let value = chunk.withBytes { bytes in range.map { bytes[$0] } }
+            guard case .change(let change) = ChangeValue.read(value, epoch: 0) else {
+                throw .malformed("a row of the table has no envelope")
+            }
+            try body(.row(change.row))
+        }
+    }
 
-    private func makeEncoder(_ connection: inout PostgresConnection) throws(Failure) -> ChangeEncoder {
-        let oids = Set(published.map(\.typeOID).filter { $0 >= 16_384 })
+    /// The rows that are published. A table that others inherit from has only its own.
+    static func query(_ table: TableFacts, columns: [String], filter: String?) -> String {
+        let name = Quoting.qualified(table.schema, table.name)
+        return "SELECT " + columns.map(Quoting.identifier).joined(separator: ", ")
+            + (table.kind == .table ? " FROM ONLY " : " FROM ") + name + (filter.map { " WHERE \($0)" } ?? "")
+    }
+
+    /// The columns that pgoutput sends. Generated ones are left out before 18, whether the publication names them or not.
+    private func columns(of published: PublishedTable?, version: Int) -> [ColumnFacts] {
+        guard let listed = published?.columns else { return table.columns.filter { $0.generated == .never } }
+        return table.columns.filter { column in
+            listed.contains(column.name) && (column.generated == .never || version >= 180_000)
+        }
+    }
+
+    private func makeEncoder(
+        _ connection: inout PostgresConnection, _ columns: [ColumnFacts]
+    ) throws(Failure) -> ChangeEncoder {
+        let oids = Set(columns.map(\.typeOID).filter { $0 >= 16_384 })
         let types = oids.isEmpty ? [] : try postgres { () throws(PostgresError) in try connection.types(oids: oids) }
         var format = settings.format
         // Whether the stream has a topic for such rows or not; no topic of a table has this name.
@@ -79,15 +107,15 @@ struct TableReader {
             primaryKey: table.primaryKey?.columns ?? [], identityIndex: table.identityIndex?.columns ?? [],
             types: types)
         do throws(ChangeDataError) {
-            try encoder.define(relation, as: description)
+            try encoder.define(relation(columns), as: description)
         } catch { throw .encoding(error) }
         return encoder
     }
 
-    private var relation: Relation {
+    private func relation(_ columns: [ColumnFacts]) -> Relation {
         Relation(
             oid: table.oid, table: TableName(schema: table.schema, name: table.name), replicaIdentity: .default,
-            columns: published.map { column in
+            columns: columns.map { column in
                 Relation.Column(
                     name: column.name, typeOID: column.typeOID, modifier: column.typeModifier,
                     isKey: keyColumns.contains(column.name))

@@ -1,12 +1,15 @@
 import ChangeData
 import Kafka
+import LocalStorage
 package import Postgres
 
 /// Reads back what the sink has written.
 package protocol StoredObjects {
-    /// Shows each line of each object of a topic, by partition in the order of the offsets; answers the last offset of each
-    /// partition, tombstones included, nil for one without objects.
-    func forEachLine(_ topic: String, _ body: (_ line: [UInt8]) -> Void) throws(AgentExit) -> [Int64?]
+    /// Shows each line of each object of a topic, by partition in the order of the offsets, with its epoch, until `body` says false;
+    /// answers which offsets the objects hold, by partition.
+    func forEachLine(
+        _ topic: String, _ body: (_ line: [UInt8], _ epoch: UInt32) -> Bool
+    ) throws(AgentExit) -> [StoredOffsets]
 }
 
 /// `sluice verify`: compares tables, as of an LSN, with what Kafka and S3 say they are (C11).
@@ -14,16 +17,37 @@ package protocol StoredObjects {
 /// The objects are listed first, then a snapshot of the tables is taken together with its LSN: what the objects hold was
 /// committed before it. Kafka is waited for until it holds that LSN. Then three things are folded to rows and compared: the
 /// table; the topic up to the LSN; the objects, and behind each partition's last object the topic up to the LSN.
+///
+/// The last row of each key is kept on disk, in `limits.spool_dir`, and the table is read row by row: memory does not grow with it.
 package struct VerifyCommand {
     private let settings: StreamSettings
     private let services: StreamServices
     private let objects: (any StoredObjects)?
+    private let spool: Spool
     private let output: Output
 
-    package init(settings: StreamSettings, services: StreamServices, objects: (any StoredObjects)?, output: Output) {
+    /// Where rows are kept while they are compared, and how many bytes of them may be.
+    package struct Spool: Sendable {
+        package var directory: String
+        package var bytes: Int
+
+        package init(directory: String, bytes: Int) {
+            self.directory = directory
+            self.bytes = bytes
+        }
+
+        /// Of the rows of all tables, in memory.
+        static let cacheBytes = 24 << 20
+    }
+
+    package init(
+        settings: StreamSettings, services: StreamServices, objects: (any StoredObjects)?, spool: Spool,
+        output: Output
+    ) {
         self.settings = settings
         self.services = services
         self.objects = objects
+        self.spool = spool
         self.output = output
     }
 
@@ -35,8 +59,8 @@ package struct VerifyCommand {
         var rows: Int
         var changes: Int
         var difference: TableDifference
-        /// Whether records went from Kafka before they were in an object: their rows may be right again by later ones, and are
-        /// missing all the same.
+        /// Whether records are in no object that should be: their rows may be right again by later ones, and are missing all the
+        /// same.
         var hasHole = false
         var note: String?
 
@@ -50,21 +74,28 @@ package struct VerifyCommand {
     /// What the objects of a table say.
     private struct Stored {
         var fold: TableFold
-        /// The last offset in the store, by partition.
-        var ends: [Int64?]
+        /// By partition.
+        var offsets: [StoredOffsets]
     }
 
     /// - Parameter patterns: the tables to look at; none: all.
     package func run(tables patterns: [TablePattern], json: Bool) throws(AgentExit) {
         let tables = try find(patterns)
+        let disk = try openDisk()
+        var folds = 0
+        func emptyFold(_ table: TableFacts) -> TableFold {
+            folds += 1
+            return TableReader(table: table, settings: settings).emptyFold(on: disk, number: folds)
+        }
         var stored: [UInt32: Stored] = [:]
-        for table in tables { stored[table.oid] = try readObjects(of: table) }
+        for table in tables { stored[table.oid] = try readObjects(of: table, into: emptyFold(table)) }
         var snapshot = try Snapshot.take(settings, output: json ? nil : output)
         let position = try awaitKafka(snapshot.lsn)
         let isBehind = position.lsn < snapshot.lsn
         var outcomes: [Outcome] = []
         for table in tables {
-            outcomes += try compare(table, stored[table.oid], &snapshot, epoch: position.epoch)
+            outcomes += try compare(
+                table, stored.removeValue(forKey: table.oid), emptyFold(table), &snapshot, epoch: position.epoch)
         }
         report(outcomes, at: snapshot.lsn, held: position.lsn, json: json)
         if isBehind, !json {
@@ -97,17 +128,35 @@ package struct VerifyCommand {
         } catch { throw AgentExit(.configuration, error.description) }
     }
 
-    private func readObjects(of table: TableFacts) throws(AgentExit) -> Stored? {
-        guard let objects else { return nil }
-        var fold = TableReader(table: table, settings: settings).emptyFold
-        var failure: TableFold.Malformed?
-        let name = try topic(of: table)
-        let ends = try objects.forEachLine(name) { line in
-            if failure != nil { return }
-            do throws(TableFold.Malformed) { try fold.apply(line) } catch { failure = error }
+    private func openDisk() throws(AgentExit) -> DiskMap {
+        do throws(DiskMapError) {
+            return try DiskMap(in: spool.directory, cacheBytes: Spool.cacheBytes, limit: spool.bytes)
+        } catch { throw Self.exit(.disk(error), of: "all tables") }
+    }
+
+    /// The exit of a record that cannot be folded, or of a disk that does not hold them.
+    static func exit(_ failure: TableFold.Failure, of what: String) -> AgentExit {
+        switch failure {
+        case .malformed(let reason): return AgentExit(.different, "\(what): \(reason)")
+        case .disk(let error) where error.kind == .full:
+            return AgentExit(
+                .unavailable, "the rows of \(what) do not fit on the disk: \(error)",
+                hints: ["raise limits.spool, or compare a table at a time: sluice verify --table"])
+        case .disk(let error):
+            return AgentExit(.unavailable, "no rows can be kept on the disk: \(error)", hints: ["see limits.spool_dir"])
         }
-        if let failure { throw AgentExit(.different, "objects of \(name): \(failure.reason)") }
-        return Stored(fold: fold, ends: ends)
+    }
+
+    private func readObjects(of table: TableFacts, into fold: TableFold) throws(AgentExit) -> Stored? {
+        guard let objects else { return nil }
+        var failure: TableFold.Failure?
+        let name = try topic(of: table)
+        let offsets = try objects.forEachLine(name) { line, epoch in
+            do throws(TableFold.Failure) { try fold.apply(line, epoch: epoch) } catch { failure = error }
+            return failure == nil
+        }
+        if let failure { throw Self.exit(failure, of: "the objects of \(name)") }
+        return Stored(fold: fold, offsets: offsets)
     }
 
     /// Waits until Kafka holds everything that the snapshot shows, as long as an agent streams; answers how far it is.
@@ -140,61 +189,99 @@ package struct VerifyCommand {
         }
     }
 
+    /// What a topic says of its table, and what of it the objects do not hold.
+    private struct Read {
+        var isTrimmed = false
+        /// Why records are known to be missing from the store.
+        var hole: String?
+        /// Changes that are in Kafka and not in an object yet.
+        var behind = 0
+    }
+
     private func compare(
-        _ table: TableFacts, _ stored: Stored?, _ snapshot: inout Snapshot, epoch: UInt32
+        _ table: TableFacts, _ stored: Stored?, _ kafka: TableFold, _ snapshot: inout Snapshot, epoch: UInt32
     ) throws(AgentExit) -> [Outcome] {
         let reader = TableReader(table: table, settings: settings)
-        let contents = try snapshot.contents(reader)
+        let both = stored?.fold
+        let read = try readTopic(
+            of: table, into: kafka, and: stored, epoch: epoch, before: snapshot.lsn)
+        var inKafka = TableDifference(isTrimmed: read.isTrimmed)
+        var inStore = TableDifference(isTrimmed: false)
+        var rows = 0
+        try snapshot.forEachRow(reader) { (found) throws(TableFold.Failure) in
+            rows += 1
+            switch found {
+            case .unrepresentable(let why):
+                inKafka.note(unrepresentable: why)
+                inStore.note(unrepresentable: why)
+            case .row(let row):
+                let key = try kafka.key(of: row)
+                inKafka.compare(key, row, with: try kafka.take(key))
+                if let both { inStore.compare(key, row, with: try both.take(key)) }
+            }
+        }
+        do throws(TableFold.Failure) {
+            try kafka.forEachLeft { inKafka.note(extra: $0) }
+            try both?.forEachLeft { inStore.note(extra: $0) }
+            try kafka.discard()
+            try both?.discard()
+        } catch { throw Self.exit(error, of: reader.title) }
+        var outcomes = [
+            Outcome(
+                table: reader.title, place: "kafka", rows: rows, changes: kafka.changes, difference: inKafka,
+                note: read.isTrimmed
+                    ? "the topic's beginning is gone (retention): rows that it lacks, and values that did not change since, are not judged"
+                    : nil)
+        ]
+        if let both {
+            var note = read.behind > 0 ? "\(read.behind) changes are in Kafka and not in an object yet" : nil
+            if let hole = read.hole { note = hole }
+            outcomes.append(
+                Outcome(
+                    table: reader.title, place: "s3", rows: rows, changes: both.changes - read.behind,
+                    difference: inStore, hasHole: read.hole != nil, note: note))
+        }
+        return outcomes
+    }
+
+    /// Folds a table's topic; and what lies behind the objects into what these say.
+    private func readTopic(
+        of table: TableFacts, into kafka: TableFold, and stored: Stored?, epoch: UInt32,
+        before lsn: LSN
+    ) throws(AgentExit) -> Read {
         let name = try topic(of: table)
-        var kafka = reader.emptyFold
-        var both = stored?.fold
-        var failure: TableFold.Malformed?
-        var behind = 0
-        var isTrimmed = false
-        var hole = false
+        var read = Read()
+        var failure: TableFold.Failure?
         do throws(KafkaError) {
             let topics = TopicReader(settings: settings, services: services)
             let bounds = try topics.bounds(of: name)
-            isTrimmed = bounds.contains { $0.low > 0 }
-            let ends = bounds.indices.map { stored?.ends.indices.contains($0) == true ? stored?.ends[$0] : nil }
-            if stored != nil {
-                let read = try topics.readBySink(of: name, partitions: bounds.count)
-                hole = bounds.indices.contains { bounds[$0].low > max((ends[$0] ?? -1) + 1, read[$0]) }
+            read.isTrimmed = bounds.contains { $0.low > 0 }
+            var offsets = bounds.indices.map { index in
+                stored.flatMap { $0.offsets.indices.contains(index) ? $0.offsets[index] : nil } ?? StoredOffsets()
             }
-            try topics.forEach(of: name, from: bounds.map(\.low), bounds: bounds, epoch: epoch, before: snapshot.lsn) {
-                partition, offset, value in
-                if failure != nil { return }
-                do throws(TableFold.Malformed) {
-                    try kafka.apply(value)
-                    guard offset > (ends[Int(partition)] ?? -1) else { return }
-                    try both?.apply(value)
-                    behind += 1
+            if stored != nil {
+                let sink = try topics.readBySink(of: name, partitions: bounds.count)
+                if bounds.indices.contains(where: { bounds[$0].low > max(offsets[$0].next, sink[$0]) }) {
+                    read.hole = "records between the last object and the log's start are lost"
+                }
+            }
+            try topics.forEach(of: name, from: bounds.map(\.low), bounds: bounds, epoch: epoch, before: lsn) { found in
+                let partition = Int(found.partition)
+                do throws(TableFold.Failure) {
+                    try kafka.apply(found.value, epoch: found.epoch)
+                    if let stored, found.offset >= offsets[partition].next {
+                        try stored.fold.apply(found.value, epoch: found.epoch)
+                        read.behind += 1
+                    } else if stored != nil, !offsets[partition].takes(found.offset), read.hole == nil {
+                        read.hole =
+                            "no object has the record at offset \(found.offset) of \(name) [\(partition)], nor has one given it up"
+                    }
                 } catch { failure = error }
+                return failure == nil
             }
         } catch { throw CommandErrors.exit(error) }
-        if let failure { throw AgentExit(.different, "topic \(name): \(failure.reason)") }
-        let title = "\(table.schema).\(table.name)"
-        var outcomes = [
-            Outcome(
-                table: title, place: "kafka", rows: contents.count, changes: kafka.changes,
-                difference: TableDifference(
-                    table: contents, records: kafka.rows, isTrimmed: isTrimmed,
-                    unresolved: isTrimmed ? kafka.unresolved : [:]),
-                note: isTrimmed
-                    ? "the topic's beginning is gone (retention): rows and values that did not change since are not compared"
-                    : nil
-            )
-        ]
-        if let both {
-            var note = behind > 0 ? "\(behind) changes are in Kafka and not in an object yet" : nil
-            if hole { note = "records between the last object and the log's start are lost" }
-            outcomes.append(
-                Outcome(
-                    table: title, place: "s3", rows: contents.count, changes: both.changes - behind,
-                    difference: TableDifference(table: contents, records: both.rows, isTrimmed: false), hasHole: hole,
-                    note: note))
-        }
-        return outcomes
+        if let failure { throw Self.exit(failure, of: "topic \(name)") }
+        return read
     }
 
     /// - Parameter held: how far Kafka is.
