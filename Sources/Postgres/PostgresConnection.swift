@@ -10,14 +10,18 @@ public struct PostgresConnection: ~Copyable {
         connecting settings: ConnectionSettings, applicationName: String = "sluice", timeout: Duration = .seconds(10)
     ) throws(PostgresError) {
         var opened = try Session(settings, applicationName: applicationName, replication: false, timeout: timeout)
-        // Questions to the catalog look dear to the planner and are not: to compile one takes the server most of a second.
-        _ = try opened.run(Self.withoutCompilation, during: .query, deadline: Deadline(after: timeout))
+        _ = try opened.run(Self.sessionSettings, during: .query, deadline: Deadline(after: timeout))
         session = opened
     }
 
-    /// Servers before 11 do not know the setting.
-    private static let withoutCompilation =
-        "SELECT CASE WHEN pg_catalog.current_setting('jit', true) IS NOT NULL THEN pg_catalog.set_config('jit', 'off', false) END"
+    /// `search_path` empty: no operator that somebody has made in another schema is taken for PostgreSQL's own. No time-outs of
+    /// the role's: each question has a deadline. `jit` off: questions to the catalog look dear to the planner and are not, and to
+    /// compile one takes the server most of a second (before 11 there is no such setting).
+    private static let sessionSettings =
+        "SELECT "
+        + [("search_path", ""), ("statement_timeout", "0"), ("lock_timeout", "0")]
+        .map { "pg_catalog.set_config('\($0.0)', '\($0.1)', false)" }.joined(separator: ", ")
+        + ", CASE WHEN pg_catalog.current_setting('jit', true) IS NOT NULL THEN pg_catalog.set_config('jit', 'off', false) END"
 
     /// The server's version as `server_version_num`: 150004, 180000.
     public var serverVersion: Int { Int(PQserverVersion(session.connection)) }

@@ -27,6 +27,8 @@ public struct PostgresError: Error, Sendable, Equatable, CustomStringConvertible
         case configuration
         /// The server cannot say in the client's encoding what it holds (22021, 22P05).
         case untranslatable
+        /// The server cannot put a row into one message, which is of 1 GB at most (54000 while streaming).
+        case rowTooLarge
         /// Anything else: trying again as it is will not help.
         case fatal
     }
@@ -86,6 +88,10 @@ extension PostgresError.Kind {
         case "42501": self = .permission
         case "57014": self = .cancelled
         case "22021", "22P05": self = .untranslatable
+        case "54000" where activity == .streaming: self = .rowTooLarge
+        // Said in English in every language: it is an internal error.
+        case "XX000" where activity == .streaming && message.contains("invalid memory alloc request size"):
+            self = .rowTooLarge
         case "55000" where Self.saysInvalidated(message) || Self.saysInvalidated(detail ?? ""): self = .slotInvalidated
         case "57P05", "55P03", "40001", "40P01", "25P03", "25P04", "58000", "58030": self = .transient
         default:

@@ -13,7 +13,11 @@ public struct ReplicationConnection: ~Copyable {
         connecting settings: ConnectionSettings, applicationName: String = "sluice", timeout: Duration = .seconds(10)
     ) throws(PostgresError) {
         var opened = try Session(settings, applicationName: applicationName, replication: true, timeout: timeout)
-        _ = try opened.run(Self.sessionSettings, during: .query, deadline: Deadline(after: timeout))
+        let answer = Rows(try opened.run(Self.sessionSettings, during: .query, deadline: Deadline(after: timeout)))
+        guard let process = answer.isEmpty ? nil : answer[0, "backend"].flatMap({ Int32($0) }) else {
+            throw PostgresError(.fatal, "the server does not say which process it answers from")
+        }
+        backendPID = process
         stream = StreamState(pacing: ReceivePacing(pauseNanoseconds: opened.pauseNanoseconds))
         session = opened
     }
@@ -21,8 +25,9 @@ public struct ReplicationConnection: ~Copyable {
     /// The server's version as `server_version_num`.
     public var serverVersion: Int { Int(PQserverVersion(session.connection)) }
 
-    /// The walsender's process ID: the slot's `active_pid` while it streams.
-    public var backendPID: Int32 { PQbackendPID(session.connection) }
+    /// The walsender's process ID: the slot's `active_pid` while it streams. As the server says: a pooler in between tells its
+    /// clients another one.
+    public let backendPID: Int32
 
     /// The database that it is connected to, whatever named it: a service file, for one.
     public var database: String { PQdb(session.connection).map { String(cString: $0) } ?? "" }
@@ -108,7 +113,7 @@ public struct ReplicationConnection: ~Copyable {
     /// SQL_ASCII holds any bytes, and its server refuses to send what is not UTF-8 to a client that asked for that: it is asked for
     /// the bytes as they are.
     static let sessionSettings =
-        "SELECT "
+        "SELECT pg_catalog.pg_backend_pid() AS backend, "
         + [
             ("DateStyle", "ISO, MDY"), ("IntervalStyle", "postgres"), ("TimeZone", "UTC"), ("extra_float_digits", "3"),
             ("bytea_output", "hex"), ("lc_monetary", "C"), ("search_path", ""), ("statement_timeout", "0"),

@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 
+import psycopg
 from confluent_kafka import OFFSET_END, Consumer, TopicPartition
 from conftest import SiteMaker
 
@@ -144,6 +145,25 @@ def test_killed_the_other_shows_a_row_within_5_seconds(make: SiteMaker) -> None:
         time.sleep(1)
     watcher.close()
     assert other.http("/readyz") == (200, "streaming\n")
+    assert took <= 5
+    finish(site, other)
+    assert other.stop() == 0
+
+
+def test_a_table_that_is_locked_holds_nobody_up(make: SiteMaker) -> None:
+    """A job that replaces a table in one long transaction: neither a take-over nor other tables wait for its lock."""
+    site, other = pair(make)
+    document(site, 1)
+    watcher = Watcher(site)
+    with psycopg.connect(site.stack.postgres.conninfo(site.database)) as job:
+        job.execute("truncate public.positions")
+        site.agent.kill()
+        document(site, -1)
+        took = watcher.wait(-1)
+        print(f"take-over beside a locked table: first row after {took:.2f} s")
+        # A third one starts from nothing, and stands by.
+        wait_standby(site.twin("third").start("--only", "stream"))
+    watcher.close()
     assert took <= 5
     finish(site, other)
     assert other.stop() == 0

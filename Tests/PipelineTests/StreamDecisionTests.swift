@@ -311,6 +311,7 @@ import Testing
         #expect(refusal(stored, changed { $0.walEnd = LSN(999) })?.kind == .serverBehind)
         #expect(refusal(stored, changed { $0.slot = nil })?.kind == .slotMissing)
         #expect(refusal(stored, changed { $0.slot?.plugin = "test_decoding" })?.kind == .slotForeign)
+        #expect(refusal(stored, changed { $0.slot?.isTwoPhase = true })?.kind == .slotForeign)
         #expect(refusal(stored, changed { $0.slot?.walStatus = "lost" })?.kind == .slotInvalidated)
         #expect(refusal(stored, changed { $0.slot?.invalidation = "idle_timeout" })?.kind == .slotInvalidated)
         let ahead = refusal(stored, changed { $0.slot?.confirmedFlush = LSN(1016) })

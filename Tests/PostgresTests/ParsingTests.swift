@@ -55,10 +55,17 @@ import Testing
         ("28P01", .connecting, .permission), ("42501", .query, .permission), ("57014", .query, .cancelled),
         ("22021", .streaming, .untranslatable), ("22P05", .streaming, .untranslatable),
         ("53300", .connecting, .transient), ("08006", .query, .transient), ("22003", .query, .fatal),
+        ("54000", .streaming, .rowTooLarge), ("54000", .query, .fatal), ("XX000", .streaming, .fatal),
         ("55000", .slotCommand, .fatal), ("42710", .slotCommand, .duplicate), ("3D000", .connecting, .configuration),
     ])
     func bySQLState(_ state: String, _ activity: Activity, _ kind: PostgresError.Kind) {
         #expect(PostgresError.Kind(sqlState: state, during: activity, message: "", detail: nil) == kind)
+    }
+
+    @Test func aMessageOfMoreThanAGigabyteIsARowThatIsTooLarge() {
+        let message = "invalid memory alloc request size 1200000013"
+        #expect(
+            PostgresError.Kind(sqlState: "XX000", during: .streaming, message: message, detail: nil) == .rowTooLarge)
     }
 
     @Test(

@@ -7,7 +7,7 @@ import Testing
 @Suite(.enabled(if: PrivateServer.bin != nil, "SLUICE_TEST_POSTGRES_BIN is not set"), .serialized)
 struct PrivateServerTests {
     private func start(_ url: String) throws -> ReplicationConnection {
-        var sql = try PostgresConnection(connecting: ConnectionSettings(url: url))
+        var sql = try TestServer.connect(to: ConnectionSettings(url: url))
         try sql.execute("create table if not exists t (id bigserial primary key, v text)")
         if try sql.publication(named: "p") == nil { try sql.execute("create publication p for table t") }
         var connection = try ReplicationConnection(connecting: ConnectionSettings(url: url))
@@ -18,9 +18,30 @@ struct PrivateServerTests {
         return connection
     }
 
+    /// Where others may make objects in a schema of the search path, an operator of theirs with nearer types would be run with our
+    /// rights.
+    @Test func anOperatorOfSomebodyElsesIsNotTaken() throws {
+        let server = try PrivateServer()
+        let settings = try ConnectionSettings(url: server.unix)
+        var sql = try TestServer.connect(to: settings)
+        try sql.execute(
+            """
+            create function trap(numeric, integer) returns numeric language plpgsql as 'begin raise exception ''taken''; end';
+            create operator public.* (leftarg = numeric, rightarg = integer, function = trap);
+            create function trap(oid, regclass) returns boolean language plpgsql as 'begin raise exception ''taken''; end';
+            create operator public.= (leftarg = oid, rightarg = regclass, function = trap);
+            create table t (id int primary key); create publication p for table t
+            """)
+        #expect(throws: PostgresError.self) { try sql.query("select 2::numeric * 3") }
+        var ours = try PostgresConnection(connecting: settings)
+        #expect(try ours.serverPosition().clock > 0)
+        #expect(try ours.publication(named: "p")?.tables.count == 1)
+        #expect(try ours.tables(matching: [pattern("public.t")]).count == 1 && ours.serverFacts().version > 0)
+    }
+
     private func streams(_ url: String) throws {
         var connection = try start(url)
-        var sql = try PostgresConnection(connecting: ConnectionSettings(url: url))
+        var sql = try TestServer.connect(to: ConnectionSettings(url: url))
         try sql.execute("insert into t (v) select repeat('x', 1 + i % 5000) from generate_series(1, 20000) i")
         try sql.execute("insert into t (v) select 'y' from generate_series(1, 20000) i")
         var reading = Reading()
@@ -47,7 +68,7 @@ struct PrivateServerTests {
 
     @Test func aWrongPasswordIsAPermissionMatter() throws {
         let server = try PrivateServer()
-        var sql = try PostgresConnection(connecting: ConnectionSettings(url: server.tcp))
+        var sql = try TestServer.connect(to: ConnectionSettings(url: server.tcp))
         try sql.execute("create role r login password 'right'")
         _ = try sql.query("select pg_catalog.set_config('x.y', '', false)")
         try sql.execute(
@@ -68,6 +89,9 @@ struct PrivateServerTests {
         var right = try PostgresConnection(connecting: ConnectionSettings(url: url, password: "right"))
         let facts = try right.serverFacts()
         #expect(facts.role == "r" && !facts.roleCanReplicate && !facts.roleIsSuperuser)
+        // As Amazon RDS has it.
+        try sql.execute("create role rds_replication; grant rds_replication to r")
+        #expect(try right.serverFacts().roleCanReplicate)
         let denied = failure { () throws(PostgresError) in
             _ = try ReplicationConnection(connecting: ConnectionSettings(url: url, password: "right"))
         }
@@ -79,7 +103,7 @@ struct PrivateServerTests {
     @Test func aShutdownIsNoticed() throws {
         let server = try PrivateServer()
         var connection = try start(server.unix)
-        var sql = try PostgresConnection(connecting: ConnectionSettings(url: server.unix))
+        var sql = try TestServer.connect(to: ConnectionSettings(url: server.unix))
         try sql.execute("insert into t (v) values ('unconfirmed')")
         var reading = Reading()
         try reading.read(&connection) { $0.commits == 1 }
@@ -132,7 +156,7 @@ struct PrivateServerTests {
     @Test func anInvalidatedSlotIsSaidToBe() throws {
         let server = try PrivateServer()
         start(server.unix, finishing: true)
-        var sql = try PostgresConnection(connecting: ConnectionSettings(url: server.unix))
+        var sql = try TestServer.connect(to: ConnectionSettings(url: server.unix))
         try sql.execute("alter system set max_slot_wal_keep_size = '1MB'")
         _ = try sql.query("select pg_reload_conf()")
         usleep(300_000)

@@ -22,7 +22,14 @@ enum TestServer {
     }
 
     static func connect(_ more: String = "") throws -> PostgresConnection {
-        try PostgresConnection(connecting: settings(more))
+        try connect(to: settings(more))
+    }
+
+    /// A connection that makes what it makes in `public`.
+    static func connect(to settings: ConnectionSettings) throws -> PostgresConnection {
+        var connection = try PostgresConnection(connecting: settings)
+        try connection.execute("set search_path = public")
+        return connection
     }
 
     /// A name that no other test uses.

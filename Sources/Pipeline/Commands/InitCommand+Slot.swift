@@ -84,13 +84,16 @@ extension InitCommand {
         return isUsed ? UInt32(clamping: services.clock.wall() / 1_000_000_000) : 1
     }
 
+    /// A standby takes no slot that goes on to others.
+    func takesFailover(_ source: Source) -> Bool { source.server.version >= 170_000 && !source.server.isInRecovery }
+
     private func createSlot(_ source: Source) throws(AgentExit) -> LSN {
         try postgres { (_) throws(PostgresError) in
             var connection = try ReplicationConnection(connecting: settings.postgres, timeout: .seconds(10))
             if source.slot != nil { try connection.dropSlot(settings.slot, waitForRelease: true) }
             var waited = 0
             return try connection.createLogicalSlot(
-                settings.slot, failover: connection.serverVersion >= 170_000, timeout: .seconds(24 * 3600),
+                settings.slot, failover: takesFailover(source), timeout: .seconds(24 * 3600),
                 whileWaiting: {
                     waited += 1
                     if waited % 5 == 1 { tellBlockers(seconds: waited) }

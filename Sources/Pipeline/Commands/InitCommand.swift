@@ -93,7 +93,8 @@ package struct InitCommand {
             let publication = try connection.publication(named: settings.publication)
             let slot = try connection.replicationSlot(named: settings.slot)
             var findings =
-                Preflight.server(server, hasSlot: slot != nil) + Preflight.tables(tables, patterns: patterns)
+                Preflight.server(server, hasSlot: slot != nil)
+                + Preflight.tables(tables, patterns: patterns, role: server.role)
             findings += Preflight.topics(settings, tables)
             if tables.isEmpty, publication == nil {
                 findings.append(Finding(.problem, "postgres.tables", "matches no table: there is nothing to publish"))
@@ -132,6 +133,7 @@ package struct InitCommand {
             for line in gap.exit.details { output.line("--   \(line)") }
         }
         for table in source.tables where !table.canSelect {
+            output.line("-- for the table's owner; verify needs it:")
             output.line(
                 "GRANT SELECT ON \(Quoting.qualified(table.schema, table.name)) TO \(Quoting.identifier(source.server.role));"
             )
@@ -141,9 +143,9 @@ package struct InitCommand {
         let isMadeAgain = source.slot != nil && gap.map { start(with: source, after: $0) == nil } ?? false
         if isMadeAgain { output.line("SELECT pg_drop_replication_slot(\(Quoting.literal(settings.slot)));") }
         if source.slot == nil || isMadeAgain {
-            let failover = source.server.version >= 170_000 ? ", false, false, true" : ""
+            // Made by somebody else it would be another's slot: init refuses one without a position.
             output.line(
-                "SELECT pg_create_logical_replication_slot(\(Quoting.literal(settings.slot)), 'pgoutput'\(failover));")
+                "-- slot \(settings.slot), which init makes itself\(takesFailover(source) ? ", for failover" : "")")
         }
         output.line("-- topic \(settings.progressTopic), and one topic for each of \(source.tables.count) tables")
         if let topic = settings.format.deadLetterTopic {
@@ -280,8 +282,17 @@ package struct InitCommand {
                 )
                 continue
             }
-            let count = try postgres { (connection) throws(PostgresError) in
-                try connection.exactRowCount(schema: table.schema, table: table.name)
+            let count: Int64
+            do throws(AgentExit) {
+                count = try postgres { (connection) throws(PostgresError) in
+                    try connection.exactRowCount(schema: table.schema, table: table.name)
+                }
+            } catch {
+                // All is made by now.
+                output.line(
+                    "table \(table.qualifiedName): its existing rows were not counted (\(error.message)); only changes from now on are sent"
+                )
+                continue
             }
             if count > 0 {
                 output.line(

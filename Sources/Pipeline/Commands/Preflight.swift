@@ -38,7 +38,9 @@ package enum Preflight {
             findings.append(
                 Finding(
                     .problem, "role", "\(facts.role) may not replicate",
-                    fixes: ["ALTER ROLE \(Quoting.identifier(facts.role)) REPLICATION;"]))
+                    fixes: [
+                        "ALTER ROLE \(Quoting.identifier(facts.role)) REPLICATION; -- on Amazon RDS: GRANT rds_replication TO it"
+                    ]))
         }
         if let libraries = facts.outputPluginLibraries,
             !libraries.split(separator: ",").contains(where: { $0.trimmed == "pgoutput" || $0.trimmed == "*" })
@@ -74,7 +76,8 @@ package enum Preflight {
     }
 
     /// The tables that the configuration names.
-    package static func tables(_ tables: [TableFacts], patterns: [TablePattern]) -> [Finding] {
+    /// - Parameter role: whose rights they have to give.
+    package static func tables(_ tables: [TableFacts], patterns: [TablePattern], role: String) -> [Finding] {
         var findings: [Finding] = []
         for pattern in patterns.absent(from: tables) {
             findings.append(
@@ -82,10 +85,10 @@ package enum Preflight {
                     pattern.isGlob ? .warning : .problem, "table \(pattern)",
                     pattern.isGlob ? "matches no table yet" : "does not exist, or the role may not see its schema"))
         }
-        return findings + tables.flatMap(table)
+        return findings + tables.flatMap { table($0, role) }
     }
 
-    private static func table(_ table: TableFacts) -> [Finding] {
+    private static func table(_ table: TableFacts, _ role: String) -> [Finding] {
         let subject = "table \(table.schema).\(table.name)"
         let name = Quoting.qualified(table.schema, table.name)
         if table.kind != .table, table.kind != .partitionedTable {
@@ -140,11 +143,24 @@ package enum Preflight {
                         : "its deletes and changes of keys come without the key, or fail"),
                 fixes: ["ALTER TABLE \(leaf.name) REPLICA IDENTITY FULL;"])
         }
+        findings += table.undecodedLeaves.map { leaf in
+            Finding(
+                .problem, subject, "partition \(leaf) is unlogged or foreign: its rows are in no WAL that is decoded",
+                fixes: ["ALTER TABLE \(leaf) SET LOGGED; -- or detach it"])
+        }
+        if !table.heirs.isEmpty {
+            let shown = table.heirs.prefix(5).joined(separator: ", ") + (table.heirs.count > 5 ? ", ..." : "")
+            findings.append(
+                Finding(
+                    .warning, subject,
+                    "others inherit from it, whose rows come under their own names, if they are published and in postgres.tables: \(shown)"
+                ))
+        }
         if !table.canSelect {
             findings.append(
                 Finding(
                     .warning, subject, "the role may not read it: verify will not work",
-                    fixes: ["GRANT SELECT ON \(name) TO CURRENT_USER; -- as the table's owner, for sluice's role"]))
+                    fixes: ["GRANT SELECT ON \(name) TO \(Quoting.identifier(role));"]))
         }
         if table.hasRowSecurity {
             findings.append(Finding(.warning, subject, "has row security: verify may not see all its rows"))
@@ -197,7 +213,7 @@ package enum Preflight {
             findings.append(
                 Finding(.warning, subject, "does not publish truncate: a truncated table keeps its rows downstream"))
         }
-        for table in publication.tables where table.rowFilter != nil {
+        for table in publication.tables where table.isFiltered {
             findings.append(Finding(.warning, subject, "filters the rows of \(table.schema).\(table.name)"))
         }
         if findings.isEmpty { findings.append(Finding(.fine, subject, "publishes all \(wanted.count) tables")) }

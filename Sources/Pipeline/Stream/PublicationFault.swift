@@ -28,7 +28,14 @@ extension Publication {
         var faults = wanted.flatMap { table -> [PublicationFault] in
             let own = table.qualifiedName
             let add = "\(alter) ADD TABLE \(Quoting.qualified(table.schema, table.name))"
-            guard published[table.oid] == nil else { return [] }
+            let undecoded = table.undecodedLeaves.map { leaf in
+                PublicationFault(
+                    table: own, "cannot send the rows of \(leaf), an unlogged or foreign partition of \(own)",
+                    cure: "ALTER TABLE \(leaf) SET LOGGED")
+            }
+            if let found = published[table.oid] {
+                return undecoded + [found.faultOfKey(table, alter: alter)].compactMap(\.self)
+            }
             let partitions = table.partitionLeaves.compactMap { published[$0] }
             guard !partitions.isEmpty else {
                 return [PublicationFault(table: own, "does not publish \(own)", cure: add)]
@@ -62,4 +69,15 @@ extension Publication {
 extension PublishedTable {
     /// Whether its rows are wanted.
     func matches(_ patterns: [TablePattern]) -> Bool { patterns.match(schema: schema, table: name) }
+
+    /// A list of columns that lacks some of the key: the server takes it, and refuses the table's UPDATE and DELETE from then on.
+    fileprivate func faultOfKey(_ table: TableFacts, alter: String) -> PublicationFault? {
+        guard let columns else { return nil }
+        let lacking = (table.identityColumns ?? []).filter { !columns.contains($0) }
+        guard let first = lacking.first else { return nil }
+        return PublicationFault(
+            table: qualifiedName, "lists columns of \(qualifiedName) without \(first), which is part of its key",
+            // Another list in one step, so that nothing is passed over in between.
+            cure: "\(alter) SET TABLE ... -- all its tables, \(qualifiedName) with \(first)")
+    }
 }

@@ -14,6 +14,8 @@ package struct StartFacts: Equatable, Sendable {
         package var invalidation: String?
         /// The process of the walsender that has it, if one has.
         package var activePID: Int32?
+        /// Whether prepared transactions are decoded before they are committed.
+        package var isTwoPhase = false
 
         package init(
             plugin: String, database: String, confirmedFlush: LSN, restart: LSN?, walStatus: String,
@@ -37,6 +39,8 @@ package struct StartFacts: Equatable, Sendable {
     package var history: [UInt32: LSN]
     /// The end of the server's WAL.
     package var walEnd: LSN
+    /// Whether it is a standby: what it has not replayed yet it may still get.
+    package var isInRecovery = false
     /// Nil where there is no slot of that name.
     package var slot: Slot?
     package var options: String
@@ -223,6 +227,12 @@ package enum StartDecision {
                 \(facts.database)
                 """, stored: stored.lsn,
                 hints: ["choose another postgres.slot", "sluice drop && sluice init --accept-gap"])
+        }
+        guard !slot.isTwoPhase else {
+            throw StartRefusal(
+                .slotForeign,
+                "slot \(facts.slotName) was made with two_phase, by somebody else: it shows transactions that are not committed yet",
+                stored: stored.lsn, hints: ["choose another postgres.slot", "sluice drop && sluice init --accept-gap"])
         }
         guard slot.walStatus != "lost", slot.invalidation == nil, slot.restart != nil else {
             let why = slot.invalidation.map { " (\($0))" } ?? ""

@@ -17,11 +17,13 @@ extension StartFacts {
             for step in try replication.timelineHistory(server.timeline) { history[step.timeline] = step.endLSN }
         }
         let slot = found.map { slot in
-            Slot(
+            var facts = Slot(
                 plugin: slot.plugin ?? slot.type, database: slot.database ?? "",
                 confirmedFlush: slot.confirmedFlushLSN ?? LSN(0), restart: slot.restartLSN,
                 walStatus: slot.walStatus ?? "reserved", invalidation: slot.invalidationReason,
                 activePID: slot.activePID)
+            facts.isTwoPhase = slot.isTwoPhase
+            return facts
         }
         let patterns = settings.tables
         let publication = try connection.publication(named: settings.publication)
@@ -35,6 +37,7 @@ extension StartFacts {
             publication: publication?.name, faults: publication?.faults(of: named, patterns: patterns) ?? [],
             clock: position.clock)
         facts.publicationOID = publication?.oid ?? 0
+        facts.isInRecovery = server.isInRecovery
         facts.missing = names.absent(from: named).map(\.description)
         let leaves = Set(named.flatMap(\.partitionLeaves))
         facts.strangers = (publication?.tables ?? []).filter {

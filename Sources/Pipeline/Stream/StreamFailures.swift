@@ -40,6 +40,12 @@ enum StreamFailures {
                 AgentExit(
                     .unrepresentable, "the server cannot send a row in UTF-8: \(error)",
                     hints: ["correct the row's text for later changes; for this one see ops/runbooks/exit-5.md"]))
+        case .rowTooLarge:
+            .exit(
+                AgentExit(
+                    .unrepresentable,
+                    "the server cannot send a row, old and new image together: more than 1 GB (\(error))",
+                    hints: ["make the row smaller for later changes; for this one see ops/runbooks/exit-5.md"]))
         case .permission, .configuration, .duplicate, .fatal:
             .retry(component: .postgres, reason: error.description)
         }

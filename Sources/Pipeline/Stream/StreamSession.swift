@@ -136,6 +136,10 @@ struct StreamSession: Sendable {
     }
 
     private func failure(_ refusal: StartRefusal, _ facts: StartFacts) -> SessionFailure {
+        // It may get the WAL, and a slot that is synchronized, yet; and streams once it is promoted.
+        if facts.isInRecovery, refusal.kind == .serverBehind || refusal.kind == .slotMissing {
+            return .retry(component: .postgres, reason: "the server is a standby: \(refusal.message)")
+        }
         guard refusal.kind == .noPosition, facts.slot != nil, !memory.isGone(now: services.clock.monotonic()) else {
             return .exit(refusal.exit)
         }

@@ -45,10 +45,16 @@ struct TableReader {
         _ body: (Found) throws(TableFold.Failure) -> Void
     ) throws(Failure) {
         let published = publication?.tables.first { $0.oid == table.oid }
-        let columns = columns(of: published, version: connection.serverVersion)
+        let columns = columns(
+            listed: published?.columns, withGenerated: publication?.publishesGeneratedColumns ?? false,
+            version: connection.serverVersion)
+        let filter = try postgres { () throws(PostgresError) in
+            published?.isFiltered == true
+                ? try connection.rowFilter(of: table.oid, in: settings.publication) : nil
+        }
         var encoder = try makeEncoder(&connection, columns)
         let chunk = RecordChunk(capacity: 64 << 10)
-        let query = Self.query(table, columns: columns.map(\.name), filter: published?.rowFilter)
+        let query = Self.query(table, columns: columns.map(\.name), filter: filter)
         try postgres { () throws(PostgresError) in try connection.startRows(query) }
         while let row = try postgres({ () throws(PostgresError) in try connection.nextRow() }) {
             let message = insert(row)
@@ -84,11 +90,12 @@ struct TableReader {
             + (table.kind == .table ? " FROM ONLY " : " FROM ") + name + (filter.map { " WHERE \($0)" } ?? "")
     }
 
-    /// The columns that pgoutput sends. Generated ones are left out before 18, whether the publication names them or not.
-    private func columns(of published: PublishedTable?, version: Int) -> [ColumnFacts] {
-        guard let listed = published?.columns else { return table.columns.filter { $0.generated == .never } }
-        return table.columns.filter { column in
-            listed.contains(column.name) && (column.generated == .never || version >= 180_000)
+    /// The columns that pgoutput sends: those that the publication lists, else all. Generated ones only from 18 on: stored ones that are
+    /// listed, or where the publication says so.
+    private func columns(listed: [String]?, withGenerated: Bool, version: Int) -> [ColumnFacts] {
+        table.columns.filter { column in
+            guard column.generated == .never || version >= 180_000 && column.generated == .stored else { return false }
+            return listed.map { $0.contains(column.name) } ?? (column.generated == .never || withGenerated)
         }
     }
 

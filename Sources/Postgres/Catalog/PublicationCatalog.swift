@@ -36,10 +36,10 @@ public struct PublishedTable: Sendable, Equatable {
     public let isNamed: Bool
     /// Whether the publication names a table that it is a partition of.
     public let isRootNamed: Bool
-    /// The columns that are sent; nil where the server does not say (14: all).
+    /// The columns that the publication lists (15 and later); nil where it lists none: all.
     public let columns: [String]?
-    /// The row filter's expression (15 and later).
-    public let rowFilter: String?
+    /// Whether it has a row filter (15 and later).
+    public let isFiltered: Bool
 }
 
 extension PostgresConnection {
@@ -62,22 +62,21 @@ extension PostgresConnection {
     }
 
     private mutating func publishedTables(of publication: String) throws(PostgresError) -> [PublishedTable] {
+        let isListing = serverVersion >= 150_000
         let rows = try query(
             """
-            SELECT c.oid, t.schemaname, t.tablename, j ->> 'rowfilter' AS filter, a.name AS column_name,
-                   EXISTS (SELECT FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid
-                            WHERE p.pubname = t.pubname AND r.prrelid = c.oid) AS named,
-                   EXISTS (SELECT FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid
-                            WHERE p.pubname = t.pubname AND r.prrelid <> c.oid AND r.prrelid IN
+            \(Self.published(version: serverVersion))
+            SELECT c.oid, n.nspname AS schemaname, c.relname AS tablename, r.oid IS NOT NULL AS named,
+                   \(isListing ? "r.prqual IS NOT NULL" : "false") AS filtered,
+                   \(isListing ? "a.attname" : "NULL") AS column_name,
+                   EXISTS (SELECT FROM pg_catalog.pg_publication_rel o JOIN publication p ON p.oid = o.prpubid
+                            WHERE o.prrelid <> c.oid AND o.prrelid IN
                                   (SELECT relid FROM pg_catalog.pg_partition_ancestors(c.oid))) AS root_named
-              FROM pg_catalog.pg_publication_tables t
-              JOIN pg_catalog.pg_namespace n ON n.nspname = t.schemaname
-              JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename
-             CROSS JOIN LATERAL (SELECT pg_catalog.to_jsonb(t) AS j) x
-              LEFT JOIN LATERAL pg_catalog.jsonb_array_elements_text(
-                        CASE WHEN pg_catalog.jsonb_typeof(j -> 'attnames') = 'array' THEN j -> 'attnames' END)
-                   WITH ORDINALITY a (name, position) ON true
-             WHERE t.pubname = $1 ORDER BY t.schemaname, t.tablename, a.position
+              FROM published t JOIN pg_catalog.pg_class c ON c.oid = t.oid
+              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace CROSS JOIN publication p
+              LEFT JOIN pg_catalog.pg_publication_rel r ON r.prrelid = c.oid AND r.prpubid = p.oid
+              \(isListing ? "LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (r.prattrs)" : "")
+             ORDER BY n.nspname, c.relname\(isListing ? ", a.attnum" : "")
             """, [publication])
         var tables: [PublishedTable] = []
         var columns: [String] = []
@@ -92,9 +91,54 @@ extension PostgresConnection {
                     oid: oid, schema: try row.text("schemaname"), name: try row.text("tablename"),
                     isNamed: try row.bool("named"), isRootNamed: try row.bool("root_named"),
                     columns: columns.isEmpty ? nil : columns,
-                    rowFilter: row.optional("filter")))
+                    isFiltered: try row.bool("filtered")))
             columns = []
         }
         return tables
+    }
+
+    /// SQL that begins a question with `publication`, of the name `$1`, and `published`, the OIDs of its tables as rows will be named:
+    /// what the server's own `pg_publication_tables` says, which waits for locks of the tables.
+    ///
+    /// A table is published if it, its schema or all tables are; so are the partitions of such a one. With
+    /// `publish_via_partition_root` what is below another of them goes under that one's name, else each leaf under its own.
+    static func published(version: Int) -> String {
+        """
+        WITH RECURSIVE publication AS (
+            SELECT oid, puballtables, pubviaroot FROM pg_catalog.pg_publication WHERE pubname = $1),
+        publishable AS (
+            SELECT oid, relkind, relnamespace FROM pg_catalog.pg_class
+             WHERE relkind IN ('r', 'p') AND relpersistence = 'p' AND oid >= 16384),
+        named AS (
+            SELECT r.prrelid AS oid FROM pg_catalog.pg_publication_rel r JOIN publication p ON p.oid = r.prpubid
+             UNION
+            SELECT c.oid FROM publishable c JOIN publication p ON p.puballtables
+            \(version >= 150_000 ? """
+             UNION
+            SELECT c.oid FROM publishable c JOIN pg_catalog.pg_publication_namespace n ON n.pnnspid = c.relnamespace
+              JOIN publication p ON p.oid = n.pnpubid
+            """ : "")),
+        below (oid) AS (
+            SELECT i.inhrelid FROM named n JOIN pg_catalog.pg_class c ON c.oid = n.oid AND c.relkind = 'p'
+              JOIN pg_catalog.pg_inherits i ON i.inhparent = c.oid
+             UNION
+            SELECT i.inhrelid FROM below b JOIN pg_catalog.pg_inherits i ON i.inhparent = b.oid),
+        published AS (
+            SELECT c.oid FROM publication p JOIN publishable c ON CASE WHEN p.pubviaroot
+                   THEN c.oid IN (SELECT oid FROM named) AND c.oid NOT IN (SELECT oid FROM below)
+                   ELSE c.relkind = 'r' AND (c.oid IN (SELECT oid FROM named) OR c.oid IN (SELECT oid FROM below)) END)
+        """
+    }
+
+    /// The row filter of a table that is published by its name, as SQL; nil where it has none. Waits for locks of the table.
+    public mutating func rowFilter(of table: UInt32, in publication: String) throws(PostgresError) -> String? {
+        guard serverVersion >= 150_000 else { return nil }
+        let rows = try query(
+            """
+            SELECT pg_catalog.pg_get_expr(r.prqual, r.prrelid) AS filter
+              FROM pg_catalog.pg_publication_rel r JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid
+             WHERE r.prrelid = $1::oid AND p.pubname = $2
+            """, [String(table), publication])
+        return rows.isEmpty ? nil : rows[0, "filter"]
     }
 }

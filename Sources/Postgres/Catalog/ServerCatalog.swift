@@ -68,7 +68,11 @@ extension PostgresConnection {
                    (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'max_slot_wal_keep_size') AS keep,
                    (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'output_plugin_libraries') AS libraries,
                    pg_catalog.current_setting('server_encoding') AS encoding,
-                   r.rolname, r.rolreplication, r.rolsuper,
+                   r.rolname, r.rolsuper,
+                   -- On Amazon RDS nobody has the attribute; this role's members may replicate.
+                   r.rolreplication OR EXISTS (
+                       SELECT FROM pg_catalog.pg_roles m WHERE m.rolname = 'rds_replication'
+                          AND pg_catalog.pg_has_role(r.oid, m.oid, 'MEMBER')) AS rolreplication,
                    pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE') AS can_create
               FROM pg_catalog.pg_control_system() s, pg_catalog.pg_control_checkpoint() k, pg_catalog.pg_roles r
              WHERE r.rolname = CURRENT_USER

@@ -30,10 +30,14 @@ extension PostgresConnection {
     }
 
     /// The facts of the tables with these OIDs, by schema and name; those that are gone are left out.
+    ///
+    /// Of the catalog alone: its functions that open a table (`pg_partition_tree`, `pg_get_expr`, `pg_get_publication_tables`) wait
+    /// for whoever has locked it, as a TRUNCATE has for the whole of its transaction.
     public mutating func tables(oids: some Sequence<UInt32>) throws(PostgresError) -> [TableFacts] {
         let list = arrayLiteral(oids)
         let columns = try columns(of: list)
         let leaves = try leaves(of: list)
+        let heirs = try heirs(of: list)
         // A partition's primary key has the columns of its root's: only other identities are looked at.
         let others = leaves.values.joined().filter { $0.identity == .index || $0.isUnderIndex }.map(\.oid)
         let indexes = try indexes(of: arrayLiteral(Set(oids).union(others)))
@@ -42,9 +46,11 @@ extension PostgresConnection {
             SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident, c.relrowsecurity,
                    CASE WHEN c.relispartition THEN pg_catalog.pg_partition_root(c.oid)::oid END AS root,
                    CASE WHEN c.relkind = 'p' THEN
-                        (SELECT coalesce(sum(greatest(l.reltuples, 0)), -1)::bigint
-                           FROM pg_catalog.pg_partition_tree(c.oid) t JOIN pg_catalog.pg_class l ON l.oid = t.relid
-                          WHERE t.isleaf)
+                        (WITH RECURSIVE tree (oid) AS (
+                            SELECT c.oid UNION ALL
+                            SELECT i.inhrelid FROM tree t JOIN pg_catalog.pg_inherits i ON i.inhparent = t.oid)
+                         SELECT coalesce(sum(greatest(l.reltuples, 0)), -1)::bigint
+                           FROM tree t JOIN pg_catalog.pg_class l ON l.oid = t.oid WHERE l.relkind <> 'p')
                         ELSE c.reltuples::bigint END AS estimate,
                    pg_catalog.has_table_privilege(c.oid, 'SELECT') AS can_select,
                    pg_catalog.pg_has_role(c.relowner, 'USAGE') AS is_owner
@@ -72,6 +78,7 @@ extension PostgresConnection {
                 persistence: persistence, replicaIdentity: identity, partitionRoot: row.optionalInteger("root"),
                 partitionLeaves: leaves.map(\.oid),
                 weakLeaves: weak.map { TableFacts.WeakLeaf(name: $0.name, identity: $0.identity) },
+                undecodedLeaves: leaves.filter { !$0.isDecoded }.map(\.name), heirs: heirs[oid] ?? [],
                 primaryKey: own.first(where: \.isPrimary)?.facts,
                 identityIndex: own.first(where: \.isIdentity)?.facts, columns: columns[oid] ?? [],
                 estimatedRows: try row.integer("estimate"), canSelect: try row.bool("can_select"),
@@ -100,8 +107,9 @@ extension PostgresConnection {
         // First the snapshot, then the keys: what it sees, the later question sees too.
         let rows = try query(
             """
+            \(Self.published(version: serverVersion))
             SELECT pg_catalog.txid_snapshot_xmin(pg_catalog.txid_current_snapshot()) AS xmin,
-                   coalesce((SELECT pg_catalog.array_agg(t.relid) FROM pg_catalog.pg_get_publication_tables($1) t), '{}') AS tables
+                   coalesce((SELECT pg_catalog.array_agg(oid) FROM published), '{}') AS tables
             """, [publication])
         let row = CatalogRow(rows: rows, index: 0)
         let xmin: UInt64 = try row.integer("xmin")
@@ -122,10 +130,8 @@ extension PostgresConnection {
         let rows = try query(
             """
             SELECT a.attrelid, a.attnum, a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.attgenerated,
-                   pg_catalog.format_type(a.atttypid, a.atttypmod) AS type,
-                   pg_catalog.pg_get_expr(d.adbin, d.adrelid) AS default
+                   pg_catalog.format_type(a.atttypid, a.atttypmod) AS type
               FROM pg_catalog.pg_attribute a
-              LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
              WHERE a.attrelid = ANY ($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
              ORDER BY a.attrelid, a.attnum
             """, [list])
@@ -136,7 +142,7 @@ extension PostgresConnection {
             let column = ColumnFacts(
                 number: try row.integer("attnum"), name: try row.text("attname"), typeOID: try row.integer("atttypid"),
                 typeModifier: try row.integer("atttypmod"), typeName: try row.text("type"),
-                isNotNull: try row.bool("attnotnull"), generated: generated, defaultExpression: row.optional("default"))
+                isNotNull: try row.bool("attnotnull"), generated: generated)
             result[try row.integer("attrelid"), default: []].append(column)
         }
         return result
@@ -184,6 +190,8 @@ extension PostgresConnection {
         var identity: TableFacts.ReplicaIdentity
         /// Whether its root's identity is an index.
         var isUnderIndex: Bool
+        /// Whether its rows are in the WAL that is decoded.
+        var isDecoded: Bool
     }
 
     /// The columns of an identity that is an index.
@@ -200,13 +208,17 @@ extension PostgresConnection {
     private mutating func leaves(of list: String) throws(PostgresError) -> [UInt32: [Leaf]] {
         let rows = try query(
             """
-            SELECT c.oid, t.relid::oid AS leaf, l.relreplident, c.relreplident = 'i' AS under_index,
+            WITH RECURSIVE tree (root, oid) AS (
+                SELECT oid, oid FROM pg_catalog.pg_class WHERE oid = ANY ($1::oid[]) AND relkind = 'p'
+                 UNION ALL
+                SELECT t.root, i.inhrelid FROM tree t JOIN pg_catalog.pg_inherits i ON i.inhparent = t.oid)
+            SELECT c.oid, l.oid AS leaf, l.relreplident, c.relreplident = 'i' AS under_index,
+                   l.relkind = 'r' AND l.relpersistence = 'p' AS decoded,
                    pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(l.relname) AS name
-              FROM pg_catalog.pg_class c CROSS JOIN LATERAL pg_catalog.pg_partition_tree(c.oid) t
-              JOIN pg_catalog.pg_class l ON l.oid = t.relid
+              FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.root
+              JOIN pg_catalog.pg_class l ON l.oid = t.oid
               JOIN pg_catalog.pg_namespace n ON n.oid = l.relnamespace
-             WHERE c.oid = ANY ($1::oid[]) AND c.relkind = 'p' AND t.isleaf AND t.relid::oid <> c.oid
-             ORDER BY c.oid, t.relid::oid
+             WHERE l.relkind <> 'p' ORDER BY c.oid, l.oid
             """, [list])
         var result: [UInt32: [Leaf]] = [:]
         for index in 0..<rows.count {
@@ -215,7 +227,27 @@ extension PostgresConnection {
                 Leaf(
                     oid: try row.integer("leaf"), name: try row.text("name"),
                     identity: TableFacts.ReplicaIdentity(rawValue: try row.text("relreplident")) ?? .nothing,
-                    isUnderIndex: try row.bool("under_index")))
+                    isUnderIndex: try row.bool("under_index"), isDecoded: try row.bool("decoded")))
+        }
+        return result
+    }
+
+    /// The tables that inherit from ordinary ones, by these.
+    private mutating func heirs(of list: String) throws(PostgresError) -> [UInt32: [String]] {
+        let rows = try query(
+            """
+            WITH RECURSIVE tree (root, oid) AS (
+                SELECT oid, oid FROM pg_catalog.pg_class WHERE oid = ANY ($1::oid[]) AND relkind = 'r'
+                 UNION
+                SELECT t.root, i.inhrelid FROM tree t JOIN pg_catalog.pg_inherits i ON i.inhparent = t.oid)
+            SELECT t.root, pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS name
+              FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+             WHERE t.oid <> t.root ORDER BY t.root, c.oid
+            """, [list])
+        var result: [UInt32: [String]] = [:]
+        for index in 0..<rows.count {
+            let row = CatalogRow(rows: rows, index: index)
+            result[try row.integer("root"), default: []].append(try row.text("name"))
         }
         return result
     }

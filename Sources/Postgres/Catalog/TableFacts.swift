@@ -53,6 +53,11 @@ public struct TableFacts: Sendable, Equatable {
     /// Those leaves whose replica identity lacks what the root's has. The server announces the root's identity and sends what the
     /// leaf's has kept, so that an old key or an old row has nulls in the place of values.
     public let weakLeaves: [WeakLeaf]
+    /// Those leaves, `schema.name`, whose rows are in no WAL that is decoded: unlogged tables, and foreign ones.
+    public let undecodedLeaves: [String]
+    /// The tables that inherit from it, `schema.name`, and are no partitions: their rows are theirs in the stream, and in queries
+    /// also this one's.
+    public let heirs: [String]
     /// The primary key.
     public let primaryKey: IndexFacts?
     /// The index of REPLICA IDENTITY USING INDEX; nil where there is none, or where it was dropped (then the identity is nothing).
@@ -116,6 +121,4 @@ public struct ColumnFacts: Sendable, Equatable {
     public let isNotNull: Bool
     /// Whether and how it is generated.
     public let generated: Generated
-    /// The default's expression.
-    public let defaultExpression: String?
 }

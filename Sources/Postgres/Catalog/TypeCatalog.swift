@@ -48,8 +48,8 @@ extension PostgresConnection {
               FROM wanted w JOIN pg_catalog.pg_type t ON t.oid = w.oid
               JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
               LEFT JOIN pg_catalog.pg_type e ON e.typarray = t.oid
-              LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_type'::regclass AND d.objid = t.oid
-                    AND d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.deptype = 'e'
+              LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.objid = t.oid
+                    AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.deptype = 'e'
               LEFT JOIN pg_catalog.pg_extension x ON x.oid = d.refobjid
              ORDER BY t.oid
             """, [arrayLiteral(oids)])
