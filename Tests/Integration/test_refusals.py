@@ -337,7 +337,7 @@ def test_a_plan_says_which_gap_would_be_accepted(site: Site) -> None:
     site.init()
     site.sql(f"select pg_drop_replication_slot('{site.agent.slot}')")
     planned = site.agent.must("init", "--accept-gap", "--dry-run")
-    assert "kind: slot-missing" in planned.out and "pg_create_logical_replication_slot" in planned.out, planned.text
+    assert "kind: slot-missing" in planned.out and f"-- slot {site.agent.slot}, which init makes itself" in planned.out, planned.text
     assert not site.connection.execute("select 1 from pg_replication_slots where slot_name = %s", (site.agent.slot,)).fetchone()
 
 
@@ -349,6 +349,32 @@ def test_a_table_without_a_key_is_refused_with_the_cure(make: SiteMaker) -> None
     done = site.agent.command("init")
     assert done.code != 0 and "public.keyless" in done.text and "ALTER TABLE" in done.text.upper()
     site.sql("insert into public.keyless values ('a')", "update public.keyless set v = 'b'")  # the application is not broken
+
+
+def test_rows_that_would_not_come_are_told_of(make: SiteMaker) -> None:
+    """C8, where PostgreSQL says nothing: partitions without WAL, heirs, and a list of columns that lacks some of the key."""
+    site = make(tables=[("public", "parts"), ("public", "parents"), ("public", "listed")])
+    site.sql("create table public.parts (id int, d int, primary key (id, d)) partition by range (d)",
+             "create table public.parts_1 partition of public.parts for values from (0) to (10)",
+             "create unlogged table public.parts_2 partition of public.parts for values from (10) to (20)",
+             "create table public.parents (id int primary key)", "create table public.heirs () inherits (public.parents)",
+             "create table public.listed (a int, b int, c int, primary key (a, b))",
+             *(f"alter table public.{name} owner to sluice" for name in ("parts", "parts_1", "parts_2", "parents", "heirs", "listed")))
+    refused = site.agent.command("init")
+    assert refused.code == 78 and "partition public.parts_2 is unlogged" in refused.text and "ALTER TABLE public.parts_2 SET LOGGED" in refused.text
+    site.sql("alter table public.parts_2 set logged")
+    made = site.agent.must("init")
+    assert "others inherit from it" in made.text and "public.heirs" in made.text, made.text
+    site.run("--only", "stream")
+    assert site.agent.stop() == 0
+    # Each on its own: what a running agent looks at every few seconds, and one that starts.
+    site.sql("alter table public.parts_2 set unlogged")
+    unlogged = site.agent.command("run")
+    assert unlogged.code == 3 and "table-unpublished" in unlogged.text and "public.parts_2" in unlogged.text, unlogged.text
+    site.sql("alter table public.parts_2 set logged",
+             f"alter publication {site.agent.slot} set table public.parts, public.parents, public.listed (a, c)")
+    listed = site.agent.command("check")
+    assert listed.code == 1 and "lists columns of public.listed without b" in listed.text, listed.text
 
 
 def test_another_number_of_partitions_is_refused_until_accepted(make: SiteMaker) -> None:
