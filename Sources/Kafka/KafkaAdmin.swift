@@ -35,6 +35,9 @@ public final class KafkaAdmin {
     private let events: KafkaEvents
     /// Reads committed records only, so that it is told the last stable offset; made when first asked for.
     private var committed: ClientHandle?
+    /// Asks for the offsets of a group; made when first asked for.
+    private var member: ClientHandle?
+    private var memberGroup = ""
 
     /// Makes the client; it connects in the background.
     public init(_ settings: KafkaSettings, events: KafkaEvents = .ignored) throws(KafkaError) {
@@ -47,6 +50,7 @@ public final class KafkaAdmin {
     /// kilobytes.
     public func forget() throws(KafkaError) {
         committed = nil
+        member = nil
         handle = try Self.makeHandle(settings, events)
     }
 
@@ -90,11 +94,15 @@ public final class KafkaAdmin {
     public func committedOffsets(
         of group: String, _ partitions: [TopicPartition], timeout: Duration
     ) throws(KafkaError) -> [PartitionOffset] {
-        let member = try ClientHandle.reader(
-            settings, ReaderOptions(), events: events, operation: "offsets of group \(group)",
-            more: [(name: "group.id", value: group)])
+        if member == nil || memberGroup != group {
+            member = try ClientHandle.reader(
+                settings, ReaderOptions(), events: events, operation: "offsets of group \(group)",
+                more: [(name: "group.id", value: group)])
+            memberGroup = group
+        }
+        guard let pointer = member?.pointer else { return [] }
         let list = TopicPartitionList(partitions)
-        let code = list.pass { rd_kafka_committed(member.pointer, $0, max(1, timeout.milliseconds)) }
+        let code = list.pass { rd_kafka_committed(pointer, $0, max(1, timeout.milliseconds)) }
         if let error = KafkaError(code, operation: "offsets of group \(group)") { throw error }
         try list.throwFirstError("offsets of group \(group)")
         return list.offsets()

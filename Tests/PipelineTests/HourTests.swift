@@ -38,6 +38,11 @@ import Testing
         #expect(!isComplete([0: .init(readTo: 10, held: nil)], committed: [1: 19]))
     }
 
+    /// A broker whose metadata is old may not know the topic.
+    @Test func aTopicOfWhichNothingIsKnownIsNotComplete() {
+        #expect(!SealDecision.isComplete(noon, ends: [:], reach: [:], committed: [:]))
+    }
+
     @Test func keysOfHours() {
         let key = HourManifest.key(topic: "a.b", hour: noon, revision: 12)
         #expect(key == "a.b/year=2024/month=02/day=29/hour=12/_manifest-0012.json")
@@ -117,6 +122,79 @@ extension SinkServerTests {
             #expect(try manifest(bench, SourceHour(noon.number + 4)) == nil)
             #expect(sink.stop() == nil)
             try bench.expectExact()
+        }
+
+        /// The ends of the log that are to be reached do not move with the clock: else a sink that is behind by more than an hour
+        /// would seal nothing.
+        @Test func aSinkThatIsBehindSealsWhatItHasReached() throws {
+            let bench = try SinkBench()
+            let progress = try ProgressBench(bench)
+            let sink = try bench.start { $0.segments.age = .seconds(3600) }
+            try bench.produce([Made(1), Made(2, minutes: 59)])
+            #expect(sink.wait { $0.sink.partitions.first?.openBytes ?? 0 > 0 }, "\(sink.log)")
+            try progress.commit(at: Made.at(2, minutes: 61))
+            func sealed(_ hours: Int64, seconds: Int = 30) -> Bool {
+                sink.wait(seconds: seconds) {
+                    $0.sink.topics[bench.topic]?.sealedUntil ?? 0 >= noon.start + hours * 3_600_000_000
+                }
+            }
+            #expect(sealed(1), "\(sink.log)")
+            // The end that has to be reached for the second hour lies behind an open transaction.
+            let one = try bench.leaveOpen(Made(3, minutes: 62), as: "one")
+            try progress.commit(at: Made.at(3, minutes: 121))
+            #expect(!sealed(2, seconds: 8))
+            // The clock and the log go on before it is reached.
+            let two = try bench.leaveOpen(Made(4, minutes: 122), as: "two")
+            try progress.commit(at: Made.at(4, minutes: 181))
+            #expect(!sealed(2, seconds: 8))
+            try one.commit(timeout: SinkBench.patience)
+            #expect(sealed(2), "\(sink.log)")
+            #expect(!sealed(3, seconds: 3))
+            try two.commit(timeout: SinkBench.patience)
+            #expect(sealed(3), "\(sink.log)")
+            #expect(sink.stop() == nil)
+        }
+
+        @Test func noHourIsSealedBeforeItHasPassed() throws {
+            let bench = try SinkBench()
+            let progress = try ProgressBench(bench)
+            let now = Clock.system.wall() / 1000
+            func at(_ lsn: UInt64, hours: Int64) -> RecordPosition {
+                RecordPosition(position: Made.at(lsn).position, commitTime: now + hours * 3_600_000_000)
+            }
+            try bench.produce([Made("{}", at(1, hours: -2))])
+            try progress.commit(at: at(2, hours: 5))
+            let sink = try bench.start()
+            let latest = SourceHour(ofMicroseconds: now)
+            func sealedUntil() -> Int64 { sink.state.snapshot.sink.topics[bench.topic]?.sealedUntil ?? 0 }
+            #expect(sink.wait(seconds: 30) { _ in sealedUntil() > 0 }, "\(sink.log)")
+            #expect(!sink.wait(seconds: 3) { _ in sealedUntil() > latest.next.start }, "\(sink.log)")
+            #expect(sealedUntil() >= latest.start - 3_600_000_000)
+            #expect(sink.stop() == nil)
+        }
+
+        /// One worker has the first partition and seals; the other has put an object of a sealed hour, and tells of it itself.
+        @Test func whatAnotherWorkerPutsLateIsSealedByIt() throws {
+            let bench = try SinkBench(partitions: 2)
+            let progress = try ProgressBench(bench)
+            try bench.produce([Made(1), Made(2, minutes: 70)])
+            try bench.produce([Made(3), Made(4, minutes: 70)], partition: 1)
+            try progress.commit(at: Made.at(4, minutes: 70))
+            let one = try bench.start()
+            let two = try bench.start()
+            #expect(
+                one.wait(seconds: 60) { $0.sink.partitions.count == 1 } && two.wait { $0.sink.partitions.count == 1 })
+            func revision() throws -> Int { try HourLedger(store: bench.store()).hour(noon, of: bench.topic).revision }
+            #expect(try one.wait(seconds: 60) { _ in try revision() >= 1 }, "\(one.log)")
+            try bench.produce([Made(5, minutes: 30), Made(6, minutes: 71)])
+            try bench.produce([Made(7, minutes: 30), Made(8, minutes: 71)], partition: 1)
+            #expect(
+                try one.wait(seconds: 60) { _ in
+                    let found = try HourLedger(store: bench.store()).hour(noon, of: bench.topic)
+                    let named = try manifest(bench, noon)?.keys
+                    return found.keys.count == 4 && named == Set(found.keys)
+                }, "\(one.log)")
+            #expect(one.stop() == nil && two.stop() == nil)
         }
 
         @Test func whatAWorkerThatWasKilledHasLeftIsSealedByTheNext() throws {

@@ -122,6 +122,28 @@ final class SinkBench {
     // MARK: The topic
 
     func produce(_ records: [Made], partition: Int32 = 0, commit: Bool = true) throws {
+        try produce(records, partition: partition, by: producer, to: produced)
+        if commit {
+            try producer.commit(timeout: Self.patience)
+        } else {
+            try producer.flush(timeout: Self.patience)
+            try producer.abort(timeout: Self.patience)
+        }
+    }
+
+    /// A record in a transaction of another producer, which stays open until that one commits.
+    func leaveOpen(_ record: Made, as id: String) throws -> TransactionalProducer {
+        let other = try TransactionalProducer(kafka, ProducerOptions(transactionalID: "\(name).\(id)"))
+        try other.initTransactions(timeout: Self.patience)
+        try produce([record], partition: 0, by: other, to: Self.topic(topic, of: other))
+        try other.flush(timeout: Self.patience)
+        return other
+    }
+
+    private func produce(
+        _ records: [Made], partition: Int32, by producer: TransactionalProducer,
+        to produced: TransactionalProducer.Topic
+    ) throws {
         try producer.begin()
         for record in records {
             let value = record.value.map { Array($0.utf8) } ?? []
@@ -134,12 +156,6 @@ final class SinkBench {
                 header: record.oldKey ? RecordHeader("__debezium.oldkey", mark.span) : nil,
                 header: record.isReplay ? RecordHeader("sluice.replay", mark.span) : nil)
             try #require(outcome == .queued)
-        }
-        if commit {
-            try producer.commit(timeout: Self.patience)
-        } else {
-            try producer.flush(timeout: Self.patience)
-            try producer.abort(timeout: Self.patience)
         }
     }
 

@@ -54,7 +54,7 @@ package struct HoursCommand {
         if request.json { rows.forEach { output.line(json($0)) } } else { table(rows) }
         guard request.hour != nil else { return }
         let open = rows.filter { !$0.isComplete }.map(\.topic)
-        if rows.isEmpty { throw AgentExit(.different, "no topic has an object yet: the hour is not complete") }
+        if rows.isEmpty { throw AgentExit(.different, "no topic had begun: nothing is said of that hour") }
         if !open.isEmpty {
             throw AgentExit(.different, "the hour is not complete", details: open.map { "topic \($0)" })
         }
@@ -67,12 +67,17 @@ package struct HoursCommand {
         } else {
             topics = try ledger.topics()
             topics.removeAll { !settings.topics.accepts($0) }
+            // A table that no worker has begun to sink has no hours that are complete.
+            topics += settings.topics.named.filter { !topics.contains($0) }
         }
         var rows: [Row] = []
         for topic in topics.sorted() {
             if let time = request.hour {
                 let hour = SourceHour(ofMicroseconds: time)
-                rows.append(try row(topic, hour, ledger.hour(hour, of: topic), ledger))
+                let found = try ledger.hour(hour, of: topic)
+                // The topic had not begun: nothing will ever be said of that hour.
+                if found == .init(), let first = try ledger.firstHour(of: topic), first > hour { continue }
+                rows.append(try row(topic, hour, found, ledger))
                 continue
             }
             let now = SourceHour(ofMicroseconds: clock.wall() / 1000)

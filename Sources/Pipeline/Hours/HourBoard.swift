@@ -4,7 +4,8 @@ import Synchronization
 
 /// What the sink's session and its sealer tell each other.
 final class HourBoard: Sendable {
-    /// An hour that had passed already when an object was put for it.
+    /// An hour that an object was put for. Whether it had been sealed by then is for the sealer to see: what this worker knows of
+    /// the source's clock may be older than what another one has sealed by.
     struct Late: Hashable, Sendable {
         var topic: String
         var hour: SourceHour
@@ -34,10 +35,7 @@ final class HourBoard: Sendable {
 
     /// An object is in the store.
     func stored(_ topic: String, _ hour: SourceHour, now: Int64) {
-        state.withLock { state in
-            guard let passed = state.passed, hour <= passed else { return }
-            state.late[Late(topic: topic, hour: hour)] = now
-        }
+        state.withLock { $0.late[Late(topic: topic, hour: hour)] = now }
     }
 
     func close() {

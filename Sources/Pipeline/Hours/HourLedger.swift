@@ -38,6 +38,13 @@ struct HourLedger {
         return found
     }
 
+    /// The first hour that a topic has anything of, since there have been rows to decode; nil where it has nothing.
+    func firstHour(of topic: String) throws(StorageError) -> SourceHour? {
+        let page = try store.list(
+            prefix: "\(topic)/year=", startAfter: "\(topic)/\(SourceHour.beginning.path)", max: 1)
+        return page.objects.first.flatMap { SourceHour(key: $0.key, topic: topic) }
+    }
+
     private func forEachKey(
         of topic: String, from first: SourceHour?, _ body: (SourceHour, String) -> Void
     ) throws(StorageError) {

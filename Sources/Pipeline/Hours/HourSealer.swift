@@ -13,16 +13,21 @@ import Telemetry
 final class HourSealer {
     /// What is known of a topic that is ours to seal.
     private struct Topic {
-        /// The first hour without a manifest; nil before the store was asked.
+        /// The first hour without a manifest; nil before one was found.
         var next: SourceHour?
-        /// The ends of its log when this hour was known to have passed.
+        /// Whether the store was asked for its manifests.
+        var isKnown = false
+        /// The ends of its log when this hour was known to have passed. Kept until they are reached: a sink that is behind by more
+        /// than an hour would never reach ends that move.
         var ends: (passed: SourceHour, of: [TopicPartition: (low: Int64, high: Int64)])?
+        /// When its objects were last listed to be sealed, monotonic nanoseconds.
+        var listedAt: Int64 = .min
     }
 
     /// How far back the store is asked first.
     private static let recentHours: Int64 = 48
-    /// 2014, with PostgreSQL 9.4.
-    private static let beginning = SourceHour(ofMicroseconds: 1_388_534_400_000_000)
+    /// How many hours before the one that is sealed are looked at again: what another worker has put late, and told nobody of.
+    private static let recheckedHours: Int64 = 2
     /// For how long an object of a passed hour is looked at again where the hour has no manifest yet.
     private static let patience: Int64 = .seconds(7200)
 
@@ -30,6 +35,8 @@ final class HourSealer {
     private let services: StreamServices
     private let board: HourBoard
     private var topics: [String: Topic] = [:]
+    /// Of one look.
+    private var firstFailure: SinkFailure?
     /// The source's clock, and when it was read, by ours.
     private var clock: Int64 = 0
     private var readAt: Int64?
@@ -72,33 +79,57 @@ final class HourSealer {
         board.pass(passed)
         let ours = Set(reach.keys.filter { $0.partition == 0 }.map(\.topic))
         topics = topics.filter { ours.contains($0.key) }
-        try seal(ours.filter { topics[$0]?.next.map { $0 <= passed } ?? true }.sorted(), until: passed)
-        try sealLate()
+        for name in ours where topics[name] == nil { topics[name] = Topic() }
+        firstFailure = nil
+        do throws(StorageError) {
+            let ledger = HourLedger(store: try ObjectStore(settings.store, abort: board.abort))
+            for name in ours.sorted() where topics[name]?.isKnown == false {
+                attempt { () throws(SinkFailure) in try takeUp(name, until: passed, ledger) }
+            }
+            seal(ours.filter { topics[$0]?.next.map { $0 <= passed } ?? true }.sorted(), until: passed, ledger)
+            sealLate(until: passed, ledger)
+        } catch { throw .store(error, settings.storeName) }
+        if let firstFailure { throw firstFailure }
+    }
+
+    /// What fails for one topic keeps no other from being sealed.
+    private func attempt(_ body: () throws(SinkFailure) -> Void) {
+        do throws(SinkFailure) { try body() } catch { firstFailure = firstFailure ?? error }
+    }
+
+    /// Calls to the store.
+    private func storing<T>(_ body: () throws(StorageError) -> T) throws(SinkFailure) -> T {
+        do throws(StorageError) { return try body() } catch {
+            throw .retry(component: "s3", reason: error.description)
+        }
     }
 
     /// Seals what is complete of topics that have hours to seal.
-    private func seal(_ due: [String], until passed: SourceHour) throws(SinkFailure) {
+    private func seal(_ due: [String], until passed: SourceHour, _ ledger: HourLedger) {
         guard !due.isEmpty else {
             admin = nil
             return
         }
-        for name in due where topics[name]?.ends?.passed != passed {
-            topics[name, default: Topic()].ends = (passed, try ends(of: name))
+        for name in due where topics[name]?.ends == nil {
+            attempt { () throws(SinkFailure) in topics[name]?.ends = (passed, try ends(of: name)) }
         }
         // Asked for after the ends: what was held then, and is not now, has been put.
         let reach = board.reach
         let others = due.flatMap { topics[$0]?.ends?.of.keys.filter { reach[$0] == nil } ?? [] }
-        let committed = others.isEmpty ? [:] : try committed(others)
-        do throws(StorageError) {
-            let ledger = HourLedger(store: try ObjectStore(settings.store, abort: board.abort))
-            for name in due {
-                guard var topic = topics[name], let ends = topic.ends?.of,
-                    SealDecision.isComplete(passed, ends: ends, reach: reach, committed: committed)
-                else { continue }
-                try seal(name, &topic, until: passed, ledger)
+        var committed: [TopicPartition: Int64] = [:]
+        if !others.isEmpty {
+            attempt { () throws(SinkFailure) in committed = try self.committed(others) }
+        }
+        for name in due {
+            guard var topic = topics[name], let ends = topic.ends,
+                SealDecision.isComplete(ends.passed, ends: ends.of, reach: reach, committed: committed)
+            else { continue }
+            attempt { () throws(SinkFailure) in
+                try seal(name, &topic, until: ends.passed, ledger)
+                topic.ends = nil
                 topics[name] = topic
             }
-        } catch { throw .retry(component: "s3", reason: error.description) }
+        }
     }
 
     // MARK: Kafka
@@ -114,7 +145,8 @@ final class HourSealer {
             let store = try ProgressStore(
                 settings.kafka, topic: settings.progressTopic, key: settings.progressKey, events: services.kafkaEvents)
             guard case .position(let position) = try store.readIfThere(timeout: .seconds(10)).found else { return }
-            clock = max(clock, position.clock)
+            // A commit may be dated ahead, by its origin or by a clock that was wrong for a moment: no hour has passed before it has.
+            clock = max(clock, min(position.clock, services.clock.wall() / 1000 &+ settings.sealAfter))
         } catch { throw .kafka(error) }
     }
 
@@ -129,7 +161,11 @@ final class HourSealer {
         do throws(KafkaError) {
             let admin = try openAdmin()
             var ends: [TopicPartition: (low: Int64, high: Int64)] = [:]
-            for number in 0..<(try admin.partitionCount(of: topic, timeout: .seconds(10)) ?? 0) {
+            guard let count = try admin.partitionCount(of: topic, timeout: .seconds(10)) else {
+                throw KafkaError(
+                    "a broker does not know topic \(topic) yet", operation: "seal", disposition: .retriable)
+            }
+            for number in 0..<count {
                 let partition = TopicPartition(topic, number)
                 let bounds = try admin.bounds(of: partition, timeout: .seconds(10))
                 ends[partition] = (bounds.low, bounds.high)
@@ -156,31 +192,47 @@ final class HourSealer {
 
     private func seal(
         _ name: String, _ topic: inout Topic, until passed: SourceHour, _ ledger: HourLedger
-    ) throws(StorageError) {
-        var hour: SourceHour
-        if let next = topic.next { hour = next } else { hour = try takeUp(name, until: passed, ledger) }
-        while hour <= passed, !services.stop.isRequested, !board.isClosed {
-            try seal(hour, of: name, ledger)
-            hour = hour.next
+    ) throws(SinkFailure) {
+        try storing { () throws(StorageError) in
+            topic.listedAt = services.clock.monotonic()
+            var hour: SourceHour
+            if let next = topic.next { hour = next } else { hour = try first(of: name, until: passed, ledger) }
+            for before in max(0, hour.number - Self.recheckedHours)..<hour.number {
+                try seal(SourceHour(before), of: name, ledger, onlyAgain: true)
+            }
+            while hour <= passed, !services.stop.isRequested, !board.isClosed {
+                try seal(hour, of: name, ledger)
+                hour = hour.next
+            }
+            topic.next = hour
+            services.state.sealed(name, until: hour.start)
         }
-        topic.next = hour
-        services.state.sealed(name, until: hour.start)
+    }
+
+    /// The first hour that is sealed where none was: nothing is said of hours before the first row, or before the first look. (A client
+    /// may set a commit time to any year: no hour was before PostgreSQL decoded rows.)
+    private func first(
+        of name: String, until passed: SourceHour, _ ledger: HourLedger
+    ) throws(StorageError) -> SourceHour {
+        try ledger.revisions(of: name, from: nil).keys.filter { $0 > SourceHour.beginning }.min() ?? passed.next
     }
 
     /// Finds where sealing goes on, and seals what somebody who was killed has left: objects that came late.
-    private func takeUp(
-        _ name: String, until passed: SourceHour, _ ledger: HourLedger
-    ) throws(StorageError) -> SourceHour {
-        var found = try ledger.revisions(of: name, from: SourceHour(passed.number - Self.recentHours))
-        if !found.values.contains(where: { $0 > 0 }) { found = try ledger.revisions(of: name, from: nil) }
-        guard let last = found.filter({ $0.value > 0 }).keys.max() else {
-            // Nothing is said of hours before the first row, or before the first look. (A client may set a commit time to any
-            // year: no hour was before PostgreSQL decoded rows.)
-            return found.keys.filter { $0 > Self.beginning }.min() ?? passed.next
+    private func takeUp(_ name: String, until passed: SourceHour, _ ledger: HourLedger) throws(SinkFailure) {
+        let next: SourceHour? = try storing { () throws(StorageError) in
+            let recent = SourceHour(passed.number - Self.recentHours)
+            var found = try ledger.revisions(of: name, from: recent)
+            if !found.values.contains(where: { $0 > 0 }) { found = try ledger.revisions(of: name, from: nil) }
+            guard let last = found.filter({ $0.value > 0 }).keys.max() else { return nil }
+            let first = SourceHour(last.number - Self.recentHours)
+            if first < recent { found = try ledger.revisions(of: name, from: first) }
+            for hour in found.keys.sorted() where hour <= last && hour > first { try seal(hour, of: name, ledger) }
+            return last.next
         }
-        let first = SourceHour(last.number - Self.recentHours)
-        for hour in found.keys.sorted() where hour <= last && hour > first { try seal(hour, of: name, ledger) }
-        return last.next
+        topics[name]?.isKnown = true
+        topics[name]?.next = next
+        // Also where nothing can be sealed for long: who watches it must see that.
+        if let next { services.state.sealed(name, until: next.start) }
     }
 
     /// Puts a manifest that names every object of an hour, unless there is one.
@@ -229,33 +281,36 @@ final class HourSealer {
             ])
     }
 
-    /// Objects of hours that had passed already: where the hour has a manifest, it must name them.
-    private func sealLate() throws(SinkFailure) {
+    /// Objects that were put for hours that have passed: where the hour has a manifest, it must name them.
+    private func sealLate(until passed: SourceHour, _ ledger: HourLedger) {
         let now = services.clock.monotonic()
         guard now >= nextLate else { return }
         nextLate = now &+ .seconds(10)
-        let late = board.takeLate()
-        guard !late.isEmpty else { return }
         var kept: [HourBoard.Late: Int64] = [:]
-        do throws(StorageError) {
-            let ledger = HourLedger(store: try ObjectStore(settings.store, abort: board.abort))
-            for (one, at) in late {
-                // Ours and not sealed yet: that will name it.
-                if let topic = topics[one.topic], topic.next.map({ one.hour >= $0 }) ?? true {
+        for (one, at) in board.takeLate() {
+            guard one.hour <= passed else {
+                kept[one] = at
+                continue
+            }
+            let topic = topics[one.topic]
+            if let topic {
+                // Not sealed yet: that will name it.
+                guard let next = topic.next, one.hour < next else {
                     kept[one] = at
                     continue
                 }
-                // Of a topic that is another worker's to seal, an hour without a manifest is left to that one.
-                if try !seal(one.hour, of: one.topic, ledger, onlyAgain: topics[one.topic] == nil),
-                    now &- at < Self.patience
-                {
-                    kept[one] = at
-                }
+                // It was there when the hour was sealed, or looked at again.
+                if at < topic.listedAt, one.hour.number >= next.number - Self.recheckedHours { continue }
             }
-            board.keep(kept)
-        } catch {
-            board.keep(late)
-            throw .retry(component: "s3", reason: error.description)
+            kept[one] = at
+            attempt { () throws(SinkFailure) in
+                // Of a topic that is another worker's to seal, an hour without a manifest is left to that one.
+                let isSealed = try storing { () throws(StorageError) in
+                    try seal(one.hour, of: one.topic, ledger, onlyAgain: topic == nil)
+                }
+                if isSealed || now &- at >= Self.patience { kept[one] = nil }
+            }
         }
+        board.keep(kept)
     }
 }

@@ -34,12 +34,14 @@ package enum SealDecision {
         _ hour: SourceHour, ends: [TopicPartition: (low: Int64, high: Int64)], reach: [TopicPartition: Reach],
         committed: [TopicPartition: Int64]
     ) -> Bool {
-        ends.allSatisfy { partition, end in
-            if end.high <= end.low { return true }
-            if let reach = reach[partition] {
-                return reach.readTo >= end.high && reach.held.map { $0 > hour } ?? true
+        // Of a topic without partitions nothing is known.
+        !ends.isEmpty
+            && ends.allSatisfy { partition, end in
+                if end.high <= end.low { return true }
+                if let reach = reach[partition] {
+                    return reach.readTo >= end.high && reach.held.map { $0 > hour } ?? true
+                }
+                return committed[partition].map { $0 >= end.high } ?? false
             }
-            return committed[partition].map { $0 >= end.high } ?? false
-        }
     }
 }

@@ -48,6 +48,7 @@ extension SinkSession {
             // Another worker's, to the last byte.
             services.state.update { $0.sink.followed += 1 }
             writer.stored(segment)
+            sealsLater(segment)
         case .conflict(let why): throw .conflict(segment.key, writer.partition, why)
         case .follow(let object):
             services.log.info(
@@ -55,6 +56,8 @@ extension SinkSession {
                 ["object": .init(segment.key), "end": .init(object.end)])
             services.state.update { $0.sink.followed += 1 }
             writer.follow(object, key: segment.key)
+            // Whoever has put it may have been killed since.
+            sealsLater(segment)
         }
     }
 

@@ -11,6 +11,9 @@ package struct SourceHour: Hashable, Comparable, Sendable {
         number = time / length - (time % length < 0 ? 1 : 0)
     }
 
+    /// 2014, with PostgreSQL 9.4: no row was decoded before, whatever commit time a client has set.
+    package static let beginning = SourceHour(ofMicroseconds: 1_388_534_400_000_000)
+
     /// Its begin, microseconds since 1970.
     package var start: Int64 { number * 3_600_000_000 }
     /// The hour after it.

@@ -28,6 +28,9 @@ package struct TopicSelection: Sendable, Equatable {
         refused = Set(["sluice.\(name).progress", messageTopicName(name: name), deadLetters].compactMap(\.self))
     }
 
+    /// The topics of tables that are named, and not only matched.
+    package var named: [String] { subscriptions.filter { !$0.hasPrefix("^") } }
+
     /// Whether a topic that the group gives us is one of ours. An expression may match more: Kafka's own topics, the agent's.
     package func accepts(_ topic: String) -> Bool {
         guard !topic.hasPrefix("__"), !refused.contains(topic) else { return false }
