@@ -138,6 +138,9 @@ public struct Configuration: Sendable, Equatable {
         public var pathStyle: Bool
         /// The keys, from the file, the environment or the profile; nil for `file://`, and where the sink is not to run.
         public var credentials: Credentials?
+        /// Where the keys come from instead: the role of the pod, the container or the machine. Nil where there are `credentials`, and
+        /// where the sink is not to run.
+        public var role: CredentialSource?
         /// `ca_file`: certificates to trust beside the system's.
         public var caFile: String?
         /// `compression` of objects. Default none.
@@ -157,7 +160,7 @@ public struct Configuration: Sendable, Equatable {
 
     /// `s3.rotate`
     public struct Rotate: Sendable, Equatable {
-        /// `bytes` as stored, after compression. Default 128MiB; at most 5GiB, what one PUT takes.
+        /// `bytes` as stored, after compression. Default 128MiB; at most 4GiB: an object ends behind the bound, and one PUT takes 5.
         public var bytes: Int
         /// `age`. Default 10m.
         public var age: Duration

@@ -28,6 +28,8 @@ public struct ReaderOptions: Sendable {
         let fetchBytes = min(max(fetchBytes, partitionFetchBytes, 1024), 1 << 30)
         try configuration.set("isolation.level", committedOnly ? "read_committed" : "read_uncommitted")
         try configuration.set("enable.auto.commit", "false")
+        // Brokers do not look at what they send: a bit that has turned on their disks would go to the store.
+        if !settings.sets("check.crcs") { try configuration.set("check.crcs", "true") }
         try configuration.set("enable.auto.offset.store", "false")
         try configuration.set("auto.offset.reset", "error")
         try configuration.set("enable.partition.eof", "true")

@@ -26,6 +26,25 @@ struct CivilDate: Equatable {
     }
 }
 
+extension CivilDate {
+    /// Seconds since 1970 of `2024-02-29T12:00:00Z`, with or without a fraction, which is cut off; nil for anything else.
+    static func unixSeconds(iso text: String) -> Int64? {
+        guard text.hasSuffix("Z") else { return nil }
+        let halves = text.dropLast().split(separator: "T", omittingEmptySubsequences: false)
+        guard halves.count == 2 else { return nil }
+        let date = halves[0].split(separator: "-", omittingEmptySubsequences: false).map { Int($0) }
+        let clock = halves[1].prefix { $0 != "." }.split(separator: ":", omittingEmptySubsequences: false).map {
+            Int($0)
+        }
+        guard date.count == 3, clock.count == 3, let year = date[0], let month = date[1], let day = date[2],
+            let hour = clock[0], let minute = clock[1], let second = clock[2], (1970...9999).contains(year),
+            (1...12).contains(month), (1...31).contains(day), (0...23).contains(hour), (0...59).contains(minute),
+            (0...60).contains(second)
+        else { return nil }
+        return Int64(days(year: year, month: month, day: day) * 86_400 + hour * 3600 + minute * 60 + second)
+    }
+}
+
 /// `Retry-After`: seconds, or a date as `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, 10.2.3). nil if it is neither.
 func parseRetryAfter(_ value: String, now: Int64) -> Duration? {
     let bound: Int64 = 86_400

@@ -125,6 +125,7 @@ final class HTTPTransport {
             sluice_curl_set_pointer(handle, CURLOPT_XFERINFODATA, context),
             sluice_curl_set_long(handle, CURLOPT_NOPROGRESS, 0),
         ]
+        // The system's folder of authorities is asked beside it.
         if let caFile = options.caFile { codes.append(sluice_curl_set_string(handle, CURLOPT_CAINFO, caFile)) }
         if !options.usesProxy { codes.append(sluice_curl_set_string(handle, CURLOPT_NOPROXY, "*")) }
         return codes

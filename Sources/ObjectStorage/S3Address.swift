@@ -34,8 +34,10 @@ struct S3Address: Equatable {
         isLoopback =
             authority == "localhost" || authority.hasPrefix("localhost:") || authority.hasPrefix("127.")
             || authority.hasPrefix("[::1]")
-        host = settings.pathStyle ? authority : "\(settings.bucket).\(authority)"
-        basePath = settings.pathStyle ? "/\(settings.bucket)" : ""
+        // No wildcard of a certificate stands for two labels: AWS's own tools put such a bucket into the path as well.
+        let isInPath = settings.pathStyle || scheme == "https" && settings.bucket.contains(".")
+        host = isInPath ? authority : "\(settings.bucket).\(authority)"
+        basePath = isInPath ? "/\(settings.bucket)" : ""
     }
 
     static func defaultEndpoint(region: String) -> String {

@@ -2,8 +2,8 @@
 final class S3Store {
     private let settings: S3Settings
     private let address: S3Address
-    private var credentials: S3Credentials
-    private var signer: SignatureV4
+    /// Nil until the first request, where they are to be found.
+    private var credentials: S3Credentials?
     /// Unix seconds when the credentials were last looked up.
     private var renewedAt: Int64 = .min / 2
     private let prefix: String
@@ -11,6 +11,8 @@ final class S3Store {
     private let now: () -> Int64
     /// How this server verifies, as far as we know.
     private var spelling = SignableRequest.Spelling.strict
+    /// A bucket with a default retention (Object Lock) wants a checksum by this name, beside the signed hash; other servers refuse it.
+    private var wantsChecksum = false
 
     init(_ settings: S3Settings, abort: AbortFlag, now: @escaping () -> Int64) throws(StorageError) {
         self.settings = settings
@@ -22,12 +24,15 @@ final class S3Store {
         if !prefix.isEmpty { try ObjectKey.check(String(prefix), "open") }
         self.prefix = prefix.isEmpty ? "" : prefix + "/"
         credentials = settings.credentials
+        guard settings.credentials != nil || settings.findCredentials != nil else {
+            throw StorageError(.fatal, "open", "there are no credentials")
+        }
         // A line feed at the end of a secret's file would otherwise be a header of its own.
-        guard Self.canSign(settings, credentials), ObjectKey.isHeaderValue(settings.userAgent) else {
+        guard credentials.map({ Self.canSign(settings, $0) }) ?? true, ObjectKey.isHeaderValue(settings.userAgent)
+        else {
             throw StorageError(
                 .fatal, "open", "region, credentials and user agent must be printable ASCII, and not empty")
         }
-        signer = Self.signer(settings, credentials)
         let options = HTTPTransport.Options(
             connectTimeout: settings.connectTimeout, stallTimeout: settings.stallTimeout, userAgent: settings.userAgent,
             caFile: settings.caFile, usesProxy: !address.isLoopback)
@@ -39,18 +44,27 @@ final class S3Store {
             .allSatisfy { !$0.isEmpty && ObjectKey.isHeaderValue($0) }
     }
 
-    private static func signer(_ settings: S3Settings, _ credentials: S3Credentials) -> SignatureV4 {
-        SignatureV4(
-            accessKeyID: credentials.accessKeyID, secretAccessKey: credentials.secretAccessKey, region: settings.region)
+    /// Those that requests are signed with.
+    /// - Throws: why there are none yet.
+    private func currentCredentials(_ request: Request) throws(StorageError) -> S3Credentials {
+        if credentials?.end(within: RoleCredentials.margin, of: now()) == true { _ = renewCredentials() }
+        if let credentials { return credentials }
+        guard let found = try settings.findCredentials?(nil), Self.canSign(settings, found) else {
+            throw StorageError(
+                .denied, request.operation, key: request.key, "there are no credentials that can be used")
+        }
+        credentials = found
+        return found
     }
 
-    /// Whether there are other credentials by now.
+    /// Whether there are other credentials by now. What keeps them from being found shows in what the store says to these.
     private func renewCredentials() -> Bool {
-        guard let renew = settings.renewCredentials, now() &- renewedAt >= 5 else { return false }
+        guard let find = settings.findCredentials, now() &- renewedAt >= 5 else { return false }
         renewedAt = now()
-        guard let fresh = renew(), fresh != credentials, Self.canSign(settings, fresh) else { return false }
+        guard let fresh = try? find(credentials), fresh != credentials, Self.canSign(settings, fresh) else {
+            return false
+        }
         credentials = fresh
-        signer = Self.signer(settings, fresh)
         return true
     }
 
@@ -66,12 +80,25 @@ final class S3Store {
         }
         if put.condition == .ifAbsent { request.headers.append(HeaderField(name: "if-none-match", value: "*")) }
         request.headers += put.metadata.map { HeaderField(name: "x-amz-meta-\($0.0)", value: $0.1) }
-        let answer = try send(request)
+        var answer = try sendWithChecksum(request, hash)
+        if answer.status == 400, !wantsChecksum,
+            S3ErrorDocument(answer.body)?.message.contains("x-amz-checksum") == true
+        {
+            wantsChecksum = true
+            answer = try sendWithChecksum(request, hash)
+        }
         switch answer.status {
         case 200...204: return .created(etag: answer.etag)
         case 412 where put.condition == .ifAbsent: return .alreadyExists
         default: throw StorageError(answer: answer, "put", key: put.key, now: now())
         }
+    }
+
+    private func sendWithChecksum(_ put: Request, _ hash: SHA256Digest?) throws(StorageError) -> HTTPResponse {
+        guard wantsChecksum, let hash else { return try send(put) }
+        var request = put
+        request.headers.append(HeaderField(name: "x-amz-checksum-sha256", value: base64(hash.bytes)))
+        return try send(request)
     }
 
     func head(_ key: String, timeout: Duration?) throws(StorageError) -> ObjectInfo? {
@@ -160,16 +187,17 @@ final class S3Store {
     }
 
     private func sendOnce(_ request: Request, _ sink: ContentSink?) throws(StorageError) -> HTTPResponse {
+        let credentials = try currentCredentials(request)
         let time = SigningTime(unixSeconds: now())
-        var signable = signable(request, at: time)
-        let answer = try send(request, signable, at: time, sink)
+        var signable = signable(request, credentials, at: time)
+        let answer = try send(request, signable, credentials, at: time, sink)
         guard answer.status == 403, spelling == .strict, signable.dependsOnSpelling else { return answer }
         // A wrong signature may be the server's reading of `=` and `+` in the path: moto's, and no AWS client's keys get past
         // it. The other spelling is tried once, and kept if it is the right one. HEAD's refusals come without a code.
         let code = S3ErrorDocument(answer.body)?.code
         guard code == "SignatureDoesNotMatch" || request.method == .head && code == nil else { return answer }
         signable.spelling = .decoded
-        let second = try send(request, signable, at: time, sink)
+        let second = try send(request, signable, credentials, at: time, sink)
         switch second.status {
         case 200..<300, 404, 412:
             spelling = .decoded
@@ -180,9 +208,12 @@ final class S3Store {
         }
     }
 
-    private func send(_ request: Request, _ signable: SignableRequest, at time: SigningTime, _ sink: ContentSink?)
-        throws(StorageError) -> HTTPResponse
-    {
+    private func send(
+        _ request: Request, _ signable: SignableRequest, _ credentials: S3Credentials, at time: SigningTime,
+        _ sink: ContentSink?
+    ) throws(StorageError) -> HTTPResponse {
+        let signer = SignatureV4(
+            accessKeyID: credentials.accessKeyID, secretAccessKey: credentials.secretAccessKey, region: settings.region)
         let authorization = try signer.authorization(signable, at: time)
         let question = signable.query.isEmpty ? "" : "?" + signable.encodedQuery
         var http = HTTPRequest(
@@ -198,7 +229,9 @@ final class S3Store {
         }
     }
 
-    private func signable(_ request: Request, at time: SigningTime) -> SignableRequest {
+    private func signable(
+        _ request: Request, _ credentials: S3Credentials, at time: SigningTime
+    ) -> SignableRequest {
         var headers = request.headers
         headers.append(HeaderField(name: "host", value: address.host))
         headers.append(HeaderField(name: "x-amz-content-sha256", value: request.payloadHash))

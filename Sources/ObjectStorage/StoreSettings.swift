@@ -6,7 +6,7 @@ public enum StoreLocation: Sendable {
     case file(FileStoreSettings)
 }
 
-/// Static credentials of an S3 user or of a session. Finding them is not this module's business.
+/// The keys of an S3 user, or of a session.
 public struct S3Credentials: Sendable, Equatable {
     /// The public half.
     public var accessKeyID: String
@@ -14,12 +14,17 @@ public struct S3Credentials: Sendable, Equatable {
     public var secretAccessKey: String
     /// The token of temporary credentials: never printed.
     public var sessionToken: String?
+    /// When temporary ones end, seconds since 1970; nil where that is not known.
+    public var expiresAt: Int64?
 
-    /// Credentials as the user gave them.
-    public init(accessKeyID: String, secretAccessKey: String, sessionToken: String? = nil) {
+    /// Credentials as the user gave them, or as a service has.
+    public init(
+        accessKeyID: String, secretAccessKey: String, sessionToken: String? = nil, expiresAt: Int64? = nil
+    ) {
         self.accessKeyID = accessKeyID
         self.secretAccessKey = secretAccessKey
         self.sessionToken = sessionToken
+        self.expiresAt = expiresAt
     }
 }
 
@@ -45,11 +50,12 @@ public struct S3Settings: Sendable {
     public var region: String
     /// The bucket in the path and not in the host's name.
     public var pathStyle: Bool
-    /// Who we are.
-    public var credentials: S3Credentials
-    /// Looks the credentials up again where they came from, when the store has refused these: temporary ones are renewed there.
-    public var renewCredentials: (@Sendable () -> S3Credentials?)?
-    /// A PEM file of certificate authorities, in place of the system's.
+    /// Who we are; nil where `findCredentials` says.
+    public var credentials: S3Credentials?
+    /// Looks credentials up where they come from: nil at first, then those that the store has refused, or that end soon. Nil is the
+    /// answer of whoever has no others. Called from every thread that has a store.
+    public var findCredentials: (@Sendable (_ refused: S3Credentials?) throws(StorageError) -> S3Credentials?)?
+    /// A PEM file of certificate authorities, beside the system's.
     public var caFile: String?
     /// For name lookup, connection and TLS handshake.
     public var connectTimeout: Duration = .seconds(10)
@@ -66,7 +72,7 @@ public struct S3Settings: Sendable {
     /// Settings with the default time-outs.
     public init(
         bucket: String, prefix: String = "", endpoint: String? = nil, region: String = "us-east-1",
-        pathStyle: Bool = false, credentials: S3Credentials, caFile: String? = nil
+        pathStyle: Bool = false, credentials: S3Credentials?, caFile: String? = nil
     ) {
         self.bucket = bucket
         self.prefix = prefix

@@ -2,6 +2,7 @@ import ChangeData
 import Configuration
 import ObjectStorage
 import Pipeline
+import Telemetry
 
 extension Settings {
     static func sink(_ configuration: Configuration, streamsToo: Bool) throws(AgentExit) -> SinkSettings {
@@ -31,25 +32,73 @@ extension Settings {
         switch s3.location {
         case .directory(let path): return (.file(FileStoreSettings(root: path)), "file://\(path)")
         case .bucket(let bucket, let prefix):
-            guard let credentials = s3.credentials else {
-                throw problem(configuration, "s3.access_key_id", "is missing")
-            }
             var settings = S3Settings(
                 bucket: bucket, prefix: prefix, endpoint: s3.endpoint, region: s3.region, pathStyle: s3.pathStyle,
-                credentials: keys(credentials), caFile: s3.caFile)
-            let file = configuration.source.file
-            settings.renewCredentials = {
-                let log = logger(configuration)
-                do throws(ConfigurationProblems) {
-                    let now = try Configuration.load(path: file, environment: Environment.variables, purpose: .sink)
-                    log.info("the store has refused the keys: they are looked up again", ["store": .init(bucket)])
-                    return now.s3?.credentials.map(keys)
-                } catch {
-                    log.warning("the store's keys cannot be looked up again", ["error": .init(error.description)])
-                    return nil
-                }
+                credentials: s3.credentials.map(keys), caFile: s3.caFile)
+            if s3.credentials != nil {
+                settings.findCredentials = { refused in refused == nil ? nil : readAgain(configuration, bucket) }
+            } else if let role = s3.role {
+                settings.findCredentials = try find(role, configuration, s3)
+            } else {
+                throw problem(configuration, "s3.access_key_id", "is missing")
             }
             return (.s3(settings), "s3://\(bucket)\(prefix.isEmpty ? "" : "/" + prefix)")
+        }
+    }
+
+    /// The keys as they stand in the file, the environment or the profile by now.
+    private static func readAgain(_ configuration: Configuration, _ bucket: String) -> S3Credentials? {
+        let log = logger(configuration)
+        do throws(ConfigurationProblems) {
+            let now = try Configuration.load(
+                path: configuration.source.file, environment: Environment.variables, purpose: .sink)
+            log.info("the store has refused the keys: they are looked up again", ["store": .init(bucket)])
+            return now.s3?.credentials.map(keys)
+        } catch {
+            log.warning("the store's keys cannot be looked up again", ["error": .init(error.description)])
+            return nil
+        }
+    }
+
+    /// The keys of a role. A machine that has none is told of at once, as a key that is missing.
+    private static func find(
+        _ role: CredentialSource, _ configuration: Configuration, _ s3: Configuration.S3
+    ) throws(AgentExit) -> @Sendable (S3Credentials?) throws(StorageError) -> S3Credentials? {
+        let source = source(role, region: s3.region)
+        let credentials = RoleCredentials(
+            source, caFile: s3.caFile, readFile: { try? FileReader.read($0) },
+            members: { bytes in
+                let members = JSONValue(parsing: bytes)?.object?.compactMap { name, value in
+                    value.string.map { (name, $0) }
+                }
+                return members.map { Dictionary($0, uniquingKeysWith: { first, _ in first }) }
+            })
+        if case .instance = role {
+            do throws(StorageError) { _ = try credentials.current(refused: nil) } catch {
+                throw problem(
+                    configuration, "s3.url",
+                    "no keys for the store: set access_key_id and secret_access_key_file, AWS_ACCESS_KEY_ID and "
+                        + "AWS_SECRET_ACCESS_KEY, or a profile; and \(source.name) gives none: \(error.message)")
+            }
+        }
+        let log = logger(configuration)
+        return { (refused) throws(StorageError) in
+            do throws(StorageError) { return try credentials.current(refused: refused) } catch {
+                log.warning(
+                    "the store's keys cannot be had", ["of": .init(source.name), "error": .init(error.description)])
+                throw error
+            }
+        }
+    }
+
+    private static func source(_ role: CredentialSource, region: String) -> RoleSource {
+        switch role {
+        case .webIdentity(let file, let name, let session, let endpoint):
+            let own = "https://sts.\(region).amazonaws.com\(region.hasPrefix("cn-") ? ".cn" : "")"
+            return .webIdentity(tokenFile: file, role: name, session: session, endpoint: endpoint ?? own)
+        case .container(let url, let authorization, let file):
+            return .container(url: url, authorization: authorization?.reveal(), authorizationFile: file)
+        case .instance(let endpoint): return .instance(endpoint: endpoint)
         }
     }
 

@@ -94,7 +94,7 @@ import Testing
         ("s3", "profile: p\n  access_key_id: a", "profile: given together with access_key_id"),
         ("s3", "profile: p", "no keys for the store"),
         ("s3", "compression: zstd", "allowed: none, gzip, lz4"),
-        ("s3", "rotate: { bytes: 6GiB }", "at most 5GiB"),
+        ("s3", "rotate: { bytes: 6GiB }", "at most 4GiB"),
         ("s3", "rotate: { bytes: 2GiB }", "must be at most limits.spool (1GiB)"),
         ("limits", "spool_dir: tmp", "an absolute path"),
         ("log", "level: trace", "allowed: error, warning, info, debug"),
@@ -126,6 +126,37 @@ import Testing
         #expect(check("[a.\(String(repeating: "x", count: 250))]", "{table}")?.contains("1 to 249") == true)
     }
 
+    /// In the order in which AWS's own tools look; what the user has written goes before all of them.
+    @Test func rolesGiveTheKeysWhereThereAreNone() throws {
+        func role(_ environment: [String: String], _ more: String = "", files: [String: String] = [:]) throws
+            -> Configuration.S3?
+        {
+            try load(minimal + more, environment: environment, files: files).s3
+        }
+        let web = ["AWS_WEB_IDENTITY_TOKEN_FILE": "/t", "AWS_ROLE_ARN": "arn"]
+        let container = [
+            "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/v2/x", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": "/a",
+        ]
+        let home = ["HOME": "/h"]
+        let profile = ["/h/.aws/credentials": "[default]\naws_access_key_id = d\naws_secret_access_key = s\n"]
+        #expect(
+            try role(web.merging(container) { $1 })?.role
+                == .webIdentity(tokenFile: "/t", role: "arn", session: "sluice", endpoint: nil))
+        #expect(
+            try role(container)?.role
+                == .container(url: "http://169.254.170.2/v2/x", authorization: nil, authorizationFile: "/a"))
+        #expect(try role(home)?.role == .instance(endpoint: "http://169.254.169.254"))
+        #expect(problems(minimal, environment: ["AWS_EC2_METADATA_DISABLED": "true"]).count == 1)
+        // A server that is not AWS's has no machines with roles.
+        let other = minimal + "\n  endpoint: http://127.0.0.1:9000"
+        #expect(problems(other, environment: home).count == 1)
+        // Keys go before roles, but for the default profile before a role that the pod was given.
+        #expect(try role(web.merging(awsKeys) { $1 })?.role == nil)
+        #expect(try role(container.merging(home) { $1 }, files: profile)?.credentials?.accessKeyID == "d")
+        let both = try role(web.merging(home) { $1 }, files: profile)
+        #expect(both?.credentials == nil && both?.role != nil)
+    }
+
     @Test func credentialsFromProfiles() throws {
         let home = ["HOME": "/h"]
         let store = [
@@ -154,7 +185,9 @@ import Testing
             environment: awsKeys.merging(["AWS_SESSION_TOKEN": "t"]) { $1 }
         ).s3
         #expect(own?.credentials?.sessionToken == nil)
-        #expect(problems(minimal, environment: home)[0].contains("profile default has none in /h/.aws/credentials"))
+        #expect(
+            problems(minimal, environment: home.merging(["AWS_EC2_METADATA_DISABLED": "true"]) { $1 })[0].contains(
+                "profile default has none in /h/.aws/credentials"))
         #expect(
             try load(minimal.replacing("s3://lake/tesouro", with: "file:///var/lib/lake/"), environment: [:]).s3?
                 .location == .directory("/var/lib/lake"))

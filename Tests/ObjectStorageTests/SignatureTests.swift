@@ -93,6 +93,10 @@ import Testing
         var settings = S3Settings(bucket: "lake", region: "eu-west-1", credentials: credentials)
         #expect(try S3Address(settings).host == "lake.s3.eu-west-1.amazonaws.com")
         #expect(try S3Address(settings).scheme == "https")
+        var dotted = settings
+        dotted.bucket = "my.lake"
+        let inPath = try S3Address(dotted)
+        #expect(inPath.host == "s3.eu-west-1.amazonaws.com" && inPath.basePath == "/my.lake")
         settings.region = "cn-north-1"
         #expect(try S3Address(settings).host == "lake.s3.cn-north-1.amazonaws.com.cn")
         settings.endpoint = "http://127.0.0.1:9000/"
@@ -115,7 +119,7 @@ import Testing
             #expect(!text.contains("hush") && !text.contains("quiet"))
         }
         var withFeed = settings
-        withFeed.credentials.secretAccessKey = "hush\n"
+        withFeed.credentials?.secretAccessKey = "hush\n"
         #expect(throws: StorageError.self) { try ObjectStore(.s3(withFeed)) }
     }
 }

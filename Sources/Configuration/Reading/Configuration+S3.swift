@@ -12,13 +12,13 @@ extension Configuration {
         let endpoint = section.parsed("endpoint", allowed: "http://host:port or https://host:port", readEndpoint)
         let rotate = section.section("rotate")
         let isSinking = top.context.purpose.sinks
-        var keys: (credentials: Credentials?, region: String?) = (nil, nil)
+        var keys = CredentialSearch.Found()
         if case .directory = location {
             // No keys, and none are looked for; two of a kind are still a mistake.
             _ = section.secret("secret_access_key", wanted: false)
             _ = section.secret("session_token", wanted: false)
         } else {
-            keys = CredentialSearch(section: section).run(wanted: isSinking && location != nil)
+            keys = CredentialSearch(section: section, isAWS: endpoint == nil).run(wanted: isSinking && location != nil)
         }
         let region = section.text("region") ?? keys.region ?? "us-east-1"
         return S3(
@@ -26,12 +26,12 @@ extension Configuration {
             endpoint: endpoint,
             region: region,
             pathStyle: section.bool("path_style", default: endpoint != nil),
-            credentials: keys.credentials,
+            credentials: keys.credentials, role: keys.role,
             caFile: section.text("ca_file"),
             compression: section.choice("compression", .none),
             conditional: section.choice("conditional", .required),
             rotate: Rotate(
-                bytes: rotate.size("bytes", 1...(5 << 30)),
+                bytes: rotate.size("bytes", 1...(4 << 30)),
                 age: rotate.duration("age", from: .seconds(1))),
             sealAfter: section.duration("seal_after", from: .seconds(1)))
     }
@@ -45,16 +45,27 @@ extension Configuration {
     }
 }
 
-/// Where the keys of a store come from: the file, else the profile it names, else the environment, else the default profile. Never a mixture.
+/// Where the keys of a store come from: the file, else the profile it names, else the environment, the pod's role, the default profile, the
+/// container's role, the machine's. Never a mixture.
 struct CredentialSearch {
-    let section: Section
-    private var context: ReadingContext { section.context }
-
-    init(section: Section) {
-        self.section = section
+    /// One of the two, or neither.
+    struct Found {
+        var credentials: Credentials?
+        var role: CredentialSource?
+        var region: String?
     }
 
-    func run(wanted: Bool) -> (credentials: Credentials?, region: String?) {
+    let section: Section
+    /// Whether no other server is named: then the machine may be one of AWS's.
+    let isAWS: Bool
+    private var context: ReadingContext { section.context }
+
+    init(section: Section, isAWS: Bool) {
+        self.section = section
+        self.isAWS = isAWS
+    }
+
+    func run(wanted: Bool) -> Found {
         let profileName = section.text("profile") ?? context.variable("AWS_PROFILE") ?? "default"
         let region = context.variable("AWS_REGION") ?? context.variable("AWS_DEFAULT_REGION")
         let secret = section.secret("secret_access_key", wanted: wanted)
@@ -64,24 +75,51 @@ struct CredentialSearch {
         ].filter(section.has)
         if let first = own.first, section.has("profile") {
             section.report("profile", "given together with \(first); leave one of them out")
-            return (nil, region)
+            return Found(region: region)
         }
-        guard wanted else { return (nil, region) }
-        if !own.isEmpty {
-            return (fromFile(secret: secret, token: token), region ?? profile(profileName, "config")?["region"])
+        guard wanted else { return Found(region: region) }
+        let profileRegion = profile(profileName, "config")?["region"]
+        func found(_ credentials: Credentials?, _ role: CredentialSource? = nil) -> Found {
+            Found(credentials: credentials, role: role, region: region ?? profileRegion)
         }
-        if !section.has("profile"), let found = fromEnvironment() {
-            return (found, region ?? profile(profileName, "config")?["region"])
+        if !own.isEmpty { return found(fromFile(secret: secret, token: token)) }
+        if !section.has("profile") {
+            if let keys = fromEnvironment() { return found(keys) }
+            if let role = webIdentity() { return found(nil, role) }
         }
-        let found = fromProfile(profileName)
-        if found == nil, context.isSound("s3.profile") {
+        if let keys = fromProfile(profileName) { return found(keys) }
+        if !section.has("profile"), let role = container() ?? instance() { return found(nil, role) }
+        if context.isSound("s3.profile") {
             let place = section.has("profile") ? "profile" : "url"
             section.report(
                 place,
                 "no keys for the store: set access_key_id and secret_access_key_file, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
                     + "or a profile; profile \(profileName) has none in \(path("credentials") ?? "~/.aws/credentials")")
         }
-        return (found, region ?? profile(profileName, "config")?["region"])
+        return found(nil)
+    }
+
+    private func webIdentity() -> CredentialSource? {
+        guard let file = context.variable("AWS_WEB_IDENTITY_TOKEN_FILE"), let role = context.variable("AWS_ROLE_ARN")
+        else { return nil }
+        return .webIdentity(
+            tokenFile: file, role: role, session: context.variable("AWS_ROLE_SESSION_NAME") ?? "sluice",
+            endpoint: context.variable("AWS_ENDPOINT_URL_STS"))
+    }
+
+    private func container() -> CredentialSource? {
+        // The address that ECS gives its agent in each container.
+        let relative = context.variable("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI").map { "http://169.254.170.2\($0)" }
+        guard let url = relative ?? context.variable("AWS_CONTAINER_CREDENTIALS_FULL_URI") else { return nil }
+        return .container(
+            url: url, authorization: context.variable("AWS_CONTAINER_AUTHORIZATION_TOKEN").map { Secret($0) },
+            authorizationFile: context.variable("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"))
+    }
+
+    private func instance() -> CredentialSource? {
+        guard isAWS, context.variable("AWS_EC2_METADATA_DISABLED")?.lowercased() != "true" else { return nil }
+        return .instance(
+            endpoint: context.variable("AWS_EC2_METADATA_SERVICE_ENDPOINT") ?? "http://169.254.169.254")
     }
 
     private func fromFile(secret: Secret?, token: Secret?) -> Credentials? {

@@ -10,6 +10,16 @@ public struct Credentials: Sendable, Equatable {
     public var origin: String
 }
 
+/// A role whose keys a service gives, as AWS's own tools find it.
+public enum CredentialSource: Sendable, Equatable {
+    /// AWS_WEB_IDENTITY_TOKEN_FILE, AWS_ROLE_ARN, AWS_ROLE_SESSION_NAME; AWS_ENDPOINT_URL_STS names another token service.
+    case webIdentity(tokenFile: String, role: String, session: String, endpoint: String?)
+    /// AWS_CONTAINER_CREDENTIALS_FULL_URI, or _RELATIVE_URI; AWS_CONTAINER_AUTHORIZATION_TOKEN, or _TOKEN_FILE.
+    case container(url: String, authorization: Secret?, authorizationFile: String?)
+    /// The machine's metadata service; AWS_EC2_METADATA_SERVICE_ENDPOINT names another address.
+    case instance(endpoint: String)
+}
+
 /// An AWS configuration file: `[profile]` sections of `key = value`.
 enum INIFile {
     /// The keys of one section; nil where there is no such section. A repeated section adds to the first, a repeated key replaces.

@@ -68,13 +68,31 @@ package struct SinkPreflight {
                     "s3.conditional is off: two workers that own a partition at once could overwrite each other's objects",
                     ["store": .init(settings.storeName)])
                 _ = try store.head("_sluice/probe")
-                return
+                return try lists(store)
             }
             support = try store.probeConditional()
+            try lists(store)
         } catch {
             guard error.kind == .fatal else { throw .retry(component: "s3", reason: error.description) }
             throw .store(error, settings.storeName)
         }
+        try judge(support)
+    }
+
+    /// Whether what is there may be asked for, and what is not: without the right to list a store says "denied" where an object is
+    /// missing, and each look for the next one would wait for ever.
+    private func lists(_ store: ObjectStore) throws(StorageError) {
+        do throws(StorageError) {
+            _ = try store.list(prefix: "_sluice/", max: 1)
+            _ = try store.head("_sluice/absent-\(services.clock.wall())")
+        } catch  where error.kind == .denied {
+            throw StorageError(
+                .denied, error.operation, key: error.key, status: error.httpStatus, error.message,
+                hint: "grant s3:ListBucket, on the bucket itself and not on its objects")
+        }
+    }
+
+    private func judge(_ support: ConditionalSupport) throws(SinkFailure) {
         let refused: String
         switch support {
         case .honoured: return
