@@ -3,20 +3,35 @@ import Glibc
 import Pipeline
 import Telemetry
 
-/// `sluice status`: asks the running agent.
+/// `sluice status`: asks the running agent. Ends with 69 where there is none, and where it has come to a stand (`/healthz`).
 enum StatusCommand {
     static func run(_ configuration: Configuration, json: Bool) throws(AgentExit) {
         guard let address = configuration.http else {
             throw Settings.problem(configuration, "http", "is off: status asks the running agent over it")
         }
         let body: [UInt8]
+        let health: (status: Int, body: [UInt8])
         do throws(HTTPClientError) {
-            body = try HTTPClient.get(
-                host: address.reachable, port: address.port, path: "/status", timeout: .seconds(5)
-            ).body
+            func ask(_ path: String) throws(HTTPClientError) -> (status: Int, body: [UInt8]) {
+                try HTTPClient.get(host: address.reachable, port: address.port, path: path, timeout: .seconds(5))
+            }
+            body = try ask("/status").body
+            health = try ask("/healthz")
         } catch {
             throw AgentExit(.unavailable, "no agent answers at \(address): \(error)", hints: ["sluice run"])
         }
+        defer { fflush(nil) }
+        try show(body, json: json, from: address)
+        guard health.status == 200 else {
+            let why = String(decoding: health.body, as: UTF8.self)
+            throw AgentExit(
+                .unavailable,
+                "the agent does not go on: \(why.split(whereSeparator: \.isNewline).joined(separator: ", "))",
+                hints: ["end it, and start it again"])
+        }
+    }
+
+    private static func show(_ body: [UInt8], json: Bool, from address: ListenAddress) throws(AgentExit) {
         if json {
             print(String(decoding: body, as: UTF8.self))
             return

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import random
 import subprocess
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +155,28 @@ def test_status_and_verify_need_no_store_and_status_no_secret(make: SiteMaker) -
     assert site.agent.stop() == 0
 
 
+def test_status_of_an_agent_that_does_not_go_on_is_69(site: Site) -> None:
+    """As the image's health check asks: `/status` answers whatever hangs."""
+    site.init().run("--only", "stream")
+    document = site.agent.http("/status")[1].encode()
+    assert site.agent.must("status").code == 0 and site.agent.stop() == 0
+
+    class Hung(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(503 if self.path == "/healthz" else 200)
+            self.end_headers()
+            self.wfile.write(b"stream: no turn for 90 s\n" if self.path == "/healthz" else document)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", site.agent.port), Hung) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for more in ([], ["--json"]):
+            status = site.agent.command("status", *more)
+            assert status.code == 69 and "stream: no turn for 90 s" in status.err and site.agent.slot in status.out, status.text
+        server.shutdown()
+
+
 def test_globs_that_match_nothing_leave_nothing_behind(make: SiteMaker) -> None:
     site = make({"postgres": {"tables": ["public.*_silver"]}})
     done = site.agent.command("init")
@@ -290,7 +314,7 @@ def test_a_position_that_cannot_be_read_is_3_with_ways_out_that_lead_out(site: S
     foreign.produce(topic, key=b"foreign", value=b"{}")
     assert foreign.flush(20) == 0
     log = gap(site)
-    assert "kind: unreadable-position" in log and f"kafka-topics.sh --delete --topic {topic}" in log
+    assert "kind: unreadable-position" in log and f"kafka-topics.sh --bootstrap-server BROKERS --delete --topic {topic}" in log
     assert "foreign" not in log, "no record's content"
     checked = site.agent.command("check")
     assert checked.code == 1 and "cannot be read" in checked.text, checked.text

@@ -136,6 +136,9 @@ def run(lab: Lab) -> int:
         for schema, table in GOLD_TABLES:
             admin.execute(f"alter table {schema}.{table} owner to {AGENT_ROLE}")
     agent = configure(lab, postgres, broker, store)
+    # With all that it can show: a window has metrics of its own.
+    agent.settings["postgres"]["replay_window"] = {"age": "1h"}  # type: ignore[index]
+    agent.write()
     agent.must("init")
     agent.start().wait_ready()
     prometheus = Prometheus(lab, {"sluice": agent.port, "medallion": serve(metrics)})

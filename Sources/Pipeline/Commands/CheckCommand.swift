@@ -103,7 +103,9 @@ package struct CheckCommand {
             findings.append(
                 Finding(
                     .problem, "topic \(name)", "is compacted: rows that S3 still needs would go",
-                    fixes: ["kafka-configs.sh --alter --topic \(name) --add-config cleanup.policy=delete"]))
+                    fixes: [
+                        "kafka-configs.sh --bootstrap-server BROKERS --alter --topic \(name) --add-config cleanup.policy=delete"
+                    ]))
         }
         if configuration["min.insync.replicas"] == "1" {
             findings.append(Finding(.warning, "topic \(name)", "one broker alone can acknowledge, and lose, rows"))

@@ -35,7 +35,10 @@ extension Publisher {
                     AgentExit(
                         .replaced, "another producer keeps taking \(settings.transactionalID)",
                         details: [error.description],
-                        hints: ["find the other agent of this name: kafka-transactions.sh describe"]))
+                        hints: [
+                            "find the other agent of this name: kafka-transactions.sh --bootstrap-server BROKERS "
+                                + "describe --transactional-id \(settings.transactionalID)"
+                        ]))
             case .abortAndResend:
                 if let next = abortFailure() {
                     error = next

@@ -194,7 +194,7 @@ struct Publisher: ~Copyable {
                     "position: \(position)",
                 ],
                 hints: [
-                    "kafka-configs.sh --alter --topic \(topics[record.topic].name) --add-config max.message.bytes=\(large.size * 2)"
+                    "kafka-configs.sh --bootstrap-server BROKERS --alter --topic \(topics[record.topic].name) --add-config max.message.bytes=\(large.size * 2)"
                 ]))
     }
 

@@ -57,8 +57,8 @@ package struct StartRefusal: Error, Equatable, Sendable {
             .unreadablePosition, "the position in topic \(topic) cannot be read: \(why)",
             hints: [
                 "run the version of sluice that has written it, if a newer one has",
-                "kafka-console-consumer.sh --topic \(topic) --from-beginning --isolation-level read_committed --property print.key=true",
-                "kafka-topics.sh --delete --topic \(topic), then sluice init --accept-gap (goes on where the slot is)",
+                "kafka-console-consumer.sh --bootstrap-server BROKERS --topic \(topic) --from-beginning --isolation-level read_committed --property print.key=true",
+                "kafka-topics.sh --bootstrap-server BROKERS --delete --topic \(topic), then sluice init --accept-gap (goes on where the slot is)",
             ])
     }
 

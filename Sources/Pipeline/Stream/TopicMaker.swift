@@ -141,13 +141,13 @@ final class TopicMaker {
         {
             return (
                 "has cleanup.policy=\(policy): the position in it would be deleted",
-                "kafka-configs.sh --alter --topic \(name) --add-config cleanup.policy=compact"
+                "kafka-configs.sh --bootstrap-server BROKERS --alter --topic \(name) --add-config cleanup.policy=compact"
             )
         }
         guard partitions != 1 else { return nil }
         return (
             "has \(partitions) partitions, and needs one: positions have an order",
-            "kafka-topics.sh --delete --topic \(name), then sluice init (before anything was written to it)"
+            "kafka-topics.sh --bootstrap-server BROKERS --delete --topic \(name), then sluice init (before anything was written to it)"
         )
     }
 
@@ -223,7 +223,7 @@ final class TopicMaker {
                     .configuration,
                     "topic \(name) has cleanup.policy=\(policy): compaction would delete rows that are still needed",
                     hints: [
-                        "kafka-configs.sh --alter --topic \(name) --add-config cleanup.policy=delete",
+                        "kafka-configs.sh --bootstrap-server BROKERS --alter --topic \(name) --add-config cleanup.policy=delete",
                         "choose another name with \(name == settings.deadLetterTopic ? "kafka.dead_letter_topic" : "kafka.topic")",
                     ]))
         }
