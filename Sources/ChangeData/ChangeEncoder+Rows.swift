@@ -8,13 +8,12 @@ extension ChangeEncoder {
             try RowMessage(kind, &reader, new: &new, old: &old)
         }
         guard let ordinal = try count(kind, at: lsn) else { return .changed(records: 0) }
-        let plan = try plan(row.relation, at: lsn)
+        guard let plan = try plan(row.relation, at: lsn) else { return .changed(records: 0) }
         // A server's bug (15.0 and 15.1 with column lists) sent more columns than announced: stop, never shift.
         let width = plan.columns.count
         guard kind == UInt8(ascii: "D") || new.count == width, row.oldTag == 0 || old.count == width else {
             throw .malformed(Malformation(message: kind, offset: 0, reason: .columnCount), at: lsn)
         }
-        guard !plan.isIgnored else { return .changed(records: 0) }
         guard !plan.key.isEmpty else {
             throw .noKey(table: plan.relation.table, identity: plan.relation.replicaIdentity, at: lsn)
         }

@@ -68,8 +68,7 @@ extension ChangeEncoder {
         received.make(receivedAt)
         for relation in message.relations {
             guard let ordinal = try count(UInt8(ascii: "T"), at: lsn) else { continue }
-            let plan = try plan(relation, at: lsn)
-            guard !plan.isIgnored else { continue }
+            guard let plan = try plan(relation, at: lsn) else { continue }
             let start = chunk.buffer.count
             switch format.envelope {
             case .debezium: chunk.buffer.append("{\"before\":null,\"after\":null,")

@@ -14,12 +14,18 @@ public struct ChangeEncoder: ~Copyable {
     let skipping: EventPosition?
     var transaction: OpenTransaction?
     var plans: [UInt32: TablePlan] = [:]
+    /// The relation that each name was announced for last. Another one by the same name takes its place, and the former one, which was
+    /// dropped or has another name by now, would be announced again: so tables that are made anew each time take no more room.
+    private var named: [TableName: UInt32] = [:]
+    /// Relations whose changes are counted and not written.
+    private var ignored: Set<UInt32> = []
     /// The plan of the last row: rows of one table come in runs.
     var lastPlan: TablePlan?
     /// Who writes to a topic, by what distinguishes topics: looked up for each table that is announced, so that a thousand
     /// of them cost a thousand looks.
     private var topicOwners: [String: (relation: UInt32, table: TableName)] = [:]
     private var ownedTopics: [UInt32: String] = [:]
+    private var tableIndices: [TableName: Int32] = [:]
     var messageTopic: Int32?
     /// The end of the last transaction, for `sequence`.
     var lastEnd: LSN
@@ -62,8 +68,12 @@ public struct ChangeEncoder: ~Copyable {
         self.skipping = skipping
         self.topics = topics
         self.tables = tables
+        for (index, table) in tables.enumerated() { tableIndices[table] = Int32(index) }
         lastEnd = resumingAt
     }
+
+    /// How many tables it keeps plans of.
+    public var plannedTables: Int { plans.count }
 
     /// Whether a transaction has begun whose commit has not come.
     public var isInTransaction: Bool { transaction != nil }
@@ -108,6 +118,7 @@ public struct ChangeEncoder: ~Copyable {
             let relation = try parse(message, at: lsn, Relation.init)
             // No row is written by what held before: `define` must come first.
             plans[relation.oid] = nil
+            ignored.remove(relation.oid)
             lastPlan = nil
             return .describe(relation)
         case UInt8(ascii: "Y"):
@@ -129,20 +140,44 @@ public struct ChangeEncoder: ~Copyable {
 
     /// Says what the catalog knows of a relation: the rows that follow are written by it. May be called again, also
     /// with the same; nothing changes then but what the catalog says.
-    /// - Throws: `reservedColumn`, `topic`.
+    /// - Throws: `reservedColumn`.
     public mutating func define(
         _ relation: Relation, as description: TableDescription
     ) throws(ChangeDataError) {
         let table = relation.table
-        if format.envelope == .flat, !description.isIgnored,
+        lastPlan = nil
+        guard !description.isIgnored else {
+            plans[relation.oid] = nil
+            ignored.insert(relation.oid)
+            return
+        }
+        if format.envelope == .flat,
             let column = relation.columns.first(where: { reservedColumns.contains($0.name) })
         {
             throw .reservedColumn(table: table, column: column.name)
         }
-        let topic = description.isIgnored ? -1 : try topicIndex(of: table, relation.oid)
-        let plan = TablePlan(relation, description, format: format, topic: topic, table: tableIndex(of: table))
-        plans[relation.oid] = plan
-        lastPlan = nil
+        if let former = named.updateValue(relation.oid, forKey: table), former != relation.oid { forget(former, table) }
+        // A table that was renamed leaves its topic.
+        if let topic = ownedTopics[relation.oid], let owner = topicOwners[topic], owner.table != table {
+            leaveTopic(relation.oid)
+        }
+        plans[relation.oid] = TablePlan(relation, description, format: format)
+        ignored.remove(relation.oid)
+    }
+
+    /// A relation that had this name, and has it no more.
+    private mutating func forget(_ relation: UInt32, _ table: TableName) {
+        // It may have been announced by another name since.
+        guard plans[relation].map({ $0.relation.table == table }) ?? true else { return }
+        plans[relation] = nil
+        leaveTopic(relation)
+    }
+
+    private mutating func leaveTopic(_ relation: UInt32) {
+        guard let topic = ownedTopics.removeValue(forKey: relation), topicOwners[topic]?.relation == relation else {
+            return
+        }
+        topicOwners[topic] = nil
     }
 
     private mutating func topicIndex(of table: TableName, _ relation: UInt32) throws(ChangeDataError) -> Int32 {
@@ -155,10 +190,6 @@ public struct ChangeEncoder: ~Copyable {
             }
             if let owner = topicOwners[key], owner.relation != relation, owner.table != table {
                 throw .collision(topic: topic, table: table, other: owner.table)
-            }
-            // A table that was renamed leaves its topic.
-            if let former = ownedTopics[relation], topicOwners[former]?.relation == relation {
-                topicOwners[former] = nil
             }
             topicOwners[key] = (relation, table)
             ownedTopics[relation] = key
@@ -175,15 +206,27 @@ public struct ChangeEncoder: ~Copyable {
     }
 
     private mutating func tableIndex(of table: TableName) -> Int32 {
-        if let index = tables.firstIndex(of: table) { return Int32(index) }
+        if let index = tableIndices[table] { return index }
         tables.append(table)
-        return Int32(tables.count - 1)
+        let index = Int32(tables.count - 1)
+        tableIndices[table] = index
+        return index
     }
 
-    /// The plan of a relation's rows.
-    mutating func plan(_ relation: UInt32, at lsn: LSN) throws(ChangeDataError) -> TablePlan {
+    /// The plan of a relation's rows; nil where they are not written. Topic and name have their places from the first row on: a table
+    /// may be announced and never have one, as a partition is beside its root.
+    /// - Throws: `undefined`, `topic`.
+    mutating func plan(_ relation: UInt32, at lsn: LSN) throws(ChangeDataError) -> TablePlan? {
         if let lastPlan, lastPlan.relation.oid == relation { return lastPlan }
-        guard let plan = plans[relation] else { throw .undefined(relation: relation, at: lsn) }
+        guard var plan = plans[relation] else {
+            if ignored.contains(relation) { return nil }
+            throw .undefined(relation: relation, at: lsn)
+        }
+        if plan.topic < 0 {
+            let table = plan.relation.table
+            plan = TablePlan(plan, topic: try topicIndex(of: table, relation), table: tableIndex(of: table))
+            plans[relation] = plan
+        }
         lastPlan = plan
         return plan
     }

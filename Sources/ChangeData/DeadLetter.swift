@@ -19,7 +19,7 @@ extension ChangeEncoder {
         let row = try parse(message, at: lsn) { (reader) throws(Malformation) in
             try RowMessage(kind, &reader, new: &new, old: &old)
         }
-        let plan = try plan(row.relation, at: lsn)
+        guard let plan = try plan(row.relation, at: lsn) else { throw error }
         let topic = index(ofTopic: name)
         let records = chunk.records.count
         let start = chunk.buffer.count

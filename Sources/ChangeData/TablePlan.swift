@@ -12,10 +12,9 @@ struct ColumnPlan {
 /// All that writing a table's rows needs, worked out once when the table is defined.
 final class TablePlan: Sendable {
     let relation: Relation
-    /// The indices of its topic and its name in the encoder's lists.
+    /// The indices of its topic and its name in the encoder's lists; -1 before the first row.
     let topic: Int32
     let table: Int32
-    let isIgnored: Bool
     /// In table order.
     let columns: [ColumnPlan]
     /// In the key's order; empty: the table has no usable key.
@@ -25,11 +24,10 @@ final class TablePlan: Sendable {
     /// `"schema","table":"name","txId":`
     let source: Range<Int>
 
-    init(_ relation: Relation, _ description: TableDescription, format: EventFormat, topic: Int32, table: Int32) {
+    init(_ relation: Relation, _ description: TableDescription, format: EventFormat) {
         self.relation = relation
-        self.topic = topic
-        self.table = table
-        isIgnored = description.isIgnored
+        topic = -1
+        table = -1
         var templates = ByteBuffer()
 
         func plan(_ index: Int, isFirst: Bool, isKey: Bool) -> ColumnPlan {
@@ -60,6 +58,17 @@ final class TablePlan: Sendable {
         templates.append(",\"txId\":")
         source = start..<templates.count
         self.templates = templates.copy()
+    }
+
+    /// The same plan with its places.
+    init(_ plan: TablePlan, topic: Int32, table: Int32) {
+        relation = plan.relation
+        columns = plan.columns
+        key = plan.key
+        templates = plan.templates
+        source = plan.source
+        self.topic = topic
+        self.table = table
     }
 
     /// The key's columns. DEFAULT and INDEX: those flagged in the relation, which is valid for the rows that follow,

@@ -30,8 +30,46 @@ struct EncoderTests {
             xid: 7, commitLSN: LSN(1000), endLSN: LSN(1100), commitTime: 1_700_000_000_123_456, changes: 6)
         #expect(session.chunk.boundaries == [RecordChunk.Boundary(recordCount: 4, transaction: whole)])
         #expect(session.steps.last == .committed(whole, discarded: false))
-        #expect(session.encoder.tables.map(\.name) == ["t", "ignored"])
+        #expect(session.encoder.tables.map(\.name) == ["t"])
         #expect(session.encoder.topics == ["golden.public.t", "golden.message"])
+    }
+
+    /// A partition is announced beside its root, and no row comes under its name: a topic of its own would stay empty.
+    @Test func aTableWithoutARowHasNoTopic() {
+        let session = Session()
+        _ = Self.feed(
+            session,
+            [
+                Build.begin(1000), Build.relation(Build.table(100, "leaf")), Build.relation(Build.table(200, "root")),
+                Build.insert(200, Self.row(1)), Build.commit(1000, end: 1100),
+            ])
+        #expect(session.errors.isEmpty && session.encoder.topics == ["golden.public.root"])
+        #expect(session.encoder.tables.map(\.name) == ["root"] && session.chunk.records[0].topic == 0)
+    }
+
+    /// A job that makes its table anew each time, and one that makes others that nobody wants.
+    @Test func tablesThatAreMadeAnewTakeNoMoreRoom() {
+        let session = Session { relation in
+            TableDescription(primaryKey: ["id"], isIgnored: relation.table.name.hasPrefix("staging"))
+        }
+        for oid in UInt32(1000)..<1100 {
+            let staging = oid + 1000
+            _ = Self.feed(
+                session,
+                [
+                    Build.begin(UInt64(oid)), Build.relation(Build.table(oid)),
+                    Build.relation(Build.table(staging, "staging_\(oid)")), Build.insert(staging, Self.row(1)),
+                    Build.insert(oid, Self.row(1)), Build.commit(UInt64(oid), end: UInt64(oid) + 1),
+                ])
+        }
+        #expect(session.errors.isEmpty && session.chunk.records.count == 100)
+        #expect(session.encoder.plannedTables == 1 && session.encoder.tables.count == 1)
+        // The one that is gone is not known any more; its rows would be announced again.
+        _ = Self.feed(session, [Build.begin(5000), Build.insert(1000, Self.row(2))])
+        guard case .undefined(1000, _) = session.errors.first else {
+            Issue.record("\(session.errors)")
+            return
+        }
     }
 
     @Test func transactionsBeforeTheStoredPositionAreDiscarded() {
@@ -258,7 +296,7 @@ struct EncoderTests {
         var format = EventFormat.test
         format.deadLetterTopic = "golden_public.t"
         let session = Session(format)
-        _ = Self.feed(session, [Build.begin(1000), Build.relation(Build.table())])
+        _ = Self.feed(session, [Build.begin(1000), Build.relation(Build.table()), Build.insert(100, Self.row(1))])
         guard case .topic(.collision(_, _, let other)) = session.errors.first else {
             Issue.record("\(session.errors)")
             return

@@ -44,19 +44,24 @@ struct TopicTests {
 
     @Test func encoderRefusesACollision() {
         let session = Session()
-        session.feed(Build.relation(Build.table(1, "a.b")))
-        session.feed(Build.relation(Build.table(1, "a.b")))
+        func announce(_ oid: UInt32, _ name: String) {
+            session.feed(Build.relation(Build.table(oid, name)))
+            session.feed(Build.insert(oid, EncoderTests.row(1)))
+        }
+        session.feed(Build.begin(1000))
+        announce(1, "a.b")
+        announce(1, "a.b")
         // Dropped and made again: the same name under another OID is the same topic.
-        session.feed(Build.relation(Build.table(2, "a.b")))
+        announce(2, "a.b")
         #expect(session.errors.isEmpty)
-        session.feed(Build.relation(Build.table(3, "a_b")))
+        announce(3, "a_b")
         guard case .topic(.collision) = session.errors.first else {
             Issue.record("\(session.errors)")
             return
         }
-        // A table that was renamed leaves its topic to others.
+        // A table that was renamed leaves its topic to others, before it has a row by its new name.
         session.feed(Build.relation(Build.table(2, "z")))
-        session.feed(Build.relation(Build.table(3, "a_b")))
+        announce(3, "a_b")
         #expect(session.errors.count == 1)
     }
 }

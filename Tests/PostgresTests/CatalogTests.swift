@@ -150,6 +150,8 @@ struct CatalogTests {
             """)
         let found = try sql.tables(matching: patterns("\(schema).p", "\(schema).t"))
         #expect(found[0].undecodedLeaves == ["\(schema).p2"] && found[0].heirs.isEmpty)
+        let heirs = try sql.tables(matching: patterns("\(schema).H2"))
+        #expect(try sql.parents(of: heirs[0].oid).map(\.name) == ["h", "t"])
         #expect(found[1].undecodedLeaves.isEmpty && found[1].heirs == ["\(schema).h", "\(schema).\"H2\""])
         try sql.execute("drop schema \(schema) cascade")
     }

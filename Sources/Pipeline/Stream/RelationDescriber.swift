@@ -17,6 +17,8 @@ struct RelationDescriber: ~Copyable {
     private var askAllFrom: Int64 = .min
     /// The names under which wanted tables have come, and the tables that were passed over.
     private var wanted: [UInt32: TableName] = [:]
+    /// The table that each of these names was seen for last: one that took another's name takes its place above.
+    private var holders: [TableName: UInt32] = [:]
     private var passedOver: Set<UInt32> = []
 
     /// How long a connection is kept for the next question, nanoseconds.
@@ -48,6 +50,11 @@ struct RelationDescriber: ~Copyable {
             return TableDescription(primaryKey: [], isIgnored: true)
         }
         wanted[relation.oid] = relation.table
+        if let former = holders.updateValue(relation.oid, forKey: relation.table), former != relation.oid,
+            wanted[former] == relation.table
+        {
+            wanted[former] = nil
+        }
         let keys = try keys(of: relation.oid, in: xid, settings)
         // Below 16384 are the built-in types, which the encoder knows.
         let unknown = Set(relation.columns.map(\.typeOID).filter { $0 >= 16_384 })
@@ -70,6 +77,8 @@ struct RelationDescriber: ~Copyable {
             // The server announces each partition beside its root, and sends its rows as the root's.
             let roots = before == nil ? try open.ancestors(of: relation.oid) : []
             if roots.contains(where: { patterns.match(schema: $0.schema, table: $0.name) }) { return .partition }
+            let parent = try open.parents(of: relation.oid).first { patterns.match(schema: $0.schema, table: $0.name) }
+            if before == nil, let parent { return .heir(of: "\(parent.schema).\(parent.name)") }
             let there = names.isEmpty ? [] : try open.tables(matching: names)
             guard let missing = names.absent(from: there).first else { return .other }
             if before != nil { return .renamed(from: missing) }
@@ -79,6 +88,10 @@ struct RelationDescriber: ~Copyable {
         }
         switch found {
         case .partition: break
+        case .heir(let parent):
+            log.warning(
+                "a table that inherits from one of postgres.tables matches nothing there: its changes are passed over",
+                ["table": .init(relation.table), "inherits from": .init(parent)])
         case .renamed(let from):
             let refusal = StartDecision.missing(
                 from.description, [relation.table.description], stored: nil, available: nil)
@@ -94,6 +107,8 @@ struct RelationDescriber: ~Copyable {
     private enum Stranger {
         /// Of a table that is wanted.
         case partition
+        /// Its rows are also those of a table that is wanted, in queries.
+        case heir(of: String)
         /// Perhaps a table that is named and is not there.
         case renamed(from: TablePattern)
         case other

@@ -97,6 +97,20 @@ extension PostgresConnection {
         return try rows.map { row throws(PostgresError) in (try row.text("nspname"), try row.text("relname")) }
     }
 
+    /// The ordinary tables that a table inherits from, nearest first.
+    public mutating func parents(of oid: UInt32) throws(PostgresError) -> [(schema: String, name: String)] {
+        let rows = try query(
+            """
+            WITH RECURSIVE above (oid, distance) AS (
+                SELECT inhparent, 1 FROM pg_catalog.pg_inherits WHERE inhrelid = $1::oid
+                 UNION
+                SELECT i.inhparent, a.distance + 1 FROM above a JOIN pg_catalog.pg_inherits i ON i.inhrelid = a.oid)
+            SELECT n.nspname, c.relname FROM above a JOIN pg_catalog.pg_class c ON c.oid = a.oid AND c.relkind = 'r'
+              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace ORDER BY a.distance, a.oid
+            """, [String(oid)])
+        return try rows.map { row throws(PostgresError) in (try row.text("nspname"), try row.text("relname")) }
+    }
+
     /// The keys of a table; empty ones where there are none, or no such table.
     public mutating func keys(of oid: UInt32) throws(PostgresError) -> TableKeys {
         TableKeys(try indexes(of: arrayLiteral([oid]))[oid] ?? [])
