@@ -57,10 +57,12 @@ public struct ChangeEncoder: ~Copyable {
     ///   - resumingAt: the stored position's `lsn`: transactions whose commit record begins before it are discarded.
     ///   - skipping: where a split transaction got: of the transaction with this commit LSN the first `ordinal` changes
     ///     are read and counted, and not written.
+    ///   - committedAt: the source's clock that is known so far, microseconds since 1970: what a message outside transactions is dated by
+    ///     until a transaction comes; nil: when it arrives.
     ///   - topics: the topics of the session before, so that indices keep their meaning.
     ///   - tables: the tables of the session before, likewise.
     public init(
-        format: EventFormat, resumingAt: LSN, skipping: EventPosition? = nil,
+        format: EventFormat, resumingAt: LSN, skipping: EventPosition? = nil, committedAt: Int64? = nil,
         topics: [String] = [], tables: [TableName] = []
     ) {
         self.format = format
@@ -70,6 +72,7 @@ public struct ChangeEncoder: ~Copyable {
         self.tables = tables
         for (index, table) in tables.enumerated() { tableIndices[table] = Int32(index) }
         lastEnd = resumingAt
+        lastCommitTime = committedAt
     }
 
     /// How many tables it keeps plans of.

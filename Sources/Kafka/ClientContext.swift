@@ -12,6 +12,8 @@ final class ClientContext: Sendable {
 
     private struct State {
         var rebalances: [Rebalance] = []
+        /// Partitions that are read and are no more, of which nobody was told.
+        var vanished: [TopicPartition: KafkaError] = [:]
         var failures: DeliveryFailures?
         var losses = ConnectionLosses()
         /// How to answer a rebalance of a consumer that is being closed; nil while the application does.
@@ -61,8 +63,29 @@ final class ClientContext: Sendable {
                 KafkaError(code: code, operation: "client", text: text, disposition: fenced ? .fenced : .fatal))
             return
         }
-        events.error(
-            KafkaError(code: code, operation: "client", text: text, disposition: KafkaError.disposition(of: code)))
+        let error = KafkaError(
+            code: code, operation: "client", text: text, disposition: KafkaError.disposition(of: code))
+        if error.reason == .unknownTopic, let partition = Self.partition(in: text) {
+            state.withLock { $0.vanished[partition] = error }
+        }
+        events.error(error)
+    }
+
+    /// The partition that librdkafka names where one that it reads is gone: `<topic> [<partition>]: ...`. No call and no record tells of it.
+    private static func partition(in text: String) -> TopicPartition? {
+        guard let end = text.firstRange(of: "]: ")?.lowerBound, let start = text[..<end].lastIndex(of: "["),
+            let number = Int32(text[text.index(after: start)..<end]), text[..<start].hasSuffix(" ")
+        else { return nil }
+        return TopicPartition(String(text[..<start].dropLast()), number)
+    }
+
+    /// One of the partitions that have vanished.
+    func nextVanished() -> (partition: TopicPartition, error: KafkaError)? {
+        state.withLock { state in
+            guard let first = state.vanished.first else { return nil }
+            state.vanished[first.key] = nil
+            return (first.key, first.value)
+        }
     }
 
     func rebalance(_ client: OpaquePointer?, _ code: rd_kafka_resp_err_t, _ partitions: [TopicPartition]) {

@@ -64,7 +64,15 @@ final class RecordSource {
         case .revoked(let partitions, lost: false): .revoked(partitions)
         case .revoked(let partitions, lost: true): .lost(partitions)
         case .failed(let error): .error(error, nil)
-        case nil: nil
+        case nil: nextVanished()
         }
+    }
+
+    /// Of partitions that are still read.
+    private func nextVanished() -> ReaderEvent? {
+        while let (partition, error) = batch.client.context.nextVanished() {
+            if table.next(of: partition) != nil { return .error(error, partition) }
+        }
+        return nil
     }
 }

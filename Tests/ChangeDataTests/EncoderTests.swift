@@ -140,6 +140,20 @@ struct EncoderTests {
         #expect(session.chunk.boundaries.map(\.recordCount) == [1])
     }
 
+    /// Its hour is by the source's clock, also where it is the first that a session reads.
+    @Test func aMessageIsDatedByWhatIsKnownOfTheSourcesClock() {
+        let session = Session(resumingAt: LSN(500), committedAt: 1_600_000_000_000_000)
+        let outputs = Self.feed(
+            session,
+            [
+                Build.content("p", [], isTransactional: false, at: 777), Build.begin(1000),
+                Build.commit(1000, end: 1100),
+                Build.content("p", [], isTransactional: false, at: 1200),
+            ])
+        #expect(
+            outputs.map(\.position) == ["1/0/309/0/1600000000000000", "1/0/4B0/0/1700000000123456"])
+    }
+
     @Test func messagesOutOfOrderAreErrors() {
         let wrong: [[Message]] = [
             [Build.insert(100, Self.row(1))], [Build.commit(1, end: 2)], [Build.origin(1, "o")],

@@ -28,9 +28,11 @@ final class Session {
 
     init(
         _ format: EventFormat = .test, resumingAt: LSN = LSN(0), skipping: EventPosition? = nil,
+        committedAt: Int64? = nil,
         describe: @escaping (Relation) -> TableDescription = { _ in TableDescription(primaryKey: ["id"]) }
     ) {
-        encoder = ChangeEncoder(format: format, resumingAt: resumingAt, skipping: skipping)
+        encoder = ChangeEncoder(
+            format: format, resumingAt: resumingAt, skipping: skipping, committedAt: committedAt)
         self.describe = describe
     }
 

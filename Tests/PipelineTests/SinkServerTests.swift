@@ -271,6 +271,58 @@ extension SinkServerTests {
             #expect(exit.message.contains("is not the one that its last object ends with"), "\(exit)")
         }
 
+        /// Its new log soon has more records than the sink has read of the old one: nothing is out of range.
+        @Test func aTopicThatIsMadeAnewUnderARunningSinkIsNoticed() throws {
+            let bench = try SinkBench()
+            let sink = try bench.start()
+            try bench.produce([Made(1), Made(2)])
+            #expect(sink.wait { $0.isDrained() && $0.records == 2 }, "\(sink.log)")
+            try bench.admin.deleteTopics([bench.topic], timeout: SinkBench.patience)
+            // Between two fetches nobody could tell: a record does not say of which log it is.
+            usleep(2_000_000)
+            let topic = NewTopic(bench.topic, partitions: 1, replicationFactor: 1)
+            for _ in 0..<50 {
+                if try bench.admin.createTopics([topic], timeout: SinkBench.patience) == [bench.topic: .created] {
+                    break
+                }
+                usleep(20_000)
+            }
+            try bench.produce((11...20).map { Made($0) })
+            let exit = sink.exit()
+            #expect(exit?.code == .gap, "\(exit.map(\.description) ?? "none"): \(sink.log)")
+            #expect(try bench.objects().map(\.object.records) == [2], "nothing of the new log is behind the old one's")
+        }
+
+        /// Where the log has been cut meanwhile, the record that was read last cannot be looked for: what is to be read is there.
+        @Test func aQuietLogThatWasCutIsReadOn() throws {
+            let bench = try SinkBench()
+            let sink = try bench.start()
+            try bench.produce([Made(1), Made(2)])
+            #expect(sink.wait { $0.isDrained() && $0.records == 2 }, "\(sink.log)")
+            try bench.deleteRecords(below: 3)
+            usleep(1_500_000)
+            try bench.produce([Made(3)])
+            #expect(sink.wait { $0.isDrained() && $0.records == 3 }, "\(sink.log)")
+            #expect(sink.state.snapshot.sink.sessions == 1 && sink.stop() == nil)
+            #expect(try bench.objects().map(\.object.records) == [2, 1])
+        }
+
+        /// The group was told of the first object, and then of none: a worker that was killed, or commits that failed for days.
+        @Test func objectsThatTheGroupHasNotHeardOfAreNotLost() throws {
+            let bench = try SinkBench()
+            try bench.produce([Made(1), Made(2)])
+            try bench.run { $0.isDrained() && $0.records == 2 }
+            let early = try #require(try bench.committed())
+            try bench.produce([Made(3), Made(4)])
+            try bench.run { $0.isDrained() && $0.records == 2 }
+            try bench.commit(early)
+            let last = try #require(try bench.objects().last)
+            try bench.deleteRecords(below: last.object.end + 1)
+            try bench.produce([Made(5)])
+            try bench.run { $0.isDrained() && $0.records == 1 }
+            #expect(try bench.objects().map(\.object.records) == [2, 2, 1])
+        }
+
         @Test func positionsThatGoBackWhileTimeGoesOnAreNoRepetitions() throws {
             let bench = try SinkBench()
             try bench.produce([Made(100)])

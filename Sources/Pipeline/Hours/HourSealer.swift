@@ -72,7 +72,11 @@ final class HourSealer {
 
     private func look() throws(SinkFailure) {
         let reach = board.reach
-        guard !reach.isEmpty else { return }
+        guard !reach.isEmpty else {
+            // Whoever has them meanwhile may have left something.
+            topics = [:]
+            return
+        }
         try readClock()
         guard clock > 0 else { return }
         let passed = SealDecision.passed(clock: clock, grace: settings.sealAfter)
@@ -236,7 +240,7 @@ final class HourSealer {
     }
 
     /// Puts a manifest that names every object of an hour, unless there is one.
-    /// - Parameter onlyAgain: nothing is done where no manifest is there at all; then the answer is false.
+    /// - Parameter onlyAgain: nothing is done where no manifest is there and one may yet come; then the answer is false.
     @discardableResult
     private func seal(
         _ hour: SourceHour, of name: String, _ ledger: HourLedger, onlyAgain: Bool = false
@@ -244,7 +248,10 @@ final class HourSealer {
         // Another worker may put one meanwhile: then it is looked at again.
         for _ in 0..<3 {
             let found = try ledger.hour(hour, of: name)
-            if onlyAgain, found.revision == 0 { return false }
+            // Where a later hour is sealed, nobody comes to this one any more: it is before the first that was.
+            if onlyAgain, found.revision == 0 {
+                guard !found.keys.isEmpty, try isPassed(hour, of: name, ledger) else { return false }
+            }
             if found.revision > 0, let there = try ledger.manifest(name, hour, revision: found.revision) {
                 let gone = there.keys.subtracting(found.keys)
                 if !gone.isEmpty { loses(gone, of: name, hour) }
@@ -269,6 +276,11 @@ final class HourSealer {
             return true
         }
         return true
+    }
+
+    /// Whether an hour behind this one is sealed.
+    private func isPassed(_ hour: SourceHour, of name: String, _ ledger: HourLedger) throws(StorageError) -> Bool {
+        try ledger.revisions(of: name, from: hour.next).values.contains { $0 > 0 }
     }
 
     private func loses(_ keys: Set<String>, of name: String, _ hour: SourceHour) {

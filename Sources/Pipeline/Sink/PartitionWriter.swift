@@ -20,6 +20,8 @@ final class PartitionWriter {
     let partition: TopicPartition
     let context: SinkContext
     private(set) var phase = Phase.resolving
+    /// When the consumer may be taken there, monotonic nanoseconds.
+    var seeksFrom: Int64 = 0
     /// Answers to questions of an older generation are not taken.
     private(set) var generation: Int
     private(set) var open: Segment?
@@ -41,6 +43,10 @@ final class PartitionWriter {
     /// Whether it is known that no other object begins where the first one of ours does.
     private var hasLooked = false
     private var gap: String?
+    /// When a record was taken last, monotonic nanoseconds.
+    private var takenAt: Int64 = 0
+    /// A topic that was deleted and made again has shown nothing for so long, nanoseconds.
+    private static let quiet: Int64 = .seconds(1)
     /// Below it nothing is missing in the store: it never goes back, as the log may begin there soon.
     private var seen: Int64 = 0
 
@@ -49,6 +55,7 @@ final class PartitionWriter {
         self.context = context
         self.committed = committed.map { ($0, note?.store == context.storeID ? note?.last?.key : nil) }
         generation = context.nextGeneration()
+        takenAt = context.now
     }
 
     /// Commit time of the oldest record that is in no object.
@@ -76,6 +83,36 @@ final class PartitionWriter {
     /// The consumer is where it should be.
     func sought() { phase = .reading }
 
+    // MARK: Whether it is the same log
+
+    /// Whether the next record has to be one that is known already.
+    var isChecking: Bool { continuity != nil }
+
+    /// Where to go on once that is known; nil where it was asked at the assignment.
+    private(set) var next: Int64?
+
+    /// Reads on with the record that was read last, which has to be the same one. Kafka does not say that a topic was deleted and made
+    /// again: the consumer goes on at the old offset of the new log, and what lies before it would be in no object.
+    /// - Parameter next: the offset that would be read now.
+    func checkAgain(before next: Int64) {
+        guard phase == .reading, continuity == nil else { return }
+        let known =
+            [open, waiting.last].compactMap(\.self).first.map { ($0.facts.end, $0.facts.lastPosition) }
+            ?? last.map { ($0.object.end, $0.object.lastPosition) }
+        guard let known, known.0 < next else { return }
+        continuity = known
+        self.next = next
+        phase = .seeking(known.0)
+    }
+
+    /// The log does not hold that record any more, but still all that is to be read.
+    func skipCheck(to next: Int64) {
+        continuity = nil
+        self.next = nil
+        takenAt = context.now
+        phase = .seeking(next)
+    }
+
     /// The consumer has met the end of the log.
     func reachedEnd(_ offset: Int64) {
         endSeen = offset
@@ -91,6 +128,8 @@ final class PartitionWriter {
         generation = context.nextGeneration()
         self.deduplicator = deduplicator
         endSeen = nil
+        continuity = nil
+        next = nil
         phase = .seeking(offset)
     }
 
@@ -111,6 +150,8 @@ final class PartitionWriter {
         context.spoolFailed(at: max(segment.spoolBytes, segment.facts.bytes / 8), error)
         gap = segment.gap
         guard segment === open else { return restart(at: segment.start, segment.before) }
+        continuity = nil
+        next = nil
         segment.giveBack(context.pool)
         open = nil
         deduplicator = segment.before
@@ -125,6 +166,11 @@ final class PartitionWriter {
         guard phase == .reading else { return }
         isAtEnd = false
         let offset = record.offset
+        if context.now &- takenAt > Self.quiet {
+            checkAgain(before: offset)
+            guard phase == .reading else { return }
+        }
+        takenAt = context.now
         guard let header = record.header("sluice.pos"), let at = RecordPosition(parsing: header) else {
             throw .record(
                 partition, offset, "it has no header sluice.pos, so sluice did not write it",
@@ -213,6 +259,8 @@ final class PartitionWriter {
                 partition, expected.offset, found: offset == expected.offset ? at.text : "none",
                 stored: expected.position.text)
         }
+        context.memory.isFound(in: partition)
+        next = nil
     }
 
     private func check(_ value: Span<UInt8>, _ offset: Int64) throws(SinkFailure) {

@@ -19,4 +19,7 @@ final class SinkMemory: Sendable {
     func isFirstMiss(of partition: TopicPartition) -> Bool {
         state.withLock { $0.missed.insert(partition).inserted }
     }
+
+    /// It was found.
+    func isFound(in partition: TopicPartition) { _ = state.withLock { $0.missed.remove(partition) } }
 }

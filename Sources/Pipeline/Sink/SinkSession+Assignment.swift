@@ -111,7 +111,12 @@ extension SinkSession {
         for (asked, key, object) in found {
             let partition = TopicPartition(topic, asked.partition)
             guard let writer = writers[partition], writer.generation == asked.generation else { continue }
-            let bounds = try bounds(of: partition)
+            let bounds: PartitionBounds
+            do throws(SinkFailure) { bounds = try self.bounds(of: partition) } catch {
+                // One partition without a leader keeps no other from being read.
+                askLater(asked, of: partition, error)
+                continue
+            }
             var known = ResumeDecision.Facts(low: bounds.low, high: max(bounds.high, bounds.lastStable))
             known.committed = facts[partition]?.offset
             known.note = facts[partition]?.note
@@ -120,6 +125,10 @@ extension SinkSession {
             known.key = key
             known.object = object
             switch ResumeDecision.judge(known) {
+            case .refuse(.lost) where asked.note != nil:
+                // The group may have missed the offsets of later objects: only a listing says that there are none.
+                let again = StoreJob.Asked(partition: asked.partition, generation: asked.generation, note: nil)
+                queue.push(.resolve(topic: topic, [again]))
             case .refuse(let refusal):
                 throw .refusal(partition, refusal, group: settings.group, store: settings.storeName)
             case .resume(let resume):
@@ -142,6 +151,22 @@ extension SinkSession {
         noteWhetherReady()
     }
 
+    private func askLater(_ asked: StoreJob.Asked, of partition: TopicPartition, _ failure: SinkFailure) {
+        services.state.failed("kafka", kind: "bounds")
+        services.state.update { $0.sinkError = "\(partition) cannot be read: its ends are not known" }
+        services.log.warning(
+            "the ends of a partition cannot be asked for, another attempt follows",
+            ["partition": .init(partition), "error": .init("\(failure)")])
+        asksLater.append((context.now &+ .seconds(10), partition.topic, asked))
+    }
+
+    /// Asks again for what could not be answered.
+    func askAgain() {
+        guard !asksLater.isEmpty else { return }
+        for (at, topic, asked) in asksLater where at <= context.now { queue.push(.resolve(topic: topic, [asked])) }
+        asksLater.removeAll { $0.at <= context.now }
+    }
+
     /// The sink works: it knows where each of its partitions is read, or others have all of them.
     private func noteWhetherReady() {
         guard !writers.values.contains(where: { $0.phase == .resolving }) else { return }
@@ -160,7 +185,7 @@ extension SinkSession {
                 admin = try KafkaAdmin(settings.kafka, events: services.kafkaEvents)
                 self.admin = admin
             }
-            return try admin.bounds(of: partition, timeout: .seconds(10))
+            return try admin.bounds(of: partition, timeout: .seconds(5))
         } catch { throw .kafka(error) }
     }
 
@@ -168,14 +193,19 @@ extension SinkSession {
     func seek() throws(SinkFailure) {
         let until = services.clock.monotonic() &+ Self.awayFromGroup
         for writer in writers.values {
-            guard case .seeking(let offset) = writer.phase else { continue }
+            guard case .seeking(let offset) = writer.phase, writer.seeksFrom <= context.now else { continue }
             guard services.clock.monotonic() < until else { return }
             do throws(KafkaError) {
                 try consumer.seek(to: PartitionOffset(writer.partition, offset: offset), timeout: .seconds(2))
                 writer.sought()
             } catch {
                 // Right after an assignment the fetcher may not have started yet.
-                guard error.name == "_STATE" || error.disposition == .retriable else { throw .kafka(error) }
+                let isMissing = error.reason == .unknownTopic
+                guard error.name == "_STATE" || isMissing || error.disposition == .retriable else {
+                    throw .kafka(error)
+                }
+                // Others are not to wait for it at each turn.
+                if isMissing { writer.seeksFrom = services.clock.monotonic() &+ .seconds(2) }
                 services.log.debug("seek", ["partition": .init(writer.partition), "error": .init(error)])
             }
         }
@@ -194,12 +224,23 @@ extension SinkSession {
         paused = wanted
     }
 
+    /// Looks whether a partition's log is still the same one.
+    func checkAgain(_ partition: TopicPartition) {
+        guard let next = consumer.position(of: partition) else { return }
+        writers[partition]?.checkAgain(before: next)
+    }
+
     private func failed(_ error: KafkaError, _ partition: TopicPartition?) throws(SinkFailure) {
         switch error.reason {
         case .offsetOutOfRange:
             guard let partition, let writer = writers[partition] else { return }
             guard writer.phase == .reading, let position = consumer.position(of: partition) else { return }
             let bounds = try bounds(of: partition)
+            // A record that is only looked for is in an object already.
+            if position < bounds.low, writer.isChecking {
+                guard let next = writer.next, next >= bounds.low else { throw .kafka(error) }
+                return writer.skipCheck(to: next)
+            }
             if position < bounds.low {
                 throw .refusal(
                     partition, .lost(position...(bounds.low - 1)), group: settings.group, store: settings.storeName)
@@ -211,6 +252,8 @@ extension SinkSession {
             }
             throw .kafka(error)
         case .unknownTopic:
+            // It may be made again, with another log: that shows where the last record is looked for.
+            if let partition { checkAgain(partition) }
             services.log.log(
                 .info, "a topic does not exist yet", throttle: unknownTopics, ["error": .init(error)])
         default:

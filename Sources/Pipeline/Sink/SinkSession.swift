@@ -24,9 +24,10 @@ final class SinkSession {
     /// What the group said of the partitions when they were given.
     var facts: [TopicPartition: (offset: Int64?, note: OffsetNote?)] = [:]
     var isPressed = false
+    /// What could not be answered about partitions, and when it is asked again.
+    var asksLater: [(at: Int64, topic: String, asked: StoreJob.Asked)] = []
     var admin: KafkaAdmin?
     var nextCommit: Int64 = 0
-    private var nextLook: Int64 = 0
     private var nextReport: Int64 = 0
     private var recordsAtOnce = 1000
     let unknownTopics = LogThrottle(every: .seconds(60))
@@ -113,6 +114,7 @@ final class SinkSession {
     private func look() throws(SinkFailure) {
         let passed = board.passed
         for writer in writers.values { try writer.endIfDue(passed: passed) }
+        askAgain()
         try press()
         try seek()
         try applyPauses()

@@ -85,7 +85,8 @@ struct SourceLoop: ~Copyable {
         encoder = ChangeEncoder(
             format: format, resumingAt: start.lsn,
             skipping: start.ordinal > 0
-                ? EventPosition(epoch: start.epoch, commitLSN: start.commitLSN, ordinal: start.ordinal) : nil)
+                ? EventPosition(epoch: start.epoch, commitLSN: start.commitLSN, ordinal: start.ordinal) : nil,
+            committedAt: [start.clock, start.commitTime].max().flatMap { $0 > 0 ? $0 : nil })
         feedback.handedOn(upTo: start.lsn, at: start.clock)
         services.state.entered(.streaming)
         services.log.info("streaming", ["slot": .init(settings.slot), "lsn": .init(start.lsn)])
