@@ -5,15 +5,18 @@ from __future__ import annotations
 import random
 import re
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 from conftest import SiteMaker
 
-from harness.agent import binary
+from harness.agent import Agent, binary
 from harness.campaign.__main__ import campaign, failpoints, parse_stack
-from harness.campaign.crew import total
+from harness.campaign.crew import Crew, Finding, total
 from harness.campaign.faults import KINDS, SINK_POINTS, STREAM_POINTS, deck
+from harness.campaign.ladder import Ladder
 from harness.campaign.rounds import Plan
 from harness.campaign.world import TRANSACTION_TIMEOUT, Choice, World
 from harness.oracle.borders import is_ending
@@ -126,6 +129,47 @@ def test_one_that_was_stopped_while_it_fenced_wakes_as_a_standby(make: SiteMaker
         verdict = site.auditor.verdict()
         assert verdict.clean, verdict.report()
         assert first.stop() == 0 and second.stop() == 0
+
+
+def test_a_slot_that_knows_more_than_kafka_is_seen(make: SiteMaker) -> None:
+    """C4: what a thread of every campaign looks at again and again."""
+    site = make().init().run()
+    ladder = Ladder(site).start()
+    try:
+        with site.workload(rate=100):
+            wait_until("it has looked", lambda: ladder.looks > 20, 30)
+        site.auditor.wait_kafka()
+        assert ladder.finding is None
+        site.agent.kill()
+        site.sql("insert into public.documents values (0, 'x', null, null)")
+        wait_until("the slot is free", lambda: site.sql(
+            f"select pg_replication_slot_advance('{site.agent.slot}', pg_current_wal_lsn())") or True, 20)
+        wait_until("it is seen", lambda: ladder.finding, 20)
+        assert ladder.finding is not None and "the slot had confirmed" in ladder.finding
+    finally:
+        ladder.stop()
+
+
+def test_a_sink_that_stopped_is_seen_although_its_process_goes_on(tmp_path: Path) -> None:
+    """Beside a stream the process lives, and a restart would hide it; alone it is the process's end that tells."""
+    site = SimpleNamespace(agents=[])
+    made = lambda label: Agent(tmp_path, {"name": "t"}, label=label)  # noqa: E731
+    site.agent = made("agent")
+    site.twin = lambda label: site.agents.append(made(label)) or site.agents[-1]
+    site.agents.append(site.agent)
+    crew = Crew(site, "apart", None)  # type: ignore[arg-type]
+    line = '2026-11-27T02:35:08.346Z ERROR the sink has stopped error="the log ends at offset 0"'
+    dropped = "2026-11-27T02:35:08.346Z WARN  dropped a record that is in an object already topic=t"
+    crew.sink.log.write_text(f"{line}\n")
+    crew.main.log.write_text(f"{dropped}\n{line}")
+    crew.read_logs()
+    assert len(crew.dropped) == 1 and crew.unseen() and "the sink of sink" in crew.unseen()[0]
+    crew.unavailable["sink"] += 1
+    assert not crew.unseen()
+    with crew.main.log.open("a") as log:
+        log.write("\n")
+    with pytest.raises(Finding, match="the sink of agent stopped for good"):
+        crew.read_logs()
 
 
 def test_a_seed_gives_the_same_faults_again() -> None:

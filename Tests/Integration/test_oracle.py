@@ -10,23 +10,29 @@ import json
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import lz4.frame
+import psycopg
 import pytest
 
 from harness.oracle.borders import Borders, BordersUnclear, Prepared, read_borders
 from harness.oracle.checks import Expectation, judge
-from harness.oracle.objects import StoredObject, decode
+from harness.oracle.hour_checks import Sealing
+from harness.oracle.objects import StoredManifest, StoredObject, decode, manifest
 from harness.oracle.source import UNCHANGED, Cell, Shape, Transaction, Unreadable, parse, parse_change, published
 from harness.oracle.store_checks import hour_of
 from harness.oracle.topics import Partition, Position, Progress, Record
 from harness.oracle.values import UNAVAILABLE, UnknownType, murmur2, partition_of, same, spelled
 from harness.oracle.verdict import Verdict
+from harness.summary import main as summary
+from harness.workload import explained
 
 TABLE = ("public", "t")
 OTHER = ("public", "u")
-SHAPES = {TABLE: Shape(TABLE, ("id",)), OTHER: Shape(OTHER, ("id",))}
+SHAPES = {TABLE: Shape(TABLE, ("id",), ("id", "v")), OTHER: Shape(OTHER, ("id",), ("id", "v"))}
 PARTITIONS = 2
 
 # Five transactions over two tables, the last one in the next hour.
@@ -60,11 +66,13 @@ class World:
     borders: Borders
     progress: list[Progress]
     objects: list[StoredObject]
+    manifests: list[StoredManifest]
+    sealing: Sealing = dataclasses.field(default_factory=lambda: Sealing(0, "2026-11-25T11", lambda _: False))
 
     def judge(self, **more: object) -> Verdict:
         how = Expectation(SHAPES, lambda table: ".".join(table))
         return judge(self.source, self.kafka, how, borders=self.borders, progress=self.progress, progress_topic="progress",
-                     objects=self.objects, **more)  # type: ignore[arg-type]
+                     objects=self.objects, manifests=self.manifests, sealing=self.sealing, **more)  # type: ignore[arg-type]
 
     def records(self, topic: str = "public.t") -> list[Record]:
         """The fullest partition of a topic."""
@@ -93,6 +101,29 @@ def stored(records: list[Record]) -> StoredObject:
         "sluice-last-pos": last.position_text, "sluice-sha256": hashlib.sha256(body).hexdigest()}, "etag")
 
 
+def sealed(objects: list[StoredObject], revision: int = 1, clock: str = "2026-11-25T11:00:00Z") -> StoredManifest:
+    """The manifest that a correct sealer makes of an hour's objects."""
+    entries: list[dict[str, Any]] = [{
+        "key": o.name, "partition": o.partition, "start": int(o.meta["start"]), "end": int(o.meta["end"]), "records": int(o.meta["records"]),
+        "tombstones": int(o.meta["tombstones"]), "first_pos": o.meta["first-pos"], "last_pos": o.meta["last-pos"], "size": o.size,
+        "sha256": o.sha256} for o in objects]
+
+    def order(position: str) -> tuple[int, int]:
+        return int(position.split("/")[2], 16), int(position.split("/")[3])
+    first, last = min((e["first_pos"] for e in entries), key=order), max((e["last_pos"] for e in entries), key=order)
+    value = {"v": 1, "topic": objects[0].topic, "hour": f"{objects[0].hour}:00:00Z", "revision": revision, "clock": clock,
+             "records": sum(e["records"] for e in entries), "tombstones": sum(e["tombstones"] for e in entries), "dropped": 0,
+             "first_pos": first, "last_pos": last, "first_lsn": first[2:].rsplit("/", 2)[0], "last_lsn": last[2:].rsplit("/", 2)[0],
+             "objects": entries}
+    folder = objects[0].name.rpartition("/")[0]
+    return manifest(f"{folder}/_manifest-{revision:04}.json", json.dumps(value).encode() + b"\n", f"m{revision}")
+
+
+def known(transaction: Transaction) -> str:
+    """What a position says of the source's clock."""
+    return json.dumps({"clock": datetime.fromtimestamp(transaction.commit_us / 1e6, UTC).isoformat().replace("+00:00", "Z")})
+
+
 @pytest.fixture
 def world() -> World:
     """What a correct agent makes of `LINES`: a Kafka transaction each, control records between, two objects an hour."""
@@ -103,6 +134,7 @@ def world() -> World:
     progress, decided = [], []
     for number, transaction in enumerate(source):
         touched: set[Partition] = set()
+        last = str(source[number - 1].end_lsn) if number else None
 
         def put(table: tuple[str, str], ordinal: int, key: object, op: str | None, before: object, after: object) -> None:
             topic = ".".join(table)
@@ -110,7 +142,8 @@ def world() -> World:
             where = (topic, 0 if raw is None else partition_of(raw, PARTITIONS))
             value = None if op is None else json.dumps({
                 "before": before, "after": after, "source": {"txId": transaction.xid, "schema": table[0], "table": table[1],
-                                                             "lsn": number * 100 + ordinal}, "op": op}).encode()
+                                                             "lsn": change.lsn, "ts_us": transaction.commit_us,
+                                                             "sequence": json.dumps([last, str(change.lsn)])}, "op": op}).encode()
             text = f"1/0/{transaction.end_lsn - 16:X}/{ordinal}/{transaction.commit_us}"
             kafka[where].append(Record(*where, heads[where], raw, value, Position.parse(text), text))
             spans[where].append((heads[where], heads[where], number))
@@ -122,6 +155,7 @@ def world() -> World:
                 if change.kind == "truncate":
                     put(table, ordinal, None, "t", None, None)
                 elif old is not None:
+                    old = {"id": old["id"], "v": None}  # replica identity DEFAULT
                     put(table, ordinal, old["id"], "d", old, None)
                     put(table, ordinal, old["id"], None, None, None)
                     if new is not None:
@@ -130,7 +164,7 @@ def world() -> World:
                     put(table, ordinal, new["id"], change.kind[0].replace("i", "c"), None, new)
         for where in touched:
             heads[where] += 1  # the control record
-        progress.append(Progress(0, number * 2, transaction.end_lsn, "streaming", "{}"))
+        progress.append(Progress(0, number * 2, transaction.end_lsn, "streaming", known(transaction)))
         spans.setdefault(("progress", 0), []).append((number * 2, number * 2, number))
         decided.append(Prepared(True, number, 1, frozenset(touched | {("progress", 0)})))
     objects = []
@@ -143,7 +177,8 @@ def world() -> World:
             middle = max(1, len(of_hour) // 2)
             objects += [stored(part) for part in (of_hour[:middle], of_hour[middle:]) if part]
     borders = Borders(decided, {where: [base for base, _, _ in found] for where, found in spans.items()}, spans)
-    return World(source, kafka, borders, progress, objects)
+    tens = [[o for o in objects if o.topic == topic and o.hour == "2026-11-25T10"] for topic in ("public.t", "public.u")]
+    return World(source, kafka, borders, progress, objects, [sealed(found) for found in tens])
 
 
 def test_clean(world: World) -> None:
@@ -260,6 +295,31 @@ def confirm_late(w: World) -> None:
     w.progress[3] = dataclasses.replace(w.progress[3], lsn=w.source[2].end_lsn)
 
 
+def add_position(w: World, lsn: int, decided: bool = True) -> None:
+    """A Kafka transaction behind the first two that holds a position and no rows; or a position in none."""
+    spans = w.borders._spans[("progress", 0)]
+    w.progress.insert(2, Progress(0, 3, lsn, "streaming", "{}"))
+    if decided:
+        w.borders.transactions.insert(2, Prepared(True, 1, 1, frozenset({("progress", 0)})))
+        for found in w.borders._spans.values():
+            found[:] = [(base, last, index + (index >= 2)) for base, last, index in found]
+        spans.insert(2, (3, 3, 2))
+        w.borders._starts[("progress", 0)] = [base for base, _, _ in spans]
+
+
+def idle_position(w: World) -> None:
+    """No damage: the server has moved on, and nothing of it was ours."""
+    add_position(w, w.source[1].end_lsn + 8)
+
+
+def idle_position_ahead_of_its_rows(w: World) -> None:
+    add_position(w, w.source[2].end_lsn)
+
+
+def position_in_no_transaction(w: World) -> None:
+    add_position(w, w.source[1].end_lsn + 8, decided=False)
+
+
 def position_elsewhere(w: World) -> None:
     w.borders._spans[("progress", 0)][2] = (4, 4, 3)
 
@@ -311,14 +371,53 @@ def wrong_commit_time(w: World) -> None:
     replace_record(w, r, position=dataclasses.replace(r.position, commit_us=r.position.commit_us + 1))
 
 
+def in_source(**fields: object) -> Callable[[World], None]:
+    def damage(w: World) -> None:
+        r = find(w, "u")
+        replace_record(w, r, value=edit(r, lambda v: v["source"].update(fields)))
+    damage.__name__ = "wrong_" + "_".join(fields)
+    return damage
+
+
+def no_source(w: World) -> None:
+    r = find(w, "u")
+    replace_record(w, r, value=edit(r, lambda v: v.pop("source")))
+
+
+def wrong_sequence(w: World) -> None:
+    """It names an end that is older than the transaction before."""
+    r = find(w, "u")
+    lsn = json.loads(r.value or b"")["source"]["lsn"]
+    in_source(sequence=json.dumps([str(w.source[0].end_lsn - 1), str(lsn)]))(w)
+
+
+def wrong_before(w: World) -> None:
+    """A column that replica identity DEFAULT does not have."""
+    r = find(w, "d")
+    replace_record(w, r, value=edit(r, lambda v: v["before"].update(v="two")))
+
+
+def before_without_a_column(w: World) -> None:
+    r = find(w, "d")
+    replace_record(w, r, value=edit(r, lambda v: v["before"].pop("v")))
+
+
+def other_epoch(w: World) -> None:
+    r = find(w, "c")
+    replace_record(w, r, position=dataclasses.replace(r.position, epoch=2))
+
+
 KAFKA_DAMAGE = [
     (lose_row, "lost"), (lose_tombstone, "lost"), (lose_whole_transaction, "lost"), (send_twice, "twice"),
     (send_rolled_back, "never committed"), (send_by_hand, "never committed"), (send_unpublished_ordinal, "never committed"),
     (swap_transactions, "out of order"), (swap_delete_and_tombstone, "out of order"),
     (tear_over_two_transactions, "torn"), (mark_a_whole_one_as_split, "torn"), (mark_a_torn_one_in_both_parts, "torn"), (show_aborted, "torn"), (outside_of_transaction, "torn"),
     (confirm_early, "position"), (confirm_late, "position"), (position_elsewhere, "position"),
+    (idle_position_ahead_of_its_rows, "position"), (position_in_no_transaction, "position"),
     (wrong_value, "wrong"), (null_for_value, "wrong"), (null_for_toast, "wrong"), (missing_column, "wrong"), (wrong_key, "wrong"),
     (spaced_key, "wrong"), (wrong_partition, "wrong"), (wrong_transaction_id, "wrong"), (wrong_commit_time, "wrong"),
+    (in_source(lsn=1), "wrong"), (in_source(ts_us=1), "wrong"), (in_source(sequence='["1","1"]'), "wrong"), (wrong_sequence, "wrong"),
+    (no_source, "wrong"), (wrong_before, "wrong"), (before_without_a_column, "wrong"), (other_epoch, "wrong"),
 ]
 
 
@@ -329,9 +428,66 @@ def test_damage_in_kafka_is_found(world: World, damage: Callable[[World], None],
     assert verdict.kafka[kind] > 0, verdict.report()
 
 
+FULL = Shape(TABLE, ("id",), ("id", "v", "w", "x"), is_full=True)
+PART = dataclasses.replace(FULL, is_full=False)
+TAIL = [("0/100", 1, "BEGIN 1"), ("0/110", 1, "@"), ("0/200", 1, "COMMIT 1 (at 2026-11-25 10:59:58+00)")]
+
+
+def one_record(line: str, shape: Shape, envelope: str, value: dict[str, Any]) -> Verdict:
+    """A table of one change and its record."""
+    source = parse([(lsn, xid, line if data == "@" else data) for lsn, xid, data in TAIL])
+    flat = {"_lsn": 0x1F0, "_commit_ts": "2026-11-25T10:59:58.000000Z", "_xid": 1, "_seq": 0}
+    of = {"source": {"txId": 1, "schema": "public", "table": "t", "lsn": 0x110, "ts_us": source[0].commit_us, "sequence": '[null,"272"]'}}
+    text = f"1/0/1F0/0/{source[0].commit_us}"
+    body = json.dumps({**(flat if envelope == "flat" else of), **value}).encode()
+    records = [Record("public.t", 0, 0, b'{"id":1}', body, Position.parse(text), text)]
+    how = Expectation({TABLE: shape}, lambda table: ".".join(table), envelope, tombstones=False)
+    return judge(source, {("public.t", 0): records}, how)
+
+
+UPDATE = "table public.t: UPDATE: id[integer]:1 v[text]:'new' w[text]:unchanged-toast-datum x[text]:null"
+UPDATE_FULL = UPDATE.replace("UPDATE: ", "UPDATE: old-key: id[integer]:1 v[text]:'old' w[text]:'large' new-tuple: ")
+DELETE_FULL = "table public.t: DELETE: id[integer]:1 v[text]:'old' w[text]:'large'"
+DELETE_KEY = "table public.t: DELETE: id[integer]:1"
+NEW = {"id": 1, "v": "new", "w": "large", "x": None}
+OLD = {"id": 1, "v": "old", "w": "large", "x": None}
+KEY = {"id": 1, "v": None, "w": None, "x": None}
+
+
+@pytest.mark.parametrize(("line", "shape", "envelope", "right", "wrong"), [
+    (UPDATE_FULL, FULL, "debezium", {"op": "u", "before": OLD, "after": NEW}, [
+        {"before": KEY}, {"before": {**OLD, "v": "other"}}, {"before": {**OLD, "x": ""}}, {"before": None}, {"after": {**NEW, "w": UNAVAILABLE}}]),
+    (UPDATE_FULL.replace("id[integer]:1", "id[integer]:7", 1), FULL, "debezium", {"op": "c", "before": None, "after": NEW}, [
+        {"after": {**NEW, "w": UNAVAILABLE}}, {"before": OLD}]),
+    (UPDATE, PART, "debezium", {"op": "u", "before": None, "after": {**NEW, "w": UNAVAILABLE}}, [
+        {"before": KEY}, {"after": {**NEW, "w": None}}, {"after": NEW}]),
+    (DELETE_FULL, FULL, "debezium", {"op": "d", "before": OLD, "after": None}, [{"before": KEY}, {"before": {**OLD, "w": None}}, {"after": OLD}]),
+    (DELETE_KEY, PART, "debezium", {"op": "d", "before": KEY, "after": None}, [{"before": OLD}, {"before": {"id": 1}}, {"before": {**KEY, "id": 2}}]),
+    (UPDATE, PART, "flat", {"id": 1, "v": "new", "x": None, "_op": "u", "_unchanged": ["w"]}, [
+        {"v": "other"}, {"w": None}, {"_unchanged": []}, {"_unchanged": ["v"]}, {"_unchanged": ["w", "x"]}, {"_xid": 2}, {"_lsn": 0x200},
+        {"_seq": 1}, {"_commit_ts": "2026-11-25T10:59:58.000001Z"}]),
+    (UPDATE_FULL, FULL, "flat", {**NEW, "_op": "u"}, [{"w": None}, {"_unchanged": []}, {"_unchanged": ["w"]}]),
+    (DELETE_FULL, FULL, "flat", {**OLD, "_op": "d"}, [{"v": None}, {"x": "y"}, {"_unchanged": []}]),
+    (DELETE_KEY, PART, "flat", {"id": 1, "_op": "d"}, [{"id": 2}, {"v": None}, {"v": "old"}]),
+])
+def test_images_are_compared_whole(line: str, shape: Shape, envelope: str, right: dict[str, Any], wrong: list[dict[str, Any]]) -> None:
+    """Of a changed key the delete is left out: it is lost, and no more."""
+    lost = {"kafka: lost"} if right["op" if envelope == "debezium" else "_op"] == "c" else set()
+    verdict = one_record(line, shape, envelope, right)
+    assert verdict.kinds == lost, verdict.report()
+    for change in wrong:
+        assert one_record(line, shape, envelope, {**right, **change}).kinds == {"kafka: wrong"} | lost, change
+
+
 def test_a_split_that_is_marked_is_none(world: World) -> None:
     split_in_order(world)
     assert not world.judge().kafka["torn"]
+
+
+def test_an_idle_position_is_none(world: World) -> None:
+    idle_position(world)
+    verdict = world.judge()
+    assert verdict.clean, verdict.report()
 
 
 # Objects
@@ -406,6 +562,104 @@ def test_damage_in_objects_is_found(world: World, damage: Callable[[World], None
     assert not verdict.kafka.counts
 
 
+# Hours
+
+def with_manifest(w: World, change: Callable[[dict], None], at: int = 0) -> None:
+    value = json.loads(w.manifests[at].body)
+    change(value)
+    w.manifests[at] = dataclasses.replace(w.manifests[at], body=json.dumps(value).encode())
+
+
+def with_entry(w: World, **fields: object) -> None:
+    with_manifest(w, lambda value: value["objects"][0].update(fields))
+
+
+def tens(w: World) -> list[StoredObject]:
+    return [o for o in w.objects if (o.topic, o.hour) == ("public.t", "2026-11-25T10")]
+
+
+def seal_without(w: World, left_out: StoredObject) -> None:
+    w.manifests[0] = sealed([o for o in tens(w) if o != left_out])
+
+
+def seal_early(w: World) -> None:
+    """The second revision has all."""
+    seal_without(w, tens(w)[-1])
+    w.manifests.append(sealed(tens(w), 2))
+
+
+def leave_out_in_a_later_revision(w: World) -> None:
+    w.manifests.append(sealed(tens(w)[:-1], 2))
+
+
+def skip_a_revision(w: World) -> None:
+    w.manifests[0] = sealed(tens(w), 2)
+
+
+def name_an_object_of_another_hour(w: World) -> None:
+    other = next(o for o in w.objects if o.topic == "public.t" and o.hour == "2026-11-25T11")
+    w.manifests[0] = dataclasses.replace(sealed([*tens(w), other]), name=w.manifests[0].name)
+
+
+HOUR_DAMAGE = [
+    (lambda w: w.manifests.__setitem__(0, dataclasses.replace(w.manifests[0], body=b"{")), "manifest"),
+    (lambda w: with_manifest(w, lambda v: v.pop("objects")), "manifest"),
+    (lambda w: with_manifest(w, lambda v: v.update(revision=2)), "manifest"),
+    (lambda w: with_manifest(w, lambda v: v.update(topic="public.u")), "manifest"),
+    (lambda w: with_manifest(w, lambda v: v.update(hour="2026-11-25T09:00:00Z")), "manifest"),
+    (lambda w: with_manifest(w, lambda v: v.update(records=99)), "manifest"),
+    (lambda w: with_manifest(w, lambda v: v.update(tombstones=99)), "manifest"),
+    (lambda w: with_manifest(w, lambda v: v.update(last_pos="1/0/1/0/0")), "manifest"),
+    (lambda w: with_manifest(w, lambda v: v.update(first_lsn="0/1")), "manifest"),
+    (lambda w: with_manifest(w, lambda v: v.update(clock="2026-11-25T10:59:59Z")), "manifest"),
+    (lambda w: with_manifest(w, lambda v: v.update(clock="2026-11-25T11:00:01Z")), "manifest"),
+    (lambda w: with_manifest(w, lambda v: v["objects"].append(v["objects"][0])), "manifest"),
+    *[(lambda w, field=field: with_entry(w, **{field: 99}), "manifest")
+      for field in ("partition", "start", "end", "records", "tombstones", "first_pos", "last_pos", "size", "sha256")],
+    (lambda w: with_entry(w, key="public.t/year=2026/month=11/day=25/hour=10/public.t+0+0000000099.json"), "manifest"),
+    (name_an_object_of_another_hour, "manifest"), (leave_out_in_a_later_revision, "manifest"), (leave_out_in_a_later_revision, "unsealed"),
+    (skip_a_revision, "manifest"), (lambda w: seal_without(w, tens(w)[-1]), "unsealed"), (seal_early, "sealed early"),
+    (lambda w: w.manifests.pop(), "unsealed"),
+]
+
+
+@pytest.mark.parametrize(("damage", "kind"), HOUR_DAMAGE, ids=[f"{n}-{kind}" for n, (_, kind) in enumerate(HOUR_DAMAGE)])
+def test_damage_in_manifests_is_found(world: World, damage: Callable[[World], None], kind: str) -> None:
+    damage(world)
+    verdict = world.judge()
+    assert verdict.s3[kind] > 0, verdict.report()
+    assert verdict.kinds <= {"s3: manifest", "s3: unsealed", "s3: sealed early"}, verdict.report()
+
+
+def test_hours_are_counted_and_a_manifest_that_changes_is_found(world: World) -> None:
+    verdict = world.judge(earlier=[{one.name: one.etag for one in world.manifests}])
+    assert verdict.clean and (verdict.hours, verdict.manifests, verdict.resealed) == (1, 2, 0)
+    assert "hours seen: 1, in 2 manifests" in verdict.line()
+    assert world.judge(earlier=[{world.manifests[0].name: "other"}]).s3["rewritten"] == 1
+
+
+def test_rows_that_came_late_are_in_a_later_revision(world: World) -> None:
+    """The source's clock had passed the hour before the last object's first row was committed: no seal was early."""
+    last = tens(world)[-1]
+    first = next(r for r in world.kafka[(last.topic, last.partition)] if r.offset == int(last.meta["start"]))
+    assert first.position is not None
+    number = next(n for n, t in enumerate(world.source) if t.end_lsn > first.position.commit_lsn)
+    seal_early(world)
+    world.progress[number - 1] = dataclasses.replace(world.progress[number - 1], raw=known(world.source[4]))
+    world.sealing = dataclasses.replace(world.sealing, is_late=lambda _: True)
+    verdict = world.judge()
+    assert verdict.clean and verdict.resealed == 1, verdict.report()
+    # Rows that did not go back: the position was ahead of them.
+    world.sealing = dataclasses.replace(world.sealing, is_late=lambda _: False)
+    assert world.judge().kinds == {"kafka: position"}
+
+
+def test_an_hour_that_may_go_on_need_not_be_whole(world: World) -> None:
+    world.sealing = dataclasses.replace(world.sealing, until="2026-11-25T10")
+    world.manifests.clear()
+    assert world.judge().clean
+
+
 def test_rewritten_and_vanished_objects_are_found(world: World) -> None:
     earlier = {stored.name: stored.etag for stored in world.objects}
     assert world.judge(earlier=[earlier]).clean
@@ -449,6 +703,16 @@ def test_test_decoding_is_read() -> None:
     assert [t.kind for t in map(parse_change, ["message: transactional: 1 prefix: p, sz: 1 content:x"])] == ["message"]
     with pytest.raises(Unreadable):
         parse_change("something else")
+
+
+def test_a_message_counts_where_the_server_prints_it_before_the_begin() -> None:
+    """PostgreSQL 15 does; one of nothing but messages has no begin and no commit there."""
+    message = "message: transactional: 1 prefix: p, sz: 1 content:x"
+    lines = [("0/11", 1, message), ("0/12", 2, message), ("0/13", 2, "BEGIN 2"), ("0/14", 2, "table public.t: INSERT: id[integer]:1"),
+             ("0/15", 2, message), ("0/20", 2, "COMMIT 2 (at 2026-11-25 10:59:58+00)"), ("0/21", 3, "BEGIN 3"),
+             ("0/22", 3, "message: transactional: 0 prefix: p, sz: 1 content:x"), ("0/23", 3, "table public.t: INSERT: id[integer]:2"),
+             ("0/30", 3, "COMMIT 3 (at 2026-11-25 10:59:58+00)")]
+    assert [(t.xid, [change.kind for change in t.changes]) for t in parse(lines)] == [(2, ["message", "insert", "message"]), (3, ["insert"])]
 
 
 @pytest.mark.parametrize(("kind", "text", "found", "equal"), [
@@ -585,3 +849,42 @@ def test_a_marker_that_contradicts_the_coordinator_is_an_error(tmp_path: Path) -
     file.write_bytes(batch(0, [(b"k", b"1")]) + marker(1, False, 100))
     with pytest.raises(BordersUnclear):
         read_borders([root], "sluice.t", [("t", 0)])
+
+
+# What stands around it
+
+def test_a_partitions_change_is_its_roots() -> None:
+    lines = [("0/10", 1, "BEGIN 1"), ("0/11", 1, "table public.t_old: DELETE: id[integer]:1"), ("0/12", 1, "table public.t_new: INSERT: id[integer]:1"),
+             ("0/13", 1, "table public.t_old, public.t_new, public.u: TRUNCATE: (no-flags)"), ("0/20", 1, "COMMIT 1 (at 2026-11-25 10:59:58+00)")]
+    roots = {("public", name): TABLE for name in ("t_old", "t_new")}
+    changes = published(parse(lines), [TABLE], roots)[0].changes
+    assert [(change.kind, change.tables, change.lsn) for change in changes] == [
+        ("delete", (TABLE,), 0x11), ("insert", (TABLE,), 0x12), ("truncate", (TABLE,), 0x13)]
+    assert published(parse(lines), [TABLE]) == []
+    assert published(parse(lines), [("public", "t_new")], roots)[0].changes[0].tables == (("public", "t_new"),)
+
+
+def test_kinds_of_changes_are_counted(world: World) -> None:
+    assert world.judge().kinds_of_changes == {"insert": 4, "update": 3, "changed key": 1, "delete": 1, "truncate": 1, "unchanged value": 1}
+
+
+@pytest.mark.parametrize(("error", "passes"), [
+    (psycopg.errors.AdminShutdown(), True), (psycopg.errors.CannotConnectNow(), True), (psycopg.errors.DeadlockDetected(), True),
+    (psycopg.OperationalError("connection refused"), True), (psycopg.errors.ObjectInUse(), True),
+    (psycopg.errors.DiskFull(), False), (psycopg.errors.IoError(), False), (psycopg.errors.LockNotAvailable(), False),
+    (psycopg.errors.TooManyConnections(), False),
+])
+def test_the_load_passes_over_what_a_fault_explains(error: psycopg.Error, passes: bool) -> None:
+    assert explained(error, None) is passes
+
+
+@pytest.mark.parametrize(("log", "line"), [
+    ("3 passed in 1.0s", "3 passed, 0 failed, 0 skipped"), ("2 deselected in 0.10s", "0 passed, 1 failed, 0 skipped"),
+    ("no tests ran in 0.01s", "0 passed, 1 failed, 0 skipped"),
+    ("Test run with 0 tests in 0 suites passed after 0.001 seconds.", "0 passed, 1 failed, 0 skipped"),
+])
+def test_a_runner_that_ran_nothing_is_a_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str], log: str, line: str) -> None:
+    file = tmp_path / "unit.log"
+    file.write_text(log + "\n")
+    summary([str(file)])
+    assert capsys.readouterr().out.splitlines()[-1] == line

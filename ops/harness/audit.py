@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,18 @@ import psycopg
 
 from .oracle import borders as kafka_borders
 from .oracle.checks import Expectation, judge
-from .oracle.objects import StoredObject, in_topics, list_names, plain_metadata, read_bucket, read_folder
-from .oracle.source import Table, Transaction, create_slot, published, read_slot, shapes
+from .oracle.hour_checks import Sealing
+from .oracle.objects import (
+    StoredManifest, StoredObject, in_topics, is_manifest, list_names, manifest, plain_metadata, read_bucket, read_folder, read_manifests,
+    topic_and_hour,
+)
+from .oracle.store_checks import hour_of
+from .oracle.source import Table, Transaction, create_slot, partitions, published, read_slot, shapes
 from .oracle.topics import Partition, Record, read_progress, read_topics
 from .oracle.verdict import Verdict
-from .processes import wait_until
+from .processes import NotReady, wait_until
 from .agent import Agent
+from .source_clock import SourceClock, is_late
 from .stores import Access
 
 
@@ -57,15 +64,23 @@ class Lake:
         head = self.client().head_object(Bucket=self.bucket, Key=f"{self.prefix}/{name}" if self.prefix else name)
         return plain_metadata(head["Metadata"])
 
+    def manifests(self, topics: Iterable[str]) -> list[StoredManifest]:
+        if self.folder is None:
+            return read_manifests(self.client(), self.bucket, self.prefix, topics)
+        names = (str(path.relative_to(self.folder)) for path in self.folder.rglob("_manifest*"))
+        wanted = frozenset(topics)
+        return [manifest(name, (self.folder / name).read_bytes()) for name in names if is_manifest(name, wanted)]
+
     def client(self) -> Any:
         if self.access is None:
             raise LookupError("this lake is a folder")
         return self.access.client()
 
-    def listing(self, topics: Iterable[str]) -> Mapping[str, str]:
-        """Names and ETags of the data objects that are there now: none may ever change."""
+    def listing(self, topics: Iterable[str], manifests: bool = False) -> Mapping[str, str]:
+        """Names and ETags of the data objects, or of the manifests too, that are there now: none may ever change."""
         wanted = frozenset(topics)
-        return {name: etag for name, etag in list_names(self.client(), self.bucket, self.prefix).items() if etag and in_topics(name, wanted)}
+        return {name: etag for name, etag in list_names(self.client(), self.bucket, self.prefix).items()
+                if etag and (in_topics(name, wanted) or (manifests and is_manifest(name, wanted)))}
 
 
 @dataclass
@@ -80,6 +95,7 @@ class Auditor:
     lake: Lake | None = None
     slot: str = "oracle"
     listings: list[Mapping[str, str]] = field(default_factory=list)
+    clock: SourceClock | None = None  # none: hours are not judged
 
     def __post_init__(self) -> None:
         create_slot(self.connection, self.slot)
@@ -89,12 +105,12 @@ class Auditor:
         return [self.agent.topic(table) for table in self.tables]
 
     def committed(self) -> list[Transaction]:
-        return published(read_slot(self.connection, self.slot), self.tables)
+        return published(read_slot(self.connection, self.slot), self.tables, partitions(self.connection))
 
     def glance(self) -> None:
         """Remembers the objects that are there now."""
         if self.lake is not None and self.lake.folder is None:
-            self.listings.append(self.lake.listing(self.topics))
+            self.listings.append(self.lake.listing(self.topics, manifests=self.clock is not None))
 
     def wait_kafka(self, timeout: float = 90) -> list[Transaction]:
         """Until the agent's position has passed the last committed change."""
@@ -113,18 +129,48 @@ class Auditor:
             return all(ends.get(partition, -1) >= offset for partition, offset in last.items())
         wait_until(f"the sink has written all records (log: {self.agent.log})", written, timeout, pause=0.5)
 
+    def wait_sealed(self, until: str, timeout: float = 60) -> None:
+        """Until every hour before `until` is sealed with all its objects, or there was time enough: what is not is the oracle's to say."""
+        def sealed() -> bool:
+            assert self.lake is not None
+            last: dict[tuple[str, str], StoredManifest] = {}
+            for one in sorted(self.lake.manifests(self.topics), key=lambda one: one.revision):
+                last[(one.topic, one.hour)] = one
+            wanted = frozenset(self.topics)
+            for name in list_names(self.lake.client(), self.lake.bucket, self.lake.prefix):
+                if in_topics(name, wanted) and (where := topic_and_hour(name))[1] < until:
+                    if where not in last or json.dumps(name).encode() not in last[where].body:
+                        return False
+            return True
+        with suppress(NotReady):
+            wait_until("the hours are sealed", sealed, timeout, pause=1)
+
+    def _sealing(self, source: list[Transaction]) -> Sealing | None:
+        """The last commit's hour may go on; those before it have passed."""
+        if self.clock is None or self.lake is None or self.lake.folder is not None:
+            return None
+        until = hour_of(max((transaction.commit_us for transaction in source), default=0))
+        return Sealing(self.clock.grace_us, until, is_late)
+
     def verdict(self, *, timeout: float = 90, objects: bool = True, envelope: str = "debezium", tombstones: bool = True) -> Verdict:
         """Waits for the agent and its sink, then compares. Only while nothing is written to the database."""
         source = self.wait_kafka(timeout)
         records = read_topics(self.brokers, self.topics)
-        held = None
+        held, manifests, sealing = None, None, None
         if objects and self.lake is not None:
             self.wait_objects(records, timeout)
+            sealing = self._sealing(source)
+            if sealing is not None:
+                self.wait_sealed(sealing.until)
+                manifests = self.lake.manifests(self.topics)
             held = self.lake.read(self.topics)
+        # Before the borders: an idle position may follow at any time.
+        progress = read_progress(self.brokers, self.agent.name)
         where = None
         if self.broker_data:
             partitions = [*records, (self.agent.progress_topic, 0)]
             where = kafka_borders.read_borders(self.broker_data, f"sluice.{self.agent.name}", partitions)
         how = Expectation(shapes(self.connection, self.tables), self.agent.topic, envelope, tombstones)
-        return judge(source, records, how, borders=where, progress=read_progress(self.brokers, self.agent.name),
-                     progress_topic=self.agent.progress_topic, objects=held, earlier=self.listings)
+        return judge(source, records, how, borders=where, progress=progress,
+                     progress_topic=self.agent.progress_topic, objects=held, earlier=self.listings,
+                     manifests=manifests, sealing=sealing)

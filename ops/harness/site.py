@@ -20,7 +20,8 @@ from .oracle.source import Table
 from .postgres import AGENT_PASSWORD, AGENT_ROLE, SUPERUSER_PASSWORD, Postgres, debian_bin, wheel_bin
 from .processes import Lab
 from .stores import Moto, S3Proxy, Store, s3proxy_home
-from .workload import TABLES, Workload, create_tables
+from .source_clock import SourceClock
+from .workload import TABLES, WIDE_TABLES, Workload, create_tables
 
 
 @dataclass
@@ -81,6 +82,7 @@ class Site:
     tables: list[Table]
     agents: list[Agent] = field(default_factory=list)
     _auditor: Auditor | None = None
+    clock: SourceClock | None = None
 
     @property
     def database(self) -> str:
@@ -91,7 +93,7 @@ class Site:
         """The truth begins when this is first asked for: before the load."""
         if self._auditor is None:
             self._auditor = Auditor(self.connection, self.tables, self.agent, self.stack.kafka.brokers,
-                                    self.stack.kafka.data_folders, self.lake, slot=f"oracle_{self.name}")
+                                    self.stack.kafka.data_folders, self.lake, slot=f"oracle_{self.name}", clock=self.clock)
         return self._auditor
 
     def sql(self, *statements: str) -> None:
@@ -107,7 +109,11 @@ class Site:
             self._auditor.connection = self.connection
 
     def workload(self, **more: Any) -> Workload:
-        return Workload(lambda: self.stack.postgres.connect(self.database), **more)
+        return Workload(lambda: self.stack.postgres.connect(self.database), clock=self.clock, **more)
+
+    def set_clock(self) -> None:
+        """From here on the source has a clock of its own, and the oracle judges its hours (C6)."""
+        self.clock = SourceClock(self.database).install(self.connection)
 
     def init(self) -> Site:
         """`sluice init`, and the truth from here on."""
@@ -138,6 +144,9 @@ class Site:
         for agent in self.agents:
             if agent.process is not None and agent.process.running:
                 agent.kill()
+        if self.clock is not None:
+            with self.stack.postgres.connect("postgres") as admin:
+                self.clock.drop(admin)
         with suppress(psycopg.Error):
             self.connection.close()
         self.stack.postgres.drop_database(self.database)
@@ -180,14 +189,14 @@ def bucket_of(name: str) -> str:
 
 
 def make_site(stack: Stack, changes: Mapping[str, Any] | None = None, tables: list[Table] | None = None,
-              file_store: bool = False, encoding: str | None = None) -> Site:
+              file_store: bool = False, encoding: str | None = None, wide: bool = False) -> Site:
     """A fresh database with the load's tables, a fresh bucket (or folder), and a configuration for both."""
     name = f"t{uuid.uuid4().hex[:10]}"
     folder = stack.lab.folder(f"{stack.name}/sites/{name}")
-    published = TABLES if tables is None else tables
+    published = (WIDE_TABLES if wide else TABLES) if tables is None else tables
     stack.postgres.create_database(name, encoding)
     connection = stack.postgres.connect(name)
-    create_tables(connection, AGENT_ROLE)
+    create_tables(connection, AGENT_ROLE, wide=wide)
     settings = default_settings(stack, name, folder, published)
     if file_store:
         lake = Lake(folder=folder / "lake")

@@ -46,6 +46,10 @@ def main(logs: list[str]) -> int:
             print(f"{path.stem}: no runner came to its end")
             failed += 1
             continue
+        if sum(found) == 0:
+            print(f"{path.stem}: a runner that ran no test")
+            failed += 1
+            continue
         print(f"{path.stem}: {found[0]} passed, {found[1]} failed, {found[2]} skipped")
         passed, failed, skipped = passed + found[0], failed + found[1], skipped + found[2]
     print(f"{passed} passed, {failed} failed, {skipped} skipped")

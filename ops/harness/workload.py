@@ -2,7 +2,8 @@
 
 Every kind of change that the agent must carry is in it: inserts, upserts, updates, deletes, changed keys, unchanged
 TOAST, a composite key, savepoints that are rolled back, transactions that are rolled back, and a table that is not
-published. A seed decides what each connection does; how the connections interleave is the server's business.
+published. A wide load also truncates, writes logical messages, and has tables with replica identity FULL and INDEX and a
+partitioned one. A seed decides what each connection does; how the connections interleave is the server's business.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from datetime import date, timedelta
 import psycopg
 
 from .oracle.source import Table
+from .source_clock import SourceClock
 
 GOLD = """
 create table if not exists public.{name} (
@@ -41,17 +43,33 @@ create table if not exists public.unpublished (id bigint primary key, v text);
 """
 GOLD_TABLES: list[Table] = [("public", "dadostesouroipca_gold"), ("public", "dadostesouropre_gold")]
 TABLES: list[Table] = [*GOLD_TABLES, ("public", "documents"), ("public", "positions")]
+WIDE = """
+create table if not exists public.switches (id bigint primary key, v text);
+create table if not exists public.ledger (id bigint primary key, v text, note text);
+alter table public.ledger alter note set storage external, replica identity full;
+create table if not exists public.badges (id bigint primary key, v text, code text not null, area integer not null);
+create unique index if not exists badges_code on public.badges (code, area);
+alter table public.badges replica identity using index badges_code;
+create table if not exists public.readings (id bigint, day date, v text, primary key (day, id)) partition by range (day);
+create table if not exists public.readings_old partition of public.readings for values from (minvalue) to ('2026-01-01');
+create table if not exists public.readings_new partition of public.readings for values from ('2026-01-01') to (maxvalue);
+"""
+WIDE_TABLES: list[Table] = [*TABLES, ("public", "switches"), ("public", "ledger"), ("public", "badges"), ("public", "readings")]
+_PARTITIONS: list[Table] = [("public", "readings_old"), ("public", "readings_new")]
 
 Connect = Callable[[], psycopg.Connection[tuple]]
 
 
-def create_tables(connection: psycopg.Connection[tuple], owner: str | None = None, gold_only: bool = False) -> None:
+def create_tables(connection: psycopg.Connection[tuple], owner: str | None = None, gold_only: bool = False, wide: bool = False) -> None:
     for _, name in GOLD_TABLES:
         connection.execute(GOLD.format(name=name))
     if not gold_only:
         connection.execute(OTHERS)
+    if wide:
+        connection.execute(WIDE)
     if owner is not None:
-        for schema, name in GOLD_TABLES if gold_only else [*TABLES, ("public", "unpublished")]:
+        known = [*WIDE_TABLES, *_PARTITIONS] if wide else TABLES
+        for schema, name in GOLD_TABLES if gold_only else [*known, ("public", "unpublished")]:
             connection.execute(f"alter table {schema}.{name} owner to {owner}")
 
 
@@ -70,6 +88,8 @@ class Workload:
     _threads: list[threading.Thread] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     failure: BaseException | None = None
+    clock: SourceClock | None = None  # none: commit times are the server's
+    wide: bool = False
 
     def start(self) -> Workload:
         print(f"workload: seed {self.seed}, {self.connections} connections, {self.rate:.0f} transactions/s")
@@ -85,9 +105,13 @@ class Workload:
             thread.join(timeout)
             if thread.is_alive():
                 raise TimeoutError(f"{thread.name} does not end")
+        self.check()
+        return self.counts
+
+    def check(self) -> None:
+        """Raises what has ended a connection's work."""
         if self.failure is not None:
             raise RuntimeError(f"the load failed (seed {self.seed})") from self.failure
-        return self.counts
 
     def __enter__(self) -> Workload:
         return self.start()
@@ -100,7 +124,7 @@ class Workload:
             self.counts[what] += 1
 
     def _run(self, number: int) -> None:
-        script = Script(random.Random(self.seed * 1009 + number), number, self.large_every, self.large_rows)
+        script = Script(random.Random(self.seed * 1009 + number), number, self.large_every, self.large_rows, self.clock, self.wide)
         connection: psycopg.Connection[tuple] | None = None
         pause = self.connections / self.rate
         due = time.monotonic()
@@ -110,9 +134,13 @@ class Workload:
                 try:
                     if connection is None or connection.closed:
                         connection = self.connect()
+                        if self.clock is not None:
+                            self.clock.attach(connection, number)
                     self._count(script.transaction(connection))
-                except (psycopg.OperationalError, psycopg.InterfaceError):
-                    # Killed, shutting down, starting, or chosen in a deadlock: go on as an application would.
+                except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                    if not explained(error, connection):
+                        raise
+                    # Go on as an application would.
                     self._count("broken")
                     if connection is not None:
                         connection.close()
@@ -126,6 +154,14 @@ class Workload:
                 connection.close()
 
 
+def explained(error: psycopg.Error, connection: psycopg.Connection[tuple] | None) -> bool:
+    """Whether a fault of a campaign explains it: a connection that is lost or refused, a server that is killed, shutting down or
+    starting (class 57), a deadlock, or the origin of a connection that was lost and whose session has not ended."""
+    if error.sqlstate is None:
+        return connection is None or connection.closed
+    return error.sqlstate[:2] in ("57", "08") or error.sqlstate in ("40P01", "55006")
+
+
 @dataclass
 class Script:
     """What one connection does: one transaction a call, with the name of its kind."""
@@ -134,6 +170,8 @@ class Script:
     number: int
     large_every: int
     large_rows: int
+    clock: SourceClock | None = None
+    wide: bool = False
     done: int = 0
     next_id: int = 0
 
@@ -141,11 +179,16 @@ class Script:
         self.done += 1
         if self.large_every and self.done % self.large_every == self.large_every // 2:
             kind = "large"
+        elif self.wide and self.random.random() < 0.2:
+            kind = self.random.choices(["switch", "ledger", "badge", "reading", "message"], [1, 6, 6, 6, 2])[0]
         else:
             kind = self.random.choices(["batch", "mixed", "savepoint", "rollback", "elsewhere", "touch"], [5, 6, 2, 1, 1, 2])[0]
         try:
             with c.transaction():
                 getattr(self, f"_{kind}")(c)
+                if self.clock is not None:
+                    # As near to the commit as can be: a clock of others' looks at it.
+                    self.clock.stamp(c, self.random.randint(1, 5) if self.random.random() < 0.02 else 0)
         except _RolledBack:
             pass
         return kind
@@ -161,7 +204,8 @@ class Script:
         for _ in range(self.random.randint(1, 6)):
             self.random.choice([self._gold, self._document, self._move_document, self._touch, self._position,
                                 self._move_position, self._delete])(c)
-        if self.random.random() < 0.2:
+        # One that comes before the first transaction of a session tells the agent's own time for the source's: not with another clock.
+        if self.random.random() < 0.2 and self.clock is None:
             # Its record ends where the commit's begins.
             c.execute("select pg_logical_emit_message(false, 'load', 'outside')")
 
@@ -190,6 +234,54 @@ class Script:
                   " from generate_series(1, %s) n on conflict do nothing", (account, self.large_rows))
         if self.random.random() < 0.5:
             c.execute("delete from public.positions where account = %s and amount < 1000", (account,))
+
+    # Kinds of a wide load
+
+    def _switch(self, c: psycopg.Connection[tuple]) -> None:
+        for _ in range(self.random.randint(1, 3)):
+            c.execute("insert into public.switches values (%s, 'on')", (self._id(),))
+        if self.random.random() < 0.5:
+            c.execute("truncate public.switches")
+            c.execute("insert into public.switches values (%s, 'off')", (self._id(),))
+
+    def _ledger(self, c: psycopg.Connection[tuple]) -> None:
+        """Replica identity FULL: old rows are whole, with nulls and with large values."""
+        note = self.random.choice([None, "", "x" * 10, "y" * 4000])
+        c.execute("insert into public.ledger values (%s, %s, %s)", (self._id(), self.random.choice([None, "v"]), note))
+        mine = (self.number * 1_000_000_000, (self.number + 1) * 1_000_000_000)
+        one = "(select id from public.ledger where id >= %s and id < %s order by random() limit 1)"
+        match self.random.randint(0, 3):
+            case 0: c.execute(f"update public.ledger set v = 'w' where id = {one}", mine)
+            case 1: c.execute(f"update public.ledger set id = %s where id = {one}", (self._id(), *mine))
+            case 2: c.execute(f"delete from public.ledger where id = {one}", mine)
+
+    def _badge(self, c: psycopg.Connection[tuple]) -> None:
+        """Replica identity INDEX: the key is not the primary one."""
+        new = self._id()
+        c.execute("insert into public.badges values (%s, 'v', %s, %s)", (new, f"code {new}", self.number))
+        one = "(select id from public.badges where area = %s order by random() limit 1)"
+        match self.random.randint(0, 4):
+            case 0: c.execute(f"update public.badges set v = v || '.' where id = {one}", (self.number,))
+            case 1: c.execute(f"update public.badges set code = code || %s where id = {one}", ("'\é", self.number))
+            case 2: c.execute(f"update public.badges set id = %s where id = {one}", (self._id(), self.number))
+            case 3: c.execute(f"delete from public.badges where id = {one}", (self.number,))
+
+    def _reading(self, c: psycopg.Connection[tuple]) -> None:
+        """Partitioned: rows also move from one partition to the other."""
+        c.execute("insert into public.readings values (%s, date '2026-01-01' + %s, 'v')", (self._id(), self.random.randint(-9, 9)))
+        known = self._known()
+        match self.random.randint(0, 3):
+            case 0: c.execute("update public.readings set v = v || '.' where id = %s", (known,))
+            case 1: c.execute("update public.readings set day = date '2025-12-31' + %s where id = %s", (self.random.randint(0, 1), known))
+            case 2: c.execute("delete from public.readings where id = %s", (known,))
+
+    def _message(self, c: psycopg.Connection[tuple]) -> None:
+        """Counted among the changes of its transaction; sometimes it is all there is."""
+        c.execute("select pg_logical_emit_message(true, 'load', 'inside')")
+        if self.random.random() < 0.7:
+            self._position(c)
+            c.execute("select pg_logical_emit_message(true, 'load', 'inside again')")
+            self._document(c)
 
     # Changes
 

@@ -18,7 +18,7 @@ from ..agent import binary
 from ..kafka import REPOSITORY
 from ..processes import Lab
 from . import rounds
-from .faults import KINDS, POINTS
+from .faults import KINDS, LONELY, POINTS
 from .rounds import Plan, Result
 from .world import Choice, World
 
@@ -73,6 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.error("failpoints need a build that has them: swift build, or SLUICE_FAILPOINTS=1 swift build -c release --build-path .build/failpoints")
         print(f"without {', '.join(sorted(POINTS))}: no build that has them", flush=True)
         kinds = [kind for kind in kinds if kind not in POINTS]
+    if chosen.brokers > 1:
+        if chosen.kinds != "all" and LONELY & set(kinds):
+            options.error(f"{', '.join(sorted(LONELY))}: with one broker only")
+        kinds = [kind for kind in kinds if kind not in LONELY]
     choice = Choice(*chosen.stack, chosen.brokers)
     with Lab("sluice-campaign-") as lab:
         result = campaign(choice, Plan(seed, chosen.faults, kinds, chosen.check_every, chosen.rate, program, chosen.minutes), lab)

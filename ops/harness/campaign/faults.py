@@ -9,11 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import psutil
+from confluent_kafka import KafkaException
 
 from ..agent import Agent, confirmed
 from ..oracle.borders import is_ending
 from ..oracle.source import format_lsn
-from ..oracle.topics import read_progress
+from ..oracle.topics import partitions_of, read_progress
 from ..processes import NotReady
 from ..site import Site
 from .crew import Crew, Finding
@@ -117,8 +118,7 @@ def broker_kill(scene: Scene) -> str:
 def broker_kill_in_commit(scene: Scene) -> str:
     """A commit is decided and answered, and the broker is gone before its markers are written."""
     kafka, name = scene.world.kafka, f"sluice.{scene.crew.main.name}"
-    if len(kafka.nodes) > 1:  # with replicas another broker leads, and nothing is forgotten
-        return broker_kill(scene)
+    assert len(kafka.nodes) == 1, "with replicas another broker leads, and nothing is forgotten"
     scene.world.markers[0].stall()
     try:
         scene.crew.until("a commit is decided", lambda: is_ending(kafka.nodes[0].data, name), 60)
@@ -155,8 +155,12 @@ def walsender_terminate(scene: Scene) -> str:
 
 
 def _terminate(scene: Scene) -> None:
-    scene.site.connection.execute(
-        "select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = %s and active", (scene.crew.main.slot,))
+    """Ends the walsender, once there is one."""
+    def ended() -> bool:
+        return scene.site.connection.execute(
+            "select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = %s and active",
+            (scene.crew.main.slot,)).fetchall() == [(True,)]
+    scene.crew.until("a walsender is ended", ended, 30)
 
 
 def zombie(scene: Scene) -> str:
@@ -188,17 +192,24 @@ def _take_over(scene: Scene, old: Agent, allowed: set[int | None]) -> None:
 # The store
 
 def store_kill(scene: Scene) -> str:
-    scene.world.stack.store.kill()
-    scene.pause(0, 1)
-    scene.world.stack.store.start()
+    front, store = scene.world.store_front, scene.world.stack.store
+    before = front.hits
+    store.kill()
+    try:
+        scene.pause(0, 1)
+        _met(scene, front, before)
+    finally:
+        store.start()
     return ""
 
 
 def store_pause(scene: Scene) -> str:
-    store = scene.world.stack.store
+    front, store = scene.world.store_front, scene.world.stack.store
     store.pause()
+    before = front.requests
     try:
         scene.pause(0.5, 4)
+        scene.crew.until("a request meets the store that hangs", lambda: front.requests > before, 60)
     finally:
         store.resume()
     return ""
@@ -247,12 +258,14 @@ def _front(scene: Scene) -> tuple[Front, str]:
 
 def net_stall(scene: Scene) -> str:
     front, where = _front(scene)
+    before = front.hits
     front.stall()
     try:
         if scene.random.random() < 0.15:
             scene.pause(TRANSACTION_TIMEOUT + 1, TRANSACTION_TIMEOUT + 2)
         else:
             scene.pause(0.3, 4)
+        _met(scene, front, before)
         if scene.random.random() < 0.4:
             front.reset()
             where += ", then reset"
@@ -321,9 +334,23 @@ def failpoint_zombie(scene: Scene) -> str:
         # One that has never streamed is no zombie: it waits as a standby.
         _take_over(scene, agent, {REPLACED, None} if "fence" in point else {REPLACED})
     else:
-        scene.pause(3.5, 5)  # past its session: others have its partitions
+        crew.until("another has the partitions of the one that is stopped", lambda: _taken_over(scene), 60)
+        scene.pause(0, 1)
         agent.resume()
     return point
+
+
+def _taken_over(scene: Scene) -> bool:
+    """Whether the group has one member, and that all partitions. Of two sinks, in either layout, one is stopped."""
+    group = f"sluice.{scene.crew.main.name}"
+    admin = scene.world.kafka.admin()  # answers as long as it is held
+    try:
+        found = admin.describe_consumer_groups([group], request_timeout=5)[group].result(5)
+        counts = partitions_of(scene.world.kafka.brokers, scene.site.auditor.topics)
+    except (KafkaException, TimeoutError):
+        return False
+    held = [len(member.assignment.topic_partitions) for member in found.members]
+    return len(held) == 1 and held[0] >= sum(counts.values())
 
 
 def _restarted(scene: Scene, is_stream: bool, env: dict[str, str]) -> Agent:
@@ -367,6 +394,7 @@ KINDS: dict[str, Kind] = {
     "failpoint-zombie": Kind(failpoint_zombie, "stream", 2),
 }
 POINTS = {"failpoint", "failpoint-zombie"}
+LONELY = {"broker-kill-in-commit"}  # kinds that need a broker without replicas
 
 
 def deck(kinds: list[str], faults: int, source: random.Random) -> list[str]:

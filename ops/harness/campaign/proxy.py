@@ -74,7 +74,6 @@ class Front:
 
     def stall(self) -> None:
         """Nothing passes, in either direction; connections stay, and new ones are accepted."""
-        self.hits += len(self._links)
         self._soon(self._flow.clear)
 
     def flow(self) -> None:
@@ -114,6 +113,7 @@ class Front:
         try:
             server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self.target, limit=_PIECE)
         except OSError:
+            self.hits += 1  # the server is dead
             _reset(writer)
             return
         link = (writer, server_writer)
@@ -143,9 +143,15 @@ class Front:
                 one.cancel()
             await asyncio.gather(*directions, return_exceptions=True)
 
+    async def _pass(self) -> None:
+        """Waits as long as nothing passes."""
+        if not self._flow.is_set():
+            self.hits += 1
+            await self._flow.wait()
+
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, replies: bool) -> None:
         while data := await reader.read(_PIECE):
-            await self._flow.wait()
+            await self._pass()
             if replies and self._halve > 0 and len(data) > 1:
                 self._halve -= 1
                 self.hits += 1
@@ -185,6 +191,7 @@ class StoreFront(Front):
 
     def __init__(self, network: Network, target: int) -> None:
         super().__init__(network, target)
+        self.requests = 0
         self._answers: tuple[int, int] = (0, 0)  # status, how many
         self._cut_before = 0
         self._cut_after = 0
@@ -215,7 +222,8 @@ class StoreFront(Front):
                 writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
                 head = b"\r\n".join(line for line in head.split(b"\r\n") if not line.lower().startswith(b"expect:"))
             body = await _body(reader, head)
-            await self._flow.wait()
+            self.requests += 1
+            await self._pass()
             status, requests = self._answers
             if requests > 0:
                 self._answers = (status, requests - 1)
@@ -232,7 +240,7 @@ class StoreFront(Front):
             await server_writer.drain()
             answer = await _head(server_reader)
             length = b"" if method == b"HEAD" or answer[9:12] in (b"204", b"304") else await _body(server_reader, answer, True)
-            await self._flow.wait()
+            await self._pass()
             if is_object and self._cut_after > 0:
                 self._cut_after -= 1
                 self.hits += 1

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..oracle.verdict import Verdict
 from ..site import Site
+from ..source_clock import GRACE
 from .crew import Crew, Finding
 from .faults import KINDS, Scene, deck
 from .world import World
@@ -35,6 +36,7 @@ class Result:
     restarts: Counter[str] = field(default_factory=Counter)
     verdicts: list[Verdict] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
+    looks: int = 0  # at the slot and the position (C4)
     seconds: float = 0
 
     @property
@@ -50,12 +52,14 @@ class Result:
         kafka, s3 = (lambda kind: self._sum("kafka", kind)), (lambda kind: self._sum("s3", kind))
         return {"lost": kafka("lost") + s3("lost"), "twice": kafka("twice") + s3("twice"), "torn": kafka("torn"),
                 "out of order": kafka("out of order"), "in a wrong hour": s3("misplaced"), "gaps between objects": s3("gaps"),
+                "hours not sealed as they should": s3("manifest") + s3("sealed early") + s3("unsealed"),
                 "wrong or damaged": sum(kafka(kind) for kind in ("never committed", "wrong", "position")) + s3("damaged") + s3("rewritten")}
 
     @property
     def numbers(self) -> dict[str, int]:
         return {name: sum(getattr(verdict, name) or 0 for verdict in self.verdicts)
-                for name in ("transactions", "changes", "kafka_records", "kafka_transactions", "aborted_transactions", "objects", "lines")}
+                for name in ("transactions", "changes", "kafka_records", "kafka_transactions", "aborted_transactions", "objects", "lines",
+                             "hours", "manifests", "resealed", "in_time")}
 
     def line(self, where: str) -> str:
         broken = ", ".join(f"{kind} {count}" for kind, count in sorted(self.broken.items()))
@@ -63,13 +67,14 @@ class Result:
         return (f"campaign: seed {self.plan.seed}, {where}: {sum(self.broken.values())} faults in {self.seconds / 60:.0f} min ({broken})"
                 f" | {numbers['changes']:,} rows in {numbers['transactions']:,} transactions, {numbers['kafka_records']:,} records,"
                 f" {numbers['kafka_transactions']:,} Kafka transactions and {numbers['aborted_transactions']:,} aborted,"
-                f" {numbers['objects']:,} objects | {', '.join(f'{count:,} {kind}' for kind, count in self.zeros.items())}"
+                f" {numbers['objects']:,} objects, {numbers['hours']:,} hours in {numbers['manifests']:,} manifests, {self.looks:,} looks at the ladder |"
+                f" {', '.join(f'{count:,} {kind}' for kind, count in self.zeros.items())}"
                 f" | {'clean' if self.clean else f'NOT CLEAN ({len(self.findings)} findings)'}")
 
     def json(self, **more: Any) -> dict[str, Any]:
         return {"seed": self.plan.seed, "kinds": self.plan.kinds, "clean": self.clean, "seconds": round(self.seconds), **more,
                 "faults": dict(sorted(self.broken.items())), "details": dict(sorted(self.details.items())),
-                "restarts": dict(self.restarts), "numbers": self.numbers, "zeros": self.zeros, "findings": self.findings,
+                "restarts": dict(self.restarts), "looks at the ladder": self.looks, "numbers": self.numbers, "zeros": self.zeros, "findings": self.findings,
                 "rounds": [verdict.line() for verdict in self.verdicts]}
 
 
@@ -77,6 +82,11 @@ class Result:
 _LAYOUTS = ("apart", "shared")
 _COMPRESSIONS = ("none", "gzip", "lz4")
 _SPLITS = (10_000_000, 10_000_000, 1500)
+_CLOCKS = ("its own", "its own", "its own", "ours")  # the source's; hours pass with its own, and are judged
+_STREAMING = ("off", "on")
+# Of a verdict on so many transactions, each kind must be there.
+_ENOUGH = 800
+_KINDS = ("insert", "update", "delete", "truncate", "message", "changed key", "unchanged value", "whole old row")
 
 
 def run(world: World, plan: Plan) -> Result:
@@ -94,14 +104,24 @@ def run(world: World, plan: Plan) -> Result:
 
 
 def _round(world: World, plan: Plan, result: Result, cards: list[str], source: random.Random) -> None:
-    layout, compression, split = source.choice(_LAYOUTS), source.choice(_COMPRESSIONS), source.choice(_SPLITS)
-    site = world.site({"s3": {"compression": compression}, "kafka": {"split": {"rows": split}, "transaction": {"rows": min(split, 50_000)}}})
-    print(f"round {len(result.verdicts) + 1}: {len(cards)} faults, agents {layout}, {compression}, split at {split:,} rows", flush=True)
+    layout, compression, split, streaming = (source.choice(_LAYOUTS), source.choice(_COMPRESSIONS), source.choice(_SPLITS),
+                                             source.choice(_STREAMING))
+    site = world.site({"s3": {"compression": compression, "seal_after": f"{GRACE.total_seconds():.0f}s"},
+                       "kafka": {"split": {"rows": split}, "transaction": {"rows": min(split, 50_000)}},
+                       "postgres": {"streaming": streaming}}, wide=True)
+    # Of the large transactions the server sends, or spills, as much as can be.
+    site.sql(f"alter database {site.database} set logical_decoding_work_mem = '64kB'")
+    clock = source.choice(_CLOCKS)
+    print(f"round {len(result.verdicts) + 1}: {len(cards)} faults, agents {layout}, {compression}, split at {split:,} rows, streaming {streaming},"
+          f" the source's clock {clock}", flush=True)
+    if clock == "its own":
+        site.set_clock()
     site.init()
     crew = Crew(site, layout, plan.failpoints)
     scene = Scene(world, site, crew, source)
     crew.start()
-    load = site.workload(seed=source.randrange(1 << 30), rate=plan.rate, connections=4, large_every=250, large_rows=2000).start()
+    load = site.workload(seed=source.randrange(1 << 30), rate=plan.rate, connections=4, large_every=250, large_rows=2000,
+                         wide=True).start()
     try:
         crew.wait_streaming()
         crew.wait_sinking()
@@ -118,6 +138,8 @@ def _round(world: World, plan: Plan, result: Result, cards: list[str], source: r
             if after == "sink":
                 crew.wait_sinking()
             scene.pause(0, 0.5)
+            crew.read_logs()
+            load.check()
             if number % 10 == 5:
                 site.auditor.glance()
             print(f"  {sum(result.broken.values()):4} {kind:20} {detail:28} {broke:5.1f} s, at work again after"
@@ -132,14 +154,19 @@ def _round(world: World, plan: Plan, result: Result, cards: list[str], source: r
             result.findings.append(verdict.report())
         if verdict.changes < 10 or verdict.kafka_transactions is None:
             result.findings.append("the oracle had next to nothing to look at")
+        if verdict.transactions >= _ENOUGH and (none := [kind for kind in _KINDS if not verdict.kinds_of_changes[kind]]):
+            result.findings.append(f"the load had none of these: {', '.join(none)}")
         result.findings += crew.stop()
+        if crew.dropped and not verdict.repeated:
+            result.findings.append("a sink dropped records, and none was repeated:\n" + "\n".join(crew.dropped[:5]))
         result.findings += [f"a secret in a log: {name}" for name in site.leaked_secrets()]
     except Exception as error:
         result.findings.append(f"{type(error).__name__}: {error}" if isinstance(error, Finding) else f"{error!r}\n{_where(error)}")
         print(f"  FOUND {result.findings[-1]}", flush=True)
     finally:
         result.restarts += crew.restarts
-        _end(world, site, load, keep=bool(result.findings))
+        result.looks += crew.ladder.looks
+        _end(world, site, crew, load, keep=bool(result.findings))
 
 
 def _where(error: Exception) -> str:
@@ -147,10 +174,11 @@ def _where(error: Exception) -> str:
     return "".join(traceback.format_exception(error))[-6000:]
 
 
-def _end(world: World, site: Site, load: Any, keep: bool) -> None:
+def _end(world: World, site: Site, crew: Crew, load: Any, keep: bool) -> None:
     """A round's things go, unless something was found."""
     world.heal()
     try:
+        crew.ladder.stop()
         load.stop(60)
     except Exception as error:
         print(f"  the load: {error!r}", flush=True)

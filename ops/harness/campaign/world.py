@@ -79,7 +79,7 @@ class World:
     def fronts(self) -> list[Front]:
         return [self.postgres_front, *self.kafka_fronts, self.store_front, *self.markers]
 
-    def site(self, changes: dict[str, Any]) -> Site:
+    def site(self, changes: dict[str, Any], wide: bool = False) -> Site:
         """A fresh database, topics and bucket, reached through the fronts."""
         site = make_site(self.stack, {
             "kafka": {"replication_factor": self.choice.brokers,
@@ -87,7 +87,7 @@ class World:
                       "transaction": {"timeout": f"{TRANSACTION_TIMEOUT:.0f}s"}, "split": {"age": "5s"}},
             "s3": {"endpoint": f"http://127.0.0.1:{self.store_front.port}", "rotate": {"bytes": "1MiB", "age": "1s"}},
             "limits": {"start_timeout": "60s"},
-        })
+        }, wide=wide)
         if changes:
             from ..agent import merge
             site.agent.settings = merge(site.agent.settings, changes)

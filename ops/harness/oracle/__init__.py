@@ -9,5 +9,6 @@ borders of Kafka's transactions come from the broker's own log segments, and obj
     objects.py  the objects of a bucket or folder, decoded     (S3, file://)
     values.py   whether a JSON value is PostgreSQL's value
     checks.py   the comparison itself: pure, tested on damaged inputs
+    store_checks.py, hour_checks.py   that of the objects, and of the manifests that seal hours
     verdict.py  its result
 """

@@ -6,21 +6,26 @@ import json
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from .borders import Borders
-from .objects import StoredObject
-from .source import Change, Row, Shape, Table, Transaction, format_lsn
-from .store_checks import check_objects
-from .topics import Partition, Progress, Record
-from .values import partition_of, same_key, same_row
-from .verdict import Verdict
+from .hour_checks import Sealing, check_clocks, check_hours
+from .objects import StoredManifest, StoredObject
+from .source import UNCHANGED, Cell, Change, Row, Shape, Table, Transaction, format_lsn, micros
+from .store_checks import check_objects, check_unchanged
+from .topics import Partition, Position, Progress, Record
+from .values import UnknownType, partition_of, same_key, same_row
+from .verdict import Faults, Verdict
 
 # What a change becomes, in the order in which it must be written.
 DELETE, TOMBSTONE, CREATE, UPDATE, TRUNCATE = "d", "tombstone", "c", "u", "t"
 _STEP = {DELETE: 0, TOMBSTONE: 1, CREATE: 2, UPDATE: 2, TRUNCATE: 3}
 
+_NULL = Cell("", None)
+
 Identity = tuple[int, int, str, str]  # transaction, ordinal, role, topic
+Members = dict[int, dict[str | None, set[int | None]]]  # transaction -> part, where it was split -> Kafka transactions
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,15 @@ class Expected:
     key: Row | None
     old: Row | None
     new: Row | None
+    lsn: int = 0
+
+    def old_image(self, with_nulls: bool) -> Row:
+        """The old row as it is sent: whole with FULL, else the key's columns; the others null, or left out."""
+        assert self.old is not None
+        # test_decoding leaves nulls out of old rows.
+        known = {name: cell for name, cell in self.old.items() if self.shape.is_full or name in self.shape.key}
+        names = [name for name in self.shape.columns if name in known or with_nulls or self.shape.is_full]
+        return {name: known.get(name, _NULL) for name in names}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +54,19 @@ class Expectation:
     topic_of: Callable[[Table], str]
     envelope: str = "debezium"
     tombstones: bool = True
+    epoch: int = 1
+
+
+def whole(change: Change, shape: Shape) -> Row | None:
+    """The new row. A value that the WAL left out of it is in the old one, where that is whole."""
+    if change.new is None or change.old is None or not shape.is_full:
+        return change.new
+    return {name: change.old.get(name, _NULL) if cell.value is UNCHANGED else cell for name, cell in change.new.items()}
 
 
 def _steps(change: Change, shape: Shape) -> list[tuple[str, Row | None, Row | None, Row | None]]:
     """(role, row that holds the key, old, new) of each record that one change of one table becomes."""
-    old, new = change.old, change.new
+    old, new = change.old, whole(change, shape)
     match change.kind:
         case "truncate":
             return [(TRUNCATE, None, None, None)]
@@ -70,8 +92,22 @@ def expected_records(source: list[Transaction], how: Expectation) -> dict[Identi
                 shape, topic = how.shapes[table], how.topic_of(table)
                 for role, key, old, new in _steps(change, shape):
                     if role != TOMBSTONE or how.tombstones:
-                        result[(number, ordinal, role, topic)] = Expected(role, shape, key, old, new)
+                        result[(number, ordinal, role, topic)] = Expected(role, shape, key, old, new, change.lsn)
     return result
+
+
+def _kinds(transaction: Transaction, how: Expectation) -> Iterable[str]:
+    """What a load must have of everything, so that a verdict says something of it."""
+    for change in transaction.changes:
+        yield change.kind
+        for table in change.tables:
+            shape = how.shapes[table]
+            if change.kind == "update" and len(_steps(change, shape)) > 1:
+                yield "changed key"
+            if change.new is not None and any(cell.value is UNCHANGED for cell in change.new.values()):
+                yield "unchanged value"
+            if shape.is_full and change.old is not None:
+                yield "whole old row"
 
 
 def _role(value: dict[str, Any] | None, envelope: str) -> str:
@@ -82,9 +118,22 @@ def _describe(record: Record) -> str:
     return f"{record.topic}[{record.partition}]@{record.offset} at {record.position_text or 'no position'}"
 
 
-def _wrong(record: Record, value: dict[str, Any] | None, expected: Expected, transaction: Transaction, how: Expectation, partitions: int) -> str | None:
+def _wrong(record: Record, value: dict[str, Any] | None, expected: Expected, transaction: Transaction, how: Expectation, partitions: int,
+           before: int) -> str | None:
     """What is not as PostgreSQL says, or none."""
+    try:
+        return _difference(record, value, expected, transaction, how, partitions, before)
+    except UnknownType:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return f"not of the format: {error!r} in {(record.value or b'')[:200]!r}"
+
+
+def _difference(record: Record, value: dict[str, Any] | None, expected: Expected, transaction: Transaction, how: Expectation,
+                partitions: int, before: int) -> str | None:
     assert record.position is not None
+    if record.position.epoch != how.epoch:
+        return f"epoch {record.position.epoch}, the agent's is {how.epoch}"
     if record.position.commit_us != transaction.commit_us:
         return f"commit time {record.position.commit_us}, committed at {transaction.commit_us}"
     if expected.key is None:
@@ -99,36 +148,68 @@ def _wrong(record: Record, value: dict[str, Any] | None, expected: Expected, tra
     if b"\n" in record.value:
         return "a line feed inside of a value"
     if how.envelope != "debezium":
-        if int(value["_xid"]) != transaction.xid:
-            return f"_xid {value['_xid']}, the transaction is {transaction.xid}"
-        row = {name: cell for name, cell in value.items() if not name.startswith("_")}
-        return None if expected.new is None or value.get("_unchanged") or same_row(expected.new, row) else f"the row is {row}"
-    source = value["source"]
+        return _wrong_flat(value, expected, record.position, transaction)
+    return _wrong_source(value["source"], expected, record.position, transaction, before) or _wrong_images(value, expected)
+
+
+def _wrong_flat(value: dict[str, Any], expected: Expected, position: Position, transaction: Transaction) -> str | None:
+    told = (value["_xid"], value["_lsn"], value["_seq"], _micros(value["_commit_ts"]))
+    if told != (transaction.xid, position.commit_lsn, position.ordinal, transaction.commit_us):
+        return f"_xid, _lsn, _seq, _commit_ts {told} at {position}"
+    row = {name: cell for name, cell in value.items() if not name.startswith("_")}
+    if expected.new is None:
+        old = {} if expected.old is None else expected.old_image(with_nulls=False)
+        return None if same_row(old, row) and "_unchanged" not in value else f"the row is {row}"
+    new = expected.new
+    unchanged = [name for name, cell in new.items() if cell.value is UNCHANGED]
+    if value.get("_unchanged", []) != unchanged or ("_unchanged" in value and not unchanged):
+        return f"_unchanged is {value.get('_unchanged')}, PostgreSQL left out {unchanged}"
+    return None if same_row({name: cell for name, cell in new.items() if name not in unchanged}, row) else f"the row is {row}"
+
+
+def _micros(text: str) -> int:
+    return micros(datetime.fromisoformat(text.replace("Z", "+00:00")))
+
+
+def _wrong_source(source: dict[str, Any], expected: Expected, position: Position, transaction: Transaction, before: int) -> str | None:
+    """`before`: the end of the transaction before."""
     if source["txId"] != transaction.xid:
         return f"txId {source['txId']}, the transaction is {transaction.xid}"
     if (source["schema"], source["table"]) != expected.shape.table:
         return f"table {source['schema']}.{source['table']}"
+    if source["lsn"] != expected.lsn:
+        return f"lsn {format_lsn(source['lsn'])}, the change is at {format_lsn(expected.lsn)}"
+    if source["ts_us"] != transaction.commit_us:
+        return f"ts_us {source['ts_us']}, committed at {transaction.commit_us}"
+    last, own = json.loads(source["sequence"])
+    # What is behind the transaction before, and not ours, may have ended there too.
+    if own != str(expected.lsn) or (before if last is None else int(last)) not in range(before, position.commit_lsn + 1):
+        return f"sequence {source['sequence']}, the change is at {expected.lsn}, the transaction before ended at {before}"
+    return None
+
+
+def _wrong_images(value: dict[str, Any], expected: Expected) -> str | None:
     if expected.new is None and value["after"] is not None:
         return "after is not null"
     if expected.new is not None and not same_row(expected.new, value["after"]):
         return f"after is {json.dumps(value['after'])[:200]}, the row is {str(expected.new)[:200]}"
     if expected.old is None:
         return None if value["before"] is None else "before is not null"
-    before = value["before"]
-    known = {column: cell for column, cell in expected.old.items() if column in expected.shape.key}
-    if not isinstance(before, dict) or not same_row(known, {c: before.get(c) for c in known}):
-        return f"before is {json.dumps(before)[:200]}"
+    if not same_row(expected.old_image(with_nulls=True), value["before"]):
+        return f"before is {json.dumps(value['before'])[:200]}, the row was {str(expected.old)[:200]}"
     return None
 
 
 def judge(source: list[Transaction], kafka: Mapping[Partition, list[Record]], how: Expectation, *,
           borders: Borders | None = None, progress: list[Progress] | None = None, progress_topic: str = "",
-          objects: list[StoredObject] | None = None, complete: bool = True,
-          earlier: Iterable[Mapping[str, str]] = ()) -> Verdict:
-    """Compares. `complete`: the sink has had time to write all; `earlier`: listings (name, ETag) taken on the way."""
+          objects: list[StoredObject] | None = None, complete: bool = True, earlier: Iterable[Mapping[str, str]] = (),
+          manifests: list[StoredManifest] | None = None, sealing: Sealing | None = None) -> Verdict:
+    """Compares. `complete`: the sink has had time to write all; `earlier`: listings (name, ETag) taken on the way; `sealing`: how
+    hours are sealed, and judged; none: they are not."""
     verdict = Verdict(transactions=len(source), changes=sum(len(t.changes) for t in source))
     faults = verdict.kafka
     expected = expected_records(source, how)
+    verdict.kinds_of_changes.update(kind for transaction in source for kind in _kinds(transaction, how))
     ends = [transaction.end_lsn for transaction in source]
     counts: dict[str, int] = {}
     for topic, _ in kafka:
@@ -138,7 +219,7 @@ def judge(source: list[Transaction], kafka: Mapping[Partition, list[Record]], ho
     base = min(first, 1)
 
     seen: dict[Identity, int] = {}
-    members: dict[int, dict[str | None, set[int | None]]] = {}  # transaction -> part, where it was split -> Kafka transactions
+    members: Members = {}
     contents: dict[int, int] = {}  # Kafka transaction -> last PostgreSQL transaction in it
     repeats: dict[Partition, set[int]] = {partition: set() for partition in kafka}
     for partition, records in kafka.items():
@@ -165,7 +246,8 @@ def judge(source: list[Transaction], kafka: Mapping[Partition, list[Record]], ho
             if before is not None and place < before:
                 faults.add("out of order", f"{_describe(record)} after transaction {before[0]} ordinal {before[1]}")
             before = place
-            if problem := _wrong(record, value, expected[identity], source[number], how, counts[record.topic]):
+            if problem := _wrong(record, value, expected[identity], source[number], how, counts[record.topic],
+                                    ends[number - 1] if number > 0 else 0):
                 faults.add("wrong", f"{_describe(record)}: {problem}")
             if borders is not None:
                 inside = borders.transaction(partition, record.offset)
@@ -180,8 +262,19 @@ def judge(source: list[Transaction], kafka: Mapping[Partition, list[Record]], ho
         _check_borders(verdict, source, borders, members, contents, progress, progress_topic)
     verdict.repeated = sum(len(offsets) for offsets in repeats.values())
     if objects is not None:
-        check_objects(verdict, objects, kafka, repeats, complete, earlier)
+        etags = {one.name: one.etag for one in [*objects, *(manifests or [])]}
+        check_objects(verdict, objects, kafka, repeats, complete)
+        check_unchanged(verdict, etags, earlier)
+    if objects is not None and manifests is not None and sealing is not None:
+        check_hours(verdict, manifests, objects, kafka, lambda record: _end(ends, record), progress or [], sealing)
+        check_clocks(faults, source, progress or [], sealing)
     return verdict
+
+
+def _end(ends: list[int], record: Record) -> int:
+    """Where the transaction of a record ends; far behind all where the record is of none."""
+    number = len(ends) if record.position is None else bisect_right(ends, record.position.commit_lsn)
+    return ends[number] if number < len(ends) else 1 << 63
 
 
 def _repeats(last: Record | None, record: Record, borders: Borders | None) -> bool:
@@ -191,7 +284,7 @@ def _repeats(last: Record | None, record: Record, borders: Borders | None) -> bo
     return (last.key, last.value, last.position_text, last.split) == (record.key, record.value, record.position_text, record.split)
 
 
-def _check_borders(verdict: Verdict, source: list[Transaction], borders: Borders, members: dict[int, dict[str | None, set[int | None]]],
+def _check_borders(verdict: Verdict, source: list[Transaction], borders: Borders, members: Members,
                    contents: dict[int, int], progress: list[Progress] | None, progress_topic: str) -> None:
     faults = verdict.kafka
     verdict.kafka_transactions = sum(1 for transaction in borders.transactions if transaction.commit)
@@ -212,24 +305,45 @@ def _check_borders(verdict: Verdict, source: list[Transaction], borders: Borders
                 faults.add("torn", f"xid {xid} has records outside of any decided Kafka transaction")
             elif not borders.committed(index):
                 faults.add("torn", f"xid {xid} is visible though Kafka transaction {index} was aborted")
-    if progress is None:
-        return
+    if progress is not None:
+        _check_positions(faults, source, borders, members, contents, progress, progress_topic)
+
+
+def _check_positions(faults: Faults, source: list[Transaction], borders: Borders, members: Members, contents: dict[int, int],
+                     progress: list[Progress], progress_topic: str) -> None:
+    """A position says that Kafka has all before it, and no less than the rows beside it; also one that has no rows beside it."""
+    ends = [transaction.end_lsn for transaction in source]
+    # The Kafka transaction with which a PostgreSQL transaction is whole; of what is in none it never is.
+    whole = [max((-1 if index is None else index for part in members[number].values() for index in part), default=-1)
+             if number in members else None for number in range(len(source))]
+    silent = {number for number, transaction in enumerate(source) if not any(change.tables for change in transaction.changes)}
     stored: dict[int | None, Progress] = {}
-    highest = 0
+    highest = done = 0  # so many PostgreSQL transactions are whole up to here
     for position in progress:
         if position.lsn < highest:
             faults.add("position", f"progress@{position.offset} goes back to {format_lsn(position.lsn)}")
         highest = max(highest, position.lsn)
-        stored[borders.transaction((progress_topic, position.partition), position.offset)] = position
+        index = borders.transaction((progress_topic, position.partition), position.offset)
+        stored[index] = position
+        if index is None:
+            if position.state == "streaming":
+                faults.add("position", f"progress@{position.offset} lies in no Kafka transaction that was decided")
+            continue
+        while done < len(source) and (done in silent or _is_in(whole[done], index)):
+            done += 1
+        if done < len(source) and position.lsn >= ends[done]:
+            faults.add("position", f"progress@{position.offset} says {format_lsn(position.lsn)}, and xid {source[done].xid}, which ends at"
+                                   f" {format_lsn(ends[done])}, is not whole in Kafka there")
     for index, number in contents.items():
         found = stored.get(index)
         if found is None:
             faults.add("position", f"Kafka transaction {index} holds rows up to xid {source[number].xid} and no position")
-        elif found.lsn < source[number].end_lsn and found.split_at is not None and number == bisect_right(
-                [transaction.end_lsn for transaction in source], found.split_at):
+        elif found.lsn < ends[number] and found.split_at is not None and number == bisect_right(ends, found.split_at):
             pass  # the first part of a transaction that was split: the position says how far it got
-        elif found.lsn < source[number].end_lsn:
-            faults.add("position", f"Kafka transaction {index} holds rows up to {format_lsn(source[number].end_lsn)}"
+        elif found.lsn < ends[number]:
+            faults.add("position", f"Kafka transaction {index} holds rows up to {format_lsn(ends[number])}"
                                    f" and the position {format_lsn(found.lsn)}")
-        elif number + 1 < len(source) and found.lsn >= source[number + 1].end_lsn:
-            faults.add("position", f"Kafka transaction {index} has the position {format_lsn(found.lsn)} without the rows before it")
+
+
+def _is_in(whole: int | None, index: int) -> bool:
+    return whole is not None and whole <= index

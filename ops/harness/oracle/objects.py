@@ -1,4 +1,4 @@
-"""The objects of a bucket, or of a `file://` store, as they are: name, metadata, decoded lines."""
+"""The objects of a bucket, or of a `file://` store, as they are: name, metadata, decoded lines; and the manifests beside them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ import lz4.frame
 _UNFINISHED = re.compile(r"-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 _NAME = re.compile(r"^(?P<topic>[^/]+)/year=(?P<y>\d{4})/month=(?P<m>\d\d)/day=(?P<d>\d\d)/hour=(?P<h>\d\d)/"
                    r"(?P=topic)\+(?P<partition>\d+)\+(?P<start>\d{10,})\.json(?P<suffix>|\.gz|\.lz4)$")
+_MANIFEST = re.compile(r"^(?P<topic>[^/]+)/year=(?P<y>\d{4})/month=(?P<m>\d\d)/day=(?P<d>\d\d)/hour=(?P<h>\d\d)/"
+                       r"_manifest-(?P<revision>\d{4,})\.json$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,19 @@ class StoredObject:
     sha256: str  # of the uncompressed bytes, computed here
     lines: list[bytes]
     whole: bool  # decodes to the end, and the last line is ended
+    etag: str = ""
+    size: int = 0  # as stored
+
+
+@dataclass(frozen=True, slots=True)
+class StoredManifest:
+    """What seals an hour of a topic, or seals it again."""
+
+    name: str  # below the prefix
+    topic: str
+    hour: str  # YYYY-MM-DDTHH
+    revision: int  # of the name
+    body: bytes
     etag: str = ""
 
 
@@ -64,11 +79,31 @@ def decode(name: str, stored: bytes, meta: Mapping[str, object], etag: str = "")
         whole = False
     return StoredObject(
         name, found["topic"], int(found["partition"]), int(found["start"]),
-        f"{found['y']}-{found['m']}-{found['d']}T{found['h']}", plain_metadata(meta), hashlib.sha256(body).hexdigest(), lines, whole, etag)
+        f"{found['y']}-{found['m']}-{found['d']}T{found['h']}", plain_metadata(meta), hashlib.sha256(body).hexdigest(), lines, whole, etag,
+        len(stored))
+
+
+def manifest(name: str, body: bytes, etag: str = "") -> StoredManifest:
+    found = _MANIFEST.match(name)
+    if found is None:
+        raise Unnamed(name)
+    return StoredManifest(name, found["topic"], f"{found['y']}-{found['m']}-{found['d']}T{found['h']}", int(found["revision"]), body, etag)
 
 
 def in_topics(key: str, topics: frozenset[str]) -> bool:
     return key.partition("/")[0] in topics and not key.rsplit("/", 1)[-1].startswith(("_", "."))
+
+
+def topic_and_hour(name: str) -> tuple[str, str]:
+    """Of an object's name."""
+    found = _NAME.match(name)
+    if found is None:
+        raise Unnamed(name)
+    return found["topic"], f"{found['y']}-{found['m']}-{found['d']}T{found['h']}"
+
+
+def is_manifest(key: str, topics: frozenset[str]) -> bool:
+    return key.partition("/")[0] in topics and key.rsplit("/", 1)[-1].startswith("_manifest")
 
 
 def list_names(client: Any, bucket: str, prefix: str) -> dict[str, str]:
@@ -90,6 +125,12 @@ def read_bucket(client: Any, bucket: str, prefix: str, topics: Iterable[str]) ->
             answer = client.get_object(Bucket=bucket, Key=f"{prefix}/{name}" if prefix else name)
             found.append(decode(name, answer["Body"].read(), answer["Metadata"], etag))
     return found
+
+
+def read_manifests(client: Any, bucket: str, prefix: str, topics: Iterable[str]) -> list[StoredManifest]:
+    wanted = frozenset(topics)
+    return [manifest(name, client.get_object(Bucket=bucket, Key=f"{prefix}/{name}" if prefix else name)["Body"].read(), etag)
+            for name, etag in list_names(client, bucket, prefix).items() if is_manifest(name, wanted)]
 
 
 def read_folder(root: Path, topics: Iterable[str]) -> list[StoredObject]:

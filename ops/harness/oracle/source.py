@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 
 import psycopg
@@ -39,6 +39,7 @@ class Change:
     tables: tuple[Table, ...]
     old: Row | None = None
     new: Row | None = None
+    lsn: int = 0  # where its record begins, as every plugin is told
 
 
 @dataclass(slots=True)
@@ -51,10 +52,12 @@ class Transaction:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A published table: its key columns in the order of the primary key."""
+    """A published table: its key columns in the order of the primary key, or of the index that is its replica identity."""
 
     table: Table
     key: tuple[str, ...]
+    columns: tuple[str, ...] = ()
+    is_full: bool = False  # replica identity FULL: an old row is whole
 
 
 def parse_lsn(text: str) -> int:
@@ -64,6 +67,12 @@ def parse_lsn(text: str) -> int:
 
 def format_lsn(lsn: int) -> str:
     return f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}"
+
+
+def micros(when: datetime) -> int:
+    """Since 1970."""
+    since = when - EPOCH
+    return (since.days * 86400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 # Parsing. `table public.t: UPDATE: old-key: id[integer]:1 new-tuple: id[integer]:2 v[text]:'it''s'`
@@ -148,31 +157,36 @@ def parse(lines: Iterable[tuple[str, int, str]]) -> list[Transaction]:
     """From the (lsn, xid, data) rows of a slot read with `skip-empty-xacts`, `include-timestamp`, `include-xids`."""
     transactions: list[Transaction] = []
     changes: list[Change] = []
+    of = 0  # the transaction of these changes
     for lsn, xid, data in lines:
+        if xid != of:
+            changes, of = [], xid
         if data.startswith("BEGIN"):
-            changes = []
-        elif commit := _COMMIT.match(data):
-            when = datetime.fromisoformat(commit.group(2)) - EPOCH
-            micros = (when.days * 86400 + when.seconds) * 1_000_000 + when.microseconds
-            transactions.append(Transaction(int(commit.group(1)), parse_lsn(lsn), micros, changes))
+            continue  # PostgreSQL 15 prints it behind a message that comes first, and never for nothing but messages
+        if commit := _COMMIT.match(data):
+            when = micros(datetime.fromisoformat(commit.group(2)))
+            transactions.append(Transaction(int(commit.group(1)), parse_lsn(lsn), when, changes))
             changes = []
         elif data.startswith("message: transactional: 0"):
             continue  # comes at once, outside of any transaction, and is not counted
         else:
-            changes.append(parse_change(data))
+            changes.append(replace(parse_change(data), lsn=parse_lsn(lsn)))
     return transactions
 
 
-def published(transactions: Iterable[Transaction], tables: Iterable[Table]) -> list[Transaction]:
-    """What a publication of `tables` lets through: other tables' changes and emptied transactions fall away."""
+def published(transactions: Iterable[Transaction], tables: Iterable[Table], roots: Mapping[Table, Table] | None = None) -> list[Transaction]:
+    """What a publication of `tables` lets through: other tables' changes and emptied transactions fall away. A partition's change is
+    its root's (`publish_via_partition_root`), unless the partition itself is published."""
     wanted = frozenset(tables)
+    root = roots or {}
     result: list[Transaction] = []
     for transaction in transactions:
         kept: list[Change] = []
         for change in transaction.changes:
-            there = tuple(table for table in change.tables if table in wanted)
+            named = (table if table in wanted else root.get(table, table) for table in change.tables)
+            there = tuple(dict.fromkeys(table for table in named if table in wanted))
             if there or change.kind == "message":
-                kept.append(change if there == change.tables else Change(change.kind, there, change.old, change.new))
+                kept.append(change if there == change.tables else replace(change, tables=there))
         if kept:
             result.append(Transaction(transaction.xid, transaction.end_lsn, transaction.commit_us, kept))
     return result
@@ -198,10 +212,29 @@ def read_slot(connection: psycopg.Connection[tuple], slot: str) -> list[Transact
 def shapes(connection: psycopg.Connection[tuple], tables: Iterable[Table]) -> dict[Table, Shape]:
     found: dict[Table, Shape] = {}
     for schema, name in tables:
-        rows = connection.execute(
-            "select a.attname from pg_index i join pg_class c on c.oid = i.indrelid join pg_namespace n on n.oid = c.relnamespace,"
-            " unnest(i.indkey::int2[]) with ordinality k(num, pos) join pg_attribute a on a.attnum = k.num"
-            " where a.attrelid = i.indrelid and i.indisprimary and n.nspname = %s and c.relname = %s order by k.pos",
-            (schema, name)).fetchall()
-        found[(schema, name)] = Shape((schema, name), tuple(row[0] for row in rows))
+        oid, identity = _one(connection.execute(
+            "select c.oid, c.relreplident from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = %s and c.relname = %s",
+            (schema, name)).fetchall())
+        columns = connection.execute("select attname from pg_attribute where attrelid = %s and attnum > 0 and not attisdropped order by attnum",
+                                     (oid,)).fetchall()
+        key = connection.execute(
+            "select a.attname from pg_index i, unnest(i.indkey::int2[]) with ordinality k(num, pos) join pg_attribute a on a.attnum = k.num"
+            f" where i.indrelid = %s and a.attrelid = %s and i.{'indisreplident' if identity == 'i' else 'indisprimary'} order by k.pos",
+            (oid, oid)).fetchall()
+        found[(schema, name)] = Shape((schema, name), tuple(row[0] for row in key), tuple(row[0] for row in columns), identity == "f")
     return found
+
+
+def partitions(connection: psycopg.Connection[tuple]) -> dict[Table, Table]:
+    """The root of each partition."""
+    rows = connection.execute(
+        "select n.nspname, c.relname, rn.nspname, r.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+        " join pg_class r on r.oid = pg_partition_root(c.oid) join pg_namespace rn on rn.oid = r.relnamespace"
+        " where c.relispartition and c.relkind = 'r'").fetchall()
+    return {(row[0], row[1]): (row[2], row[3]) for row in rows}
+
+
+def _one(rows: list[tuple]) -> tuple:
+    if len(rows) != 1:
+        raise LookupError(f"{len(rows)} rows instead of one")
+    return rows[0]

@@ -22,7 +22,7 @@ def _number(stored: StoredObject, field: str) -> int:
 
 
 def check_objects(verdict: Verdict, objects: list[StoredObject], kafka: Mapping[Partition, list[Record]],
-                  repeats: Mapping[Partition, set[int]], complete: bool, earlier: Iterable[Mapping[str, str]]) -> None:
+                  repeats: Mapping[Partition, set[int]], complete: bool) -> None:
     """`repeats`: offsets of records that were written again, and are in an object already: a range covers them, no line shows them."""
     faults = verdict.s3
     verdict.objects = len(objects)
@@ -35,11 +35,14 @@ def check_objects(verdict: Verdict, objects: list[StoredObject], kafka: Mapping[
             faults.add("damaged", f"{stored.name}: no such partition")
     for partition, records in kafka.items():
         _check_partition(verdict, by_partition[partition], records, repeats[partition], complete)
-    now = {stored.name: stored.etag for stored in objects}
+
+
+def check_unchanged(verdict: Verdict, now: Mapping[str, str], earlier: Iterable[Mapping[str, str]]) -> None:
+    """ETags by name, of objects and manifests: none is ever written again."""
     for listing in earlier:
         for name, etag in listing.items():
             if now.get(name, "gone") != etag:
-                faults.add("rewritten", f"{name}: was {etag}, is {now.get(name, 'gone')}")
+                verdict.s3.add("rewritten", f"{name}: was {etag}, is {now.get(name, 'gone')}")
 
 
 def _check_partition(verdict: Verdict, objects: list[StoredObject], records: list[Record], repeats: set[int], complete: bool) -> None:

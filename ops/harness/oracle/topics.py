@@ -6,12 +6,13 @@ import json
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from ..processes import NotReady
-from .source import parse_lsn
+from .source import micros, parse_lsn
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,13 @@ class Progress:
         """The commit LSN of a transaction that is partly in Kafka; none where all are whole."""
         value = json.loads(self.raw)
         return parse_lsn(value["commit_lsn"]) if value.get("ordinal", 0) > 0 else None
+
+
+    @property
+    def clock(self) -> int:
+        """The source's, of which all that it had committed by then is in Kafka: microseconds since 1970, 0 where it says none."""
+        text = json.loads(self.raw).get("clock")
+        return 0 if text is None else micros(datetime.fromisoformat(text.replace("Z", "+00:00")))
 
 
 Partition = tuple[str, int]

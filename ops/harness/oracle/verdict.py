@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 KAFKA = {
@@ -20,7 +21,11 @@ S3 = {
     "misplaced": "a record in an object of another hour",
     "damaged": "an object that differs from its metadata, or from Kafka",
     "rewritten": "an object that changed after it was there",
+    "manifest": "a manifest that says other than what the objects are",
+    "sealed early": "a row that was in Kafka when its hour had passed, and that the hour's first manifest does not have",
+    "unsealed": "an object or a row of an hour that has passed, and that its last manifest does not have",
 }
+HOURS = frozenset({"manifest", "sealed early", "unsealed"})
 
 
 @dataclass(slots=True)
@@ -50,6 +55,7 @@ class Faults:
 class Verdict:
     transactions: int = 0
     changes: int = 0
+    kinds_of_changes: Counter[str] = field(default_factory=Counter)
     kafka_records: int = 0
     kafka_transactions: int | None = None  # none: the broker's files were not at hand, borders not checked
     aborted_transactions: int = 0
@@ -57,6 +63,10 @@ class Verdict:
     repeated: int = 0  # records that were written again to end such a transaction: known by what they follow
     objects: int | None = None
     lines: int = 0
+    hours: int | None = None  # that are sealed; none: not checked
+    manifests: int = 0
+    in_time: int = 0  # records that an hour's first manifest had to have
+    resealed: int = 0  # manifests of a later revision: rows came late
     kafka: Faults = field(default_factory=lambda: Faults(KAFKA))
     s3: Faults = field(default_factory=lambda: Faults(S3))
 
@@ -78,7 +88,9 @@ class Verdict:
         text = (f"oracle: PostgreSQL committed {self.changes:,} changes in {self.transactions:,} transactions"
                 f" | Kafka: {self.kafka_records:,} records{where}: {self.kafka.line(unchecked)}")
         if self.objects is not None:
-            text += f" | S3: {self.lines:,} lines in {self.objects:,} objects: {self.s3.line()}"
+            text += f" | S3: {self.lines:,} lines in {self.objects:,} objects: {self.s3.line(HOURS if self.hours is None else frozenset())}"
+        if self.hours is not None:
+            text += f" | hours seen: {self.hours:,}, in {self.manifests:,} manifests ({self.resealed:,} of a later revision), {self.in_time:,} records in time"
         return text
 
     def report(self) -> str:
