@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import selectors
 import socket
 import statistics
@@ -19,7 +20,7 @@ from harness.oracle.verdict import Verdict
 from harness.processes import free_port, wait_until
 from harness.site import Site
 
-TAKEOVERS = 20
+TAKEOVERS = 20 if os.environ.get("SLUICE_TEST_LONG") else 5
 SENDER_TIMEOUT = 2  # seconds
 
 
@@ -220,7 +221,7 @@ def test_cut_off_from_postgres_the_other_takes_over(make: SiteMaker) -> None:
         cable.close()
 
 
-def test_no_ping_pong_over_20_take_overs(make: SiteMaker) -> None:
+def test_no_ping_pong_over_many_take_overs(make: SiteMaker) -> None:
     """A supervisor starts the loser again at once: it waits, and the winner is left in peace."""
     site, other = pair(make)
     active, waiting = site.agent, other
