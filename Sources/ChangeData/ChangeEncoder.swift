@@ -78,6 +78,9 @@ public struct ChangeEncoder: ~Copyable {
     /// How many tables it keeps plans of.
     public var plannedTables: Int { plans.count }
 
+    /// The source's clock has gone on although no transaction came, microseconds since 1970: messages that follow are dated by it.
+    public mutating func passes(_ time: Int64) { lastCommitTime = max(lastCommitTime ?? time, time) }
+
     /// Whether a transaction has begun whose commit has not come.
     public var isInTransaction: Bool { transaction != nil }
 

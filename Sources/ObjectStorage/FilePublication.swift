@@ -60,9 +60,13 @@ struct FilePublication {
             try reached(.claimDurable)
             try execute(body)
             try reached(.linked)
-            try synchronizeDirectory()
-            try reached(.linkDurable)
         }
+        // The object is there, and may not stay: whoever is told "perhaps" would look, and find it. The next attempt finds it too, and makes
+        // sure (`lost`).
+        do { try synchronizeDirectory() } catch {
+            throw StorageError(.transient, error.operation, key: key, code: error.code, error.message, hint: error.hint)
+        }
+        try uncertain { () throws(StorageError) in try reached(.linkDurable) }
         return finished(.created(etag: digest.hex))
     }
 

@@ -23,7 +23,13 @@ final class FileStore {
         try makeDurable(directory, put.key)
         let name = String(path[path.index(path.startIndex, offsetBy: directory.count + 1)...])
         let publication = FilePublication(directory: directory, name: name, key: put.key, abort: abort)
-        return try publication.publish(put)
+        do {
+            return try publication.publish(put)
+        } catch  where error.kind == .notFound {
+            // Whoever takes the objects elsewhere has taken the folder too: it is made again.
+            durable.removeAll()
+            throw StorageError(.transient, "put", key: put.key, code: error.code, error.message, hint: error.hint)
+        }
     }
 
     func head(_ key: String) throws(StorageError) -> ObjectInfo? {

@@ -60,7 +60,8 @@ extension Settings {
         }
     }
 
-    /// The keys of a role. A machine that has none is told of at once, as a key that is missing.
+    /// The keys of a role. A machine that says that it has none is told of at once, as a key that is missing; one that says nothing may be
+    /// about to start.
     private static func find(
         _ role: CredentialSource, _ configuration: Configuration, _ s3: Configuration.S3
     ) throws(AgentExit) -> @Sendable (S3Credentials?) throws(StorageError) -> S3Credentials? {
@@ -73,20 +74,27 @@ extension Settings {
                 }
                 return members.map { Dictionary($0, uniquingKeysWith: { first, _ in first }) }
             })
+        let none =
+            "no keys for the store: set access_key_id and secret_access_key_file, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile"
+        var isInstance = false
         if case .instance = role {
+            isInstance = true
             do throws(StorageError) { _ = try credentials.current(refused: nil) } catch {
-                throw problem(
-                    configuration, "s3.url",
-                    "no keys for the store: set access_key_id and secret_access_key_file, AWS_ACCESS_KEY_ID and "
-                        + "AWS_SECRET_ACCESS_KEY, or a profile; and \(source.name) gives none: \(error.message)")
+                if error.kind == .denied || error.kind == .notFound {
+                    throw problem(configuration, "s3.url", "\(none); and \(source.name) gives none: \(error.message)")
+                }
             }
         }
         let log = logger(configuration)
+        // Where nothing answers it is perhaps no such machine at all.
+        let hint = isInstance ? none : nil
         return { (refused) throws(StorageError) in
             do throws(StorageError) { return try credentials.current(refused: refused) } catch {
                 log.warning(
                     "the store's keys cannot be had", ["of": .init(source.name), "error": .init(error.description)])
-                throw error
+                throw StorageError(
+                    error.kind, error.operation, status: error.httpStatus, code: error.code,
+                    "\(source.name): \(error.message)", hint: hint)
             }
         }
     }

@@ -18,8 +18,9 @@ enum Signals {
             let source = DispatchSource.makeSignalSource(signal: number, queue: queue)
             source.setEventHandler {
                 if stop.isRequested { _exit(128 + number) }
-                told()
                 stop.request(deadline: clock.monotonic() &+ timeout)
+                // Last, since whoever reads the log may not.
+                told()
             }
             source.resume()
             return source

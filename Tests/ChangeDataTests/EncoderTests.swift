@@ -152,6 +152,10 @@ struct EncoderTests {
             ])
         #expect(
             outputs.map(\.position) == ["1/0/309/0/1600000000000000", "1/0/4B0/0/1700000000123456"])
+        session.encoder.passes(1_800_000_000_000_000)
+        session.encoder.passes(1_750_000_000_000_000)
+        let later = session.feed(Build.content("p", [], isTransactional: false, at: 1300))
+        #expect(later.map(\.position) == ["1/0/514/0/1800000000000000"])
     }
 
     @Test func messagesOutOfOrderAreErrors() {

@@ -10,6 +10,21 @@ import Testing
         try ObjectStore(.file(FileStoreSettings(root: directory.path + "/lake/deep")), abort: abort)
     }
 
+    /// A consumer moves the files elsewhere, and removes the folder that is empty then.
+    @Test func aFolderThatWasRemovedIsMadeAgain() throws {
+        let store = try open()
+        let folder = "t/year=2024/month=01/day=01/hour=00"
+        _ = try store.put("\(folder)/t+0+0000000000.json", body: .bytes([1]))
+        let path = "\(directory.path)/lake/deep/\(folder)"
+        for name in ["t+0+0000000000.json", ".t+0+0000000000.json.meta"] { #expect(unlink("\(path)/\(name)") == 0) }
+        #expect(rmdir(path) == 0)
+        let again = "\(folder)/t+0+0000000001.json"
+        let error = #expect(throws: StorageError.self) { try store.put(again, body: .bytes([2])) }
+        #expect(error?.kind == .transient)
+        #expect(try store.put(again, body: .bytes([2])) != .alreadyExists)
+        #expect(try store.head(again)?.size == 1)
+    }
+
     @Test func putHeadGet() throws {
         let store = try open()
         let key = "t/year=2024/month=01/t+0+0000000000.json"

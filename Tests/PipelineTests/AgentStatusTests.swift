@@ -1,3 +1,4 @@
+import ChangeData
 import Foundation
 import Kafka
 import Postgres
@@ -37,6 +38,40 @@ import Testing
         turn(.stream, .publisher)
         now.pass(1)
         #expect(status.health == HTTPResponse(status: 503, text: "sink has not turned for 61 s\n"))
+    }
+
+    /// What the server does not send has no commit time: that it had been written is known.
+    @Test func whatTheServerDoesNotSendIsLate() {
+        let registry = MetricsRegistry()
+        let clock = Clock(wall: { [now] in now.value }, monotonic: { [now] in now.value }, random: { 0 })
+        AgentMeters(registry).bind(state, clock: clock)
+        func lag() -> String? {
+            let line = registry.prometheusText().split(separator: "\n").first {
+                $0.hasPrefix(#"sluice_lag_seconds{step="received"}"#)
+            }
+            return line?.split(separator: " ").last.map(String.init)
+        }
+        func see(_ end: UInt64) { state.update { $0.see(LSN(end), at: now.value / 1000) } }
+        // A standby gets nothing.
+        see(50)
+        now.pass(100)
+        #expect(lag() == "0")
+        state.entered(.streaming)
+        state.update { $0.received(LSN(90)) }
+        see(100)
+        now.pass(30)
+        see(200)
+        #expect(lag() == "30")
+        state.update { $0.received(LSN(99)) }
+        #expect(lag() == "30")
+        state.update { $0.received(LSN(100)) }
+        #expect(lag() == "0")
+        see(200)
+        now.pass(5)
+        #expect(lag() == "5")
+        state.update { $0.received(LSN(300)) }
+        see(300)
+        #expect(lag() == "0")
     }
 
     @Test func thePublisherHasTheTimeThatCallsToKafkaTake() {

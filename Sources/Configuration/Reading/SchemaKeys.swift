@@ -121,7 +121,14 @@ extension Schema {
             "The bucket in the path of a request, not in the host's name."),
         key(
             "s3.access_key_id", "text", note: "AWS_ACCESS_KEY_ID, else the profile's",
-            "The key to sign with. The keys come all from the file, or all from the environment, or all from one profile."
+            """
+            The key to sign with. The keys come from one place alone, the first of these that has any: the file (these keys, or \
+            `s3.profile`); `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`; a web identity (`AWS_WEB_IDENTITY_TOKEN_FILE`, `AWS_ROLE_ARN`: \
+            IRSA); the default profile; the container's role (`AWS_CONTAINER_CREDENTIALS_RELATIVE_URI` or `_FULL_URI`: ECS, EKS Pod \
+            Identity); without `s3.endpoint`, the machine's role (IMDSv2, unless `AWS_EC2_METADATA_DISABLED`). Keys that end are fetched \
+            again five minutes before; those that the store refuses are looked up again. `credential_process`, SSO and roles of a profile \
+            are not read.
+            """
         ),
         key(
             "s3.secret_access_key", "text, best as `${VARIABLE}`", note: "AWS_SECRET_ACCESS_KEY, else the profile's",
@@ -135,7 +142,9 @@ extension Schema {
             "s3.profile", "text", note: "AWS_PROFILE, else `default`",
             "The profile in `~/.aws/credentials` (or AWS_SHARED_CREDENTIALS_FILE). Given here, it wins over the environment's keys."
         ),
-        key("s3.ca_file", "a path", note: "the system's certificates", "Certificates to trust, PEM."),
+        key(
+            "s3.ca_file", "a path", note: "the system's certificates", "Certificates to trust beside the system's, PEM."
+        ),
         key(
             "s3.compression", Configuration.S3.Compression.self, default: .none,
             "How an object is compressed. Spark and Hadoop read gzip, and cannot read lz4's frames."),
@@ -149,8 +158,8 @@ extension Schema {
         ),
         section("s3.rotate", "When an object is closed before its hour is over."),
         key(
-            "s3.rotate.bytes", "a size, at most 5GiB", default: "128MiB",
-            "Bytes as stored, after compression. One PUT takes 5GiB at most."),
+            "s3.rotate.bytes", "a size, at most 4GiB", default: "128MiB",
+            "Bytes as stored, after compression. An object ends behind this bound, and one PUT takes 5GiB."),
         key("s3.rotate.age", "a duration, 1s or more", default: "10m", "Time since its first record arrived."),
     ]
 
@@ -161,7 +170,7 @@ extension Schema {
             "Bytes of rows and buffers in memory. The process needs about 20 MiB beside them."),
         key(
             "limits.spool", "a size", default: "1GiB",
-            "Bytes of local disk for objects that are being written, and for transactions that are received before their commit (at most half of it where both are in one process). At least `s3.rotate.bytes`."
+            "Bytes of local disk for objects that are being written, and for transactions that are received before their commit (at most half of it where both are in one process); `sluice verify` takes as much again while it runs, for the rows that it compares. At least `s3.rotate.bytes`."
         ),
         key("limits.spool_dir", "an absolute path", default: "/var/tmp", "Where that disk is."),
         key(

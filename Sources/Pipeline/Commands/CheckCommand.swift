@@ -80,8 +80,21 @@ package struct CheckCommand {
         return findings
     }
 
+    /// Settings of brokers and topics may be hidden: `run` does without them, and has them told by the first refusal.
+    private func hidden(_ subject: String, _ error: KafkaError) throws(KafkaError) -> [Finding] {
+        guard error.reason == .authorization else { throw error }
+        return [
+            Finding(
+                .warning, subject, "its settings are not shown to this user: they are not looked at",
+                fixes: ["allow DescribeConfigs"])
+        ]
+    }
+
     private func transactionTimeout(_ admin: KafkaAdmin) throws(KafkaError) -> [Finding] {
-        let configuration = try admin.configuration(ofBroker: nil, timeout: .seconds(15))
+        let configuration: [String: String]
+        do throws(KafkaError) {
+            configuration = try admin.configuration(ofBroker: nil, timeout: .seconds(15))
+        } catch { return try hidden("kafka", error) }
         guard let most = configuration["transaction.max.timeout.ms"].flatMap({ Int64($0) }),
             settings.transactionTimeout > most * 1_000_000
         else { return [] }
@@ -97,8 +110,11 @@ package struct CheckCommand {
         guard let partitions = try admin.partitionCount(of: name, timeout: .seconds(15)) else {
             return [Finding(.problem, "topic \(name)", "does not exist", fixes: ["sluice init"])]
         }
-        let configuration = try admin.configuration(ofTopic: name, timeout: .seconds(15))
         var findings = [Finding(.fine, "topic \(name)", "\(partitions) partitions")]
+        let configuration: [String: String]
+        do throws(KafkaError) {
+            configuration = try admin.configuration(ofTopic: name, timeout: .seconds(15))
+        } catch { return findings + (try hidden("topic \(name)", error)) }
         if let policy = configuration["cleanup.policy"], policy.contains("compact") {
             findings.append(
                 Finding(

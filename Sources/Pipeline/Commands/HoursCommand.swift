@@ -75,8 +75,12 @@ package struct HoursCommand {
             if let time = request.hour {
                 let hour = SourceHour(ofMicroseconds: time)
                 let found = try ledger.hour(hour, of: topic)
-                // The topic had not begun: nothing will ever be said of that hour.
-                if found == .init(), let first = try ledger.firstHour(of: topic), first > hour { continue }
+                // The topic had not begun, and a later hour is sealed: nothing will ever be said of that one.
+                if found == .init(), let first = try ledger.firstHour(of: topic), first > hour,
+                    try ledger.isSealed(after: hour, of: topic)
+                {
+                    continue
+                }
                 rows.append(try row(topic, hour, found, ledger))
                 continue
             }

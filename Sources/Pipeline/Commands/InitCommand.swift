@@ -139,7 +139,7 @@ package struct InitCommand {
             )
         }
         if source.publication == nil { output.line(createPublication(source.tables) + ";") }
-        for cure in source.faults.map(\.cure) { output.line(cure + ";") }
+        for fault in source.faults { output.line((fault.isForInit ? "" : "-- not by init: ") + fault.cure + ";") }
         let isMadeAgain = source.slot != nil && gap.map { start(with: source, after: $0) == nil } ?? false
         if isMadeAgain { output.line("SELECT pg_drop_replication_slot(\(Quoting.literal(settings.slot)));") }
         if source.slot == nil || isMadeAgain {
@@ -165,7 +165,11 @@ package struct InitCommand {
             try maker.ensureProgress()
         } catch { throw error.exit }
         var isMended = true
-        for cure in source.faults.map(\.cure) {
+        for fault in source.faults where !fault.isForInit {
+            isMended = false
+            output.line("publication \(settings.publication) \(fault.text), until somebody gives: \(fault.cure);")
+        }
+        for cure in source.faults.filter(\.isForInit).map(\.cure) {
             let isDone = try postgres { (connection) throws(PostgresError) in
                 do throws(PostgresError) {
                     try connection.execute(cure)

@@ -143,10 +143,13 @@ package enum Preflight {
                         : "its deletes and changes of keys come without the key, or fail"),
                 fixes: ["ALTER TABLE \(leaf.name) REPLICA IDENTITY FULL;"])
         }
-        findings += table.undecodedLeaves.map { leaf in
+        findings += table.unloggedLeaves.map { leaf in
             Finding(
-                .problem, subject, "partition \(leaf) is unlogged or foreign: its rows are in no WAL that is decoded",
+                .problem, subject, "partition \(leaf) is unlogged: its rows are in no WAL",
                 fixes: ["ALTER TABLE \(leaf) SET LOGGED; -- or detach it"])
+        }
+        findings += table.foreignLeaves.map { leaf in
+            Finding(.warning, subject, "partition \(leaf) is a foreign table: what is written to it is not streamed")
         }
         if !table.heirs.isEmpty {
             let shown = table.heirs.prefix(5).joined(separator: ", ") + (table.heirs.count > 5 ? ", ..." : "")

@@ -51,6 +51,8 @@ final class HourBoard: Sendable {
 
     func pass(_ hour: SourceHour) { state.withLock { $0.passed = max($0.passed ?? hour, hour) } }
 
+    var hasLate: Bool { state.withLock { !$0.late.isEmpty } }
+
     func takeLate() -> [Late: Int64] {
         state.withLock { state in
             defer { state.late = [:] }

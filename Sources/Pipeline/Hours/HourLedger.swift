@@ -38,6 +38,18 @@ struct HourLedger {
         return found
     }
 
+    /// Whether an hour behind this one is sealed.
+    func isSealed(after hour: SourceHour, of topic: String) throws(StorageError) -> Bool {
+        var continuation: ListContinuation?
+        repeat {
+            let page = try store.list(
+                prefix: "\(topic)/year=", startAfter: "\(topic)/\(hour.next.path)", continuing: continuation)
+            if page.objects.contains(where: { HourManifest.revision(of: $0.key) != nil }) { return true }
+            continuation = page.next
+        } while continuation != nil
+        return false
+    }
+
     /// The first hour that a topic has anything of, since there have been rows to decode; nil where it has nothing.
     func firstHour(of topic: String) throws(StorageError) -> SourceHour? {
         let page = try store.list(

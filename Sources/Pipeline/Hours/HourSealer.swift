@@ -85,12 +85,21 @@ final class HourSealer {
         topics = topics.filter { ours.contains($0.key) }
         for name in ours where topics[name] == nil { topics[name] = Topic() }
         firstFailure = nil
+        func isDue(_ name: String) -> Bool {
+            topics[name].map { $0.isKnown && $0.next.map { $0 <= passed } ?? true } ?? false
+        }
+        // Most looks find nothing to do, and need no store.
+        let unknown = ours.filter { topics[$0]?.isKnown == false }.sorted()
+        guard !unknown.isEmpty || board.hasLate || ours.contains(where: isDue) else {
+            admin = nil
+            return
+        }
         do throws(StorageError) {
             let ledger = HourLedger(store: try ObjectStore(settings.store, abort: board.abort))
-            for name in ours.sorted() where topics[name]?.isKnown == false {
+            for name in unknown {
                 attempt { () throws(SinkFailure) in try takeUp(name, until: passed, ledger) }
             }
-            seal(ours.filter { topics[$0]?.next.map { $0 <= passed } ?? true }.sorted(), until: passed, ledger)
+            seal(ours.filter(isDue).sorted(), until: passed, ledger)
             sealLate(until: passed, ledger)
         } catch { throw .store(error, settings.storeName) }
         if let firstFailure { throw firstFailure }
@@ -218,7 +227,9 @@ final class HourSealer {
     private func first(
         of name: String, until passed: SourceHour, _ ledger: HourLedger
     ) throws(StorageError) -> SourceHour {
-        try ledger.revisions(of: name, from: nil).keys.filter { $0 > SourceHour.beginning }.min() ?? passed.next
+        let first = try ledger.revisions(of: name, from: nil).keys.filter { $0 > SourceHour.beginning }.min()
+        // Not one that is still to come: a commit may be dated ahead.
+        return min(first ?? passed.next, passed.next)
     }
 
     /// Finds where sealing goes on, and seals what somebody who was killed has left: objects that came late.
@@ -250,7 +261,7 @@ final class HourSealer {
             let found = try ledger.hour(hour, of: name)
             // Where a later hour is sealed, nobody comes to this one any more: it is before the first that was.
             if onlyAgain, found.revision == 0 {
-                guard !found.keys.isEmpty, try isPassed(hour, of: name, ledger) else { return false }
+                guard !found.keys.isEmpty, try ledger.isSealed(after: hour, of: name) else { return false }
             }
             if found.revision > 0, let there = try ledger.manifest(name, hour, revision: found.revision) {
                 let gone = there.keys.subtracting(found.keys)
@@ -276,11 +287,6 @@ final class HourSealer {
             return true
         }
         return true
-    }
-
-    /// Whether an hour behind this one is sealed.
-    private func isPassed(_ hour: SourceHour, of name: String, _ ledger: HourLedger) throws(StorageError) -> Bool {
-        try ledger.revisions(of: name, from: hour.next).values.contains { $0 > 0 }
     }
 
     private func loses(_ keys: Set<String>, of name: String, _ hour: SourceHour) {

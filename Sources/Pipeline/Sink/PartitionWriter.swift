@@ -45,7 +45,8 @@ final class PartitionWriter {
     private var gap: String?
     /// When a record was taken last, monotonic nanoseconds.
     private var takenAt: Int64 = 0
-    /// A topic that was deleted and made again has shown nothing for so long, nanoseconds.
+    /// After so long without a record the last one is looked for again, nanoseconds: a topic that was deleted and made again has shown
+    /// nothing meanwhile.
     private static let quiet: Int64 = .seconds(1)
     /// Below it nothing is missing in the store: it never goes back, as the log may begin there soon.
     private var seen: Int64 = 0
@@ -81,7 +82,10 @@ final class PartitionWriter {
     }
 
     /// The consumer is where it should be.
-    func sought() { phase = .reading }
+    func sought() {
+        phase = .reading
+        takenAt = context.now
+    }
 
     // MARK: Whether it is the same log
 
@@ -89,7 +93,9 @@ final class PartitionWriter {
     var isChecking: Bool { continuity != nil }
 
     /// Where to go on once that is known; nil where it was asked at the assignment.
-    private(set) var next: Int64?
+    private(set) var nextAfterCheck: Int64?
+    /// The offset of the record that was looked for last: once is enough, however long the one behind it takes to come.
+    private var checked: Int64 = -1
 
     /// Reads on with the record that was read last, which has to be the same one. Kafka does not say that a topic was deleted and made
     /// again: the consumer goes on at the old offset of the new log, and what lies before it would be in no object.
@@ -99,17 +105,17 @@ final class PartitionWriter {
         let known =
             [open, waiting.last].compactMap(\.self).first.map { ($0.facts.end, $0.facts.lastPosition) }
             ?? last.map { ($0.object.end, $0.object.lastPosition) }
-        guard let known, known.0 < next else { return }
+        guard let known, known.0 < next, known.0 != checked else { return }
         continuity = known
-        self.next = next
+        nextAfterCheck = next
         phase = .seeking(known.0)
     }
 
     /// The log does not hold that record any more, but still all that is to be read.
     func skipCheck(to next: Int64) {
+        checked = continuity?.offset ?? checked
         continuity = nil
-        self.next = nil
-        takenAt = context.now
+        nextAfterCheck = nil
         phase = .seeking(next)
     }
 
@@ -129,7 +135,7 @@ final class PartitionWriter {
         self.deduplicator = deduplicator
         endSeen = nil
         continuity = nil
-        next = nil
+        nextAfterCheck = nil
         phase = .seeking(offset)
     }
 
@@ -151,7 +157,7 @@ final class PartitionWriter {
         gap = segment.gap
         guard segment === open else { return restart(at: segment.start, segment.before) }
         continuity = nil
-        next = nil
+        nextAfterCheck = nil
         segment.giveBack(context.pool)
         open = nil
         deduplicator = segment.before
@@ -260,7 +266,8 @@ final class PartitionWriter {
                 stored: expected.position.text)
         }
         context.memory.isFound(in: partition)
-        next = nil
+        checked = expected.offset
+        nextAfterCheck = nil
     }
 
     private func check(_ value: Span<UInt8>, _ offset: Int64) throws(SinkFailure) {

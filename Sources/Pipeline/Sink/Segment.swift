@@ -21,6 +21,8 @@ final class SpoolBox {
 final class Segment: @unchecked Sendable {
     /// What is hashed and packed at a time.
     static let blockBytes = 64 << 10
+    /// Of a buffer, a hash and strings.
+    private static let overhead = 4 << 10
     /// A line of so many bytes goes to disk from where it is.
     static let largeLine = 1 << 20
 
@@ -172,7 +174,8 @@ final class Segment: @unchecked Sendable {
         }
         wasPacked = packer != nil
         giveBack(pool)
-        sealedMemory = pending.count
+        // With what an object without a row would take: many small ones may wait.
+        sealedMemory = pending.count + Self.overhead
         sealedSpool = (spool?.file.length ?? 0) * (wasPacked || compression == .none ? 1 : 2)
         object = StoredObject(
             start: start, end: facts.end, records: facts.records, tombstones: facts.tombstones,

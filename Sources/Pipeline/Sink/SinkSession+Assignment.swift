@@ -108,12 +108,18 @@ extension SinkSession {
     func resolved(
         _ topic: String, _ pin: TopicPin, _ found: [(asked: StoreJob.Asked, key: String?, object: StoredObject?)]
     ) throws(SinkFailure) {
+        var isFailing = false
         for (asked, key, object) in found {
             let partition = TopicPartition(topic, asked.partition)
             guard let writer = writers[partition], writer.generation == asked.generation else { continue }
+            // A partition without a leader keeps no other from being read: each question takes its time, and the group waits meanwhile.
+            guard !isFailing else {
+                asksLater.append((services.clock.monotonic() &+ .seconds(1), topic, asked))
+                continue
+            }
             let bounds: PartitionBounds
             do throws(SinkFailure) { bounds = try self.bounds(of: partition) } catch {
-                // One partition without a leader keeps no other from being read.
+                isFailing = true
                 askLater(asked, of: partition, error)
                 continue
             }
@@ -146,6 +152,7 @@ extension SinkSession {
                         ])
                 }
                 writer.resume(resume, pin: pin.id)
+                context.memory.ran()
             }
         }
         noteWhetherReady()
@@ -157,7 +164,7 @@ extension SinkSession {
         services.log.warning(
             "the ends of a partition cannot be asked for, another attempt follows",
             ["partition": .init(partition), "error": .init("\(failure)")])
-        asksLater.append((context.now &+ .seconds(10), partition.topic, asked))
+        asksLater.append((services.clock.monotonic() &+ .seconds(20), partition.topic, asked))
     }
 
     /// Asks again for what could not be answered.
@@ -185,7 +192,7 @@ extension SinkSession {
                 admin = try KafkaAdmin(settings.kafka, events: services.kafkaEvents)
                 self.admin = admin
             }
-            return try admin.bounds(of: partition, timeout: .seconds(5))
+            return try admin.bounds(of: partition, timeout: .seconds(3))
         } catch { throw .kafka(error) }
     }
 
@@ -238,7 +245,7 @@ extension SinkSession {
             let bounds = try bounds(of: partition)
             // A record that is only looked for is in an object already.
             if position < bounds.low, writer.isChecking {
-                guard let next = writer.next, next >= bounds.low else { throw .kafka(error) }
+                guard let next = writer.nextAfterCheck, next >= bounds.low else { throw .kafka(error) }
                 return writer.skipCheck(to: next)
             }
             if position < bounds.low {

@@ -203,7 +203,7 @@ final class SinkSession {
 
     /// An object is in the store.
     func sealsLater(_ segment: Segment) {
-        board.stored(segment.partition.topic, segment.hour, now: context.now)
+        board.stored(segment.partition.topic, segment.hour, now: services.clock.monotonic())
     }
 
     // MARK: The end

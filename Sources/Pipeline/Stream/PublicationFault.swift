@@ -9,6 +9,8 @@ package struct PublicationFault: Equatable, Sendable {
     package var text: String
     /// The statement that mends it.
     package var cure: String
+    /// Whether `init` may do so: else it is the table that is to be changed, or a choice is to be made.
+    package var isForInit = true
 
     package init(table: String? = nil, _ text: String, cure: String) {
         self.table = table
@@ -28,13 +30,15 @@ extension Publication {
         var faults = wanted.flatMap { table -> [PublicationFault] in
             let own = table.qualifiedName
             let add = "\(alter) ADD TABLE \(Quoting.qualified(table.schema, table.name))"
-            let undecoded = table.undecodedLeaves.map { leaf in
-                PublicationFault(
-                    table: own, "cannot send the rows of \(leaf), an unlogged or foreign partition of \(own)",
+            let unlogged = table.unloggedLeaves.map { leaf in
+                var fault = PublicationFault(
+                    table: own, "cannot send the rows of \(leaf), an unlogged partition of \(own)",
                     cure: "ALTER TABLE \(leaf) SET LOGGED")
+                fault.isForInit = false
+                return fault
             }
             if let found = published[table.oid] {
-                return undecoded + [found.faultOfKey(table, alter: alter)].compactMap(\.self)
+                return unlogged + [found.faultOfKey(table, alter: alter)].compactMap(\.self)
             }
             let partitions = table.partitionLeaves.compactMap { published[$0] }
             guard !partitions.isEmpty else {
@@ -75,9 +79,11 @@ extension PublishedTable {
         guard let columns else { return nil }
         let lacking = (table.identityColumns ?? []).filter { !columns.contains($0) }
         guard let first = lacking.first else { return nil }
-        return PublicationFault(
+        var fault = PublicationFault(
             table: qualifiedName, "lists columns of \(qualifiedName) without \(first), which is part of its key",
             // Another list in one step, so that nothing is passed over in between.
             cure: "\(alter) SET TABLE ... -- all its tables, \(qualifiedName) with \(first)")
+        fault.isForInit = false
+        return fault
     }
 }

@@ -160,7 +160,7 @@ struct Publisher: ~Copyable {
             counts.count(record)
         }
         if let last = chunk.records[records].last {
-            produced = RecordPosition(parsing: self.bytes(chunk, last.position).span)
+            produced = chunk.withBytes { RecordPosition(parsing: $0.extracting(last.position)) }
         }
         open.produced(records, bytes: bytes, now: services.clock.monotonic())
     }
@@ -209,7 +209,7 @@ struct Publisher: ~Copyable {
     mutating func begin(forRecords: Bool) throws(KafkaError) {
         guard let producer, !producer.isInTransaction else { return }
         let wait = pace.wait(now: services.clock.monotonic())
-        if wait > 0 { usleep(UInt32(wait / 1000)) }
+        if wait > 0 { services.clock.pause(wait) }
         pace.begins(now: services.clock.monotonic())
         try producer.begin()
         if forRecords {

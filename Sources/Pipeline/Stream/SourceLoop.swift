@@ -22,8 +22,6 @@ struct SourceLoop: ~Copyable {
     private var deadLetters = DeadLetterLog()
     private var shutdownProbe: ShutdownProbe
     private var ending: ReplayEnd?
-    /// When the server was last heard of, microseconds since 1970.
-    private var heardAt: Int64 = 0
     /// Whether the socket was left alone for want of memory.
     private var isPaused = false
     /// How many topics and tables the publisher knows.
@@ -124,7 +122,6 @@ struct SourceLoop: ~Copyable {
     /// Takes what has arrived, until the connection is dry, no chunk is free, or a report is due.
     private mutating func read() throws(SessionFailure) {
         var wall = services.clock.wall()
-        heardAt = wall / 1000
         let deadline = min(feedback.nextDeadline, services.clock.monotonic() &+ .milliseconds(200))
         var count = 0
         while true {
@@ -262,8 +259,7 @@ struct SourceLoop: ~Copyable {
         services.state.update { snapshot in
             snapshot.confirmedLSN = max(snapshot.confirmedLSN, report.flushed)
             snapshot.serverLSN = max(snapshot.serverLSN, feedback.received)
-            snapshot.receivedLSN = feedback.received
-            snapshot.receivedAt = heardAt
+            snapshot.received(feedback.received)
             snapshot.bufferedBytes = link.queue.bytesOut
         }
     }
@@ -276,7 +272,9 @@ struct SourceLoop: ~Copyable {
         let seen = services.state.serverSeen
         feedback.knows(seen.lsn, at: seen.clock)
         let quiet = link.durable >= feedback.lastHandedOn && !link.queue.hasReady
-        if let idle = feedback.idleDue(now: now, quiet: quiet) { link.offerIdle(idle) }
+        guard let idle = feedback.idleDue(now: now, quiet: quiet) else { return }
+        link.offerIdle(idle)
+        if idle.clock > 0 { encoder?.passes(idle.clock) }
     }
 
     /// A walsender waits for its receiver's flush, and the server's shutdown with it: a server that shuts down is let go. Before the

@@ -86,7 +86,7 @@ package struct SourceWatch {
         let slot = try connection.replicationSlot(named: settings.slot)
         let position = try connection.serverPosition()
         services.state.update { snapshot in
-            snapshot.serverLSN = max(snapshot.serverLSN, position.wal)
+            snapshot.see(position.wal, at: services.clock.wall() / 1000)
             snapshot.serverSeen = (position.wal, position.clock)
             snapshot.restartLSN = slot?.restartLSN ?? LSN(0)
             snapshot.retainedWAL = slot?.retainedBytes.map { UInt64(clamping: $0) }

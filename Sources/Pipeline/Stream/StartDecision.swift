@@ -148,8 +148,9 @@ package enum StartDecision {
             refusal = StartRefusal(
                 isOfTables ? .tableUnpublished : .operationUnpublished,
                 "publication \(publication) \(faults.map(\.text).joined(separator: ", ")): such changes since then are lost",
-                hints: ["sluice init --accept-gap (mends it, and keeps the loss on record)"]
-                    + faults.map { "\($0.cure); -- the same, without a record" }
+                hints: (faults.contains(where: \.isForInit)
+                    ? ["sluice init --accept-gap (mends it, and keeps the loss on record)"] : [])
+                    + faults.map { "\($0.cure);" + ($0.isForInit ? " -- the same, without a record" : "") }
                     + (isOfTables ? ["take the table out of postgres.tables"] : []))
         } else {
             refusal = StartRefusal(

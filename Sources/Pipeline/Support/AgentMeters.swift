@@ -84,9 +84,9 @@ extension AgentMeters {
             "How long ago the last transaction was committed that a step has not yet passed; 0 when there is none.",
             ["step": "received"]
         ) {
-            let snapshot = state.snapshot
-            guard snapshot.serverLSN > snapshot.receivedLSN, snapshot.receivedAt > 0 else { return 0 }
-            return max(0, Double(clock.wall() / 1000 - snapshot.receivedAt) / 1e6)
+            // Of a transaction that has not come nothing is known but that the server had written it by then.
+            guard let seen = state.snapshot.unreceived else { return 0 }
+            return max(0, Double(clock.wall() / 1000 - seen.since) / 1e6)
         }
         registry.gauge(
             "sluice_lag_seconds",

@@ -30,7 +30,7 @@ package final class AgentState: Sendable {
         package var slotHolder: Int32?
 
         package var serverLSN = LSN(0)
-        package var receivedLSN = LSN(0)
+        package fileprivate(set) var receivedLSN = LSN(0)
         package var confirmedLSN = LSN(0)
         package var restartLSN = LSN(0)
         /// Where the server's WAL ended, and what its clock was then, microseconds since 1970.
@@ -40,8 +40,8 @@ package final class AgentState: Sendable {
         package var stored: StoredPosition?
         /// Commit time of the last transaction received, microseconds since 1970.
         package var receivedTime: Int64 = 0
-        /// When the server was last heard of, microseconds since 1970.
-        package var receivedAt: Int64 = 0
+        /// An end of the server's WAL that was seen and has not been received, and since when, microseconds since 1970; nil where all is.
+        package fileprivate(set) var unreceived: (lsn: LSN, since: Int64)?
         /// Commit time of the oldest transaction that was received and is not in Kafka yet, as far as is known.
         package var pendingTime: Int64?
         package var retainedWAL: UInt64?
@@ -69,6 +69,19 @@ package final class AgentState: Sendable {
 
         package var intake = Intake()
         package var sink = SinkStatus()
+
+        /// The server's WAL was seen to end there, at a time of ours in microseconds since 1970.
+        package mutating func see(_ end: LSN, at time: Int64) {
+            serverLSN = max(serverLSN, end)
+            // Who does not stream gets nothing.
+            if phase == .streaming, unreceived == nil, end > receivedLSN { unreceived = (end, time) }
+        }
+
+        /// The server has sent all up to there.
+        package mutating func received(_ lsn: LSN) {
+            receivedLSN = lsn
+            if let seen = unreceived, seen.lsn <= lsn { unreceived = nil }
+        }
     }
 
     /// Transactions that are received before their commit.
@@ -131,6 +144,7 @@ package final class AgentState: Sendable {
     package func entered(_ phase: Phase, holder: Int32? = nil) {
         update { snapshot in
             snapshot.phase = phase
+            snapshot.unreceived = nil
             snapshot.slotHolder = holder
             snapshot.pausedSince = nil
             if phase == .streaming { snapshot.streamError = nil }

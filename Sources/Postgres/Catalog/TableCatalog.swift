@@ -78,7 +78,8 @@ extension PostgresConnection {
                 persistence: persistence, replicaIdentity: identity, partitionRoot: row.optionalInteger("root"),
                 partitionLeaves: leaves.map(\.oid),
                 weakLeaves: weak.map { TableFacts.WeakLeaf(name: $0.name, identity: $0.identity) },
-                undecodedLeaves: leaves.filter { !$0.isDecoded }.map(\.name), heirs: heirs[oid] ?? [],
+                unloggedLeaves: leaves.filter { $0.kind == .table && !$0.isLogged }.map(\.name),
+                foreignLeaves: leaves.filter { $0.kind == .foreignTable }.map(\.name), heirs: heirs[oid] ?? [],
                 primaryKey: own.first(where: \.isPrimary)?.facts,
                 identityIndex: own.first(where: \.isIdentity)?.facts, columns: columns[oid] ?? [],
                 estimatedRows: try row.integer("estimate"), canSelect: try row.bool("can_select"),
@@ -204,8 +205,9 @@ extension PostgresConnection {
         var identity: TableFacts.ReplicaIdentity
         /// Whether its root's identity is an index.
         var isUnderIndex: Bool
-        /// Whether its rows are in the WAL that is decoded.
-        var isDecoded: Bool
+        var kind: TableFacts.Kind?
+        /// Whether its rows are in the WAL.
+        var isLogged: Bool
     }
 
     /// The columns of an identity that is an index.
@@ -227,7 +229,7 @@ extension PostgresConnection {
                  UNION ALL
                 SELECT t.root, i.inhrelid FROM tree t JOIN pg_catalog.pg_inherits i ON i.inhparent = t.oid)
             SELECT c.oid, l.oid AS leaf, l.relreplident, c.relreplident = 'i' AS under_index,
-                   l.relkind = 'r' AND l.relpersistence = 'p' AS decoded,
+                   l.relkind, l.relpersistence = 'p' AS logged,
                    pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(l.relname) AS name
               FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.root
               JOIN pg_catalog.pg_class l ON l.oid = t.oid
@@ -241,7 +243,8 @@ extension PostgresConnection {
                 Leaf(
                     oid: try row.integer("leaf"), name: try row.text("name"),
                     identity: TableFacts.ReplicaIdentity(rawValue: try row.text("relreplident")) ?? .nothing,
-                    isUnderIndex: try row.bool("under_index"), isDecoded: try row.bool("decoded")))
+                    isUnderIndex: try row.bool("under_index"), kind: TableFacts.Kind(rawValue: try row.text("relkind")),
+                    isLogged: try row.bool("logged")))
         }
         return result
     }

@@ -53,8 +53,10 @@ public struct TableFacts: Sendable, Equatable {
     /// Those leaves whose replica identity lacks what the root's has. The server announces the root's identity and sends what the
     /// leaf's has kept, so that an old key or an old row has nulls in the place of values.
     public let weakLeaves: [WeakLeaf]
-    /// Those leaves, `schema.name`, whose rows are in no WAL that is decoded: unlogged tables, and foreign ones.
-    public let undecodedLeaves: [String]
+    /// Those leaves, `schema.name`, whose rows are in no WAL: unlogged tables.
+    public let unloggedLeaves: [String]
+    /// Those that are foreign tables: what is written to them is written elsewhere.
+    public let foreignLeaves: [String]
     /// The tables that inherit from it, `schema.name`, and are no partitions: their rows are theirs in the stream, and in queries
     /// also this one's.
     public let heirs: [String]

@@ -11,20 +11,11 @@ public final class LogSink: Sendable {
         self.body = body
     }
 
-    /// A descriptor that stays open: standard error is 2. A line that cannot be written is dropped; logging never stops the stream.
+    /// A descriptor that stays open: standard error is 2. A line that cannot be written is dropped, and so is one that whoever reads
+    /// there does not take in time; logging never stops the stream. The next line that goes says how many were dropped.
     public static func descriptor(_ descriptor: Int32) -> LogSink {
-        LogSink { line in
-            var line = line
-            line.withUTF8 { bytes in
-                var rest = UnsafeRawBufferPointer(bytes)
-                while let start = rest.baseAddress, !rest.isEmpty {
-                    let count = Glibc.write(descriptor, start, rest.count)
-                    if count < 0, errno == EINTR { continue }
-                    guard count > 0 else { return }
-                    rest = UnsafeRawBufferPointer(rebasing: rest[count...])
-                }
-            }
-        }
+        let writer = LineWriter(descriptor)
+        return LogSink { writer.write($0) }
     }
 
     /// Whether a descriptor is a terminal that shows colour (`NO_COLOR` and `TERM=dumb` say no).
