@@ -28,6 +28,7 @@ class Ladder:
         self.finding: str | None = None
         self._slot, self._name, self._topic = site.agent.slot, site.agent.name, site.agent.progress_topic
         self._stored = 0
+        self._silent = 0  # looks in a row that were told nothing
         self._connection: psycopg.Connection[tuple] | None = None
         self._consumer: Consumer | None = None
         self._stop = threading.Event()
@@ -98,7 +99,12 @@ class Ladder:
         while self._stored < mark and ended < 2:
             message = self._consumer.poll(2)
             if message is None:
-                raise NotReady("no answer")
+                # An end is told once. No answer is none; nothing at all for a while is an end, and what reads all of the topic comes then.
+                self._silent += 1
+                if self._silent < 3:
+                    raise NotReady("no answer")
+                return
+            self._silent = 0
             if message.error() is None:
                 self._take(message.key(), message.value())
             elif message.error().code() == KafkaError._PARTITION_EOF:
