@@ -41,20 +41,18 @@ final class PrivateServer {
     static let bin = getenv("SLUICE_TEST_POSTGRES_BIN").map { String(cString: $0) }
 
     let directory: String
-    let port: Int
+    private(set) var port = 0
     let hasTLS: Bool
 
     init() throws {
         let bin = try #require(Self.bin)
         directory = "/tmp/sluice-test-\(UInt32.random(in: 0 ... .max))"
-        port = Int.random(in: 20_000..<30_000)
         try #require(mkdir(directory, 0o755) == 0)
         let data = directory + "/data"
         if getuid() == 0 { _ = try Self.run(["chown", "postgres", directory]) }
         _ = try Self.asServer(["\(bin)/initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"])
         var settings = """
             listen_addresses = '127.0.0.1'
-            port = \(port)
             unix_socket_directories = '\(directory)'
             wal_level = logical
             fsync = off
@@ -70,7 +68,13 @@ final class PrivateServer {
             settings += "ssl = on\n"
         }
         _ = try Self.asServer(["sh", "-c", "cat >> \(data)/postgresql.conf <<'EOF'\n\(settings)EOF"])
-        try #require(Self.asServer(["\(bin)/pg_ctl", "-D", data, "-l", directory + "/log", "-w", "start"]) == 0)
+        // Another test's server may have the port.
+        for _ in 0..<5 {
+            port = Int.random(in: 20_000..<30_000)
+            let start = ["\(bin)/pg_ctl", "-D", data, "-l", directory + "/log", "-o", "-p \(port)", "-w", "start"]
+            if try Self.asServer(start) == 0 { return }
+        }
+        throw PostgresError(.fatal, "a server of our own does not start: see \(directory)/log")
     }
 
     deinit {
