@@ -3,6 +3,14 @@ public enum RoleSource: Sendable, Equatable {
     /// A token that the cluster has signed, exchanged at AWS's token service (IRSA): the file is read each time, since it is renewed.
     /// - endpoint: of the service, `https://sts.<region>.amazonaws.com`.
     case webIdentity(tokenFile: String, role: String, session: String, endpoint: String)
+    /// The same at AWS's own token service of a region, where no other is named.
+    public static func webIdentity(
+        tokenFile: String, role: String, session: String, endpoint: String?, region: String
+    ) -> RoleSource {
+        .webIdentity(
+            tokenFile: tokenFile, role: role, session: session,
+            endpoint: endpoint ?? awsEndpoint(of: "sts", in: region))
+    }
     /// The container's own service (ECS, EKS Pod Identity).
     /// - authorization: what it wants to be shown, or the file that holds it.
     case container(url: String, authorization: String?, authorizationFile: String?)

@@ -40,12 +40,15 @@ struct S3Address: Equatable {
         basePath = isInPath ? "/\(settings.bucket)" : ""
     }
 
-    static func defaultEndpoint(region: String) -> String {
-        "https://s3.\(region).amazonaws.com\(region.hasPrefix("cn-") ? ".cn" : "")"
-    }
+    static func defaultEndpoint(region: String) -> String { awsEndpoint(of: "s3", in: region) }
 
     private static func isBucketName(_ name: String) -> Bool {
         !name.isEmpty && name.utf8.count <= 255
             && name.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || ".-_".contains($0)) }
     }
+}
+
+/// Where a service of AWS's is asked in a region.
+func awsEndpoint(of service: String, in region: String) -> String {
+    "https://\(service).\(region).amazonaws.com\(region.hasPrefix("cn-") ? ".cn" : "")"
 }

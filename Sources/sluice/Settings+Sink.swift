@@ -102,8 +102,7 @@ extension Settings {
     private static func source(_ role: CredentialSource, region: String) -> RoleSource {
         switch role {
         case .webIdentity(let file, let name, let session, let endpoint):
-            let own = "https://sts.\(region).amazonaws.com\(region.hasPrefix("cn-") ? ".cn" : "")"
-            return .webIdentity(tokenFile: file, role: name, session: session, endpoint: endpoint ?? own)
+            return .webIdentity(tokenFile: file, role: name, session: session, endpoint: endpoint, region: region)
         case .container(let url, let authorization, let file):
             return .container(url: url, authorization: authorization?.reveal(), authorizationFile: file)
         case .instance(let endpoint): return .instance(endpoint: endpoint)

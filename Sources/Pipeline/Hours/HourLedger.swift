@@ -40,14 +40,9 @@ struct HourLedger {
 
     /// Whether an hour behind this one is sealed.
     func isSealed(after hour: SourceHour, of topic: String) throws(StorageError) -> Bool {
-        var continuation: ListContinuation?
-        repeat {
-            let page = try store.list(
-                prefix: "\(topic)/year=", startAfter: "\(topic)/\(hour.next.path)", continuing: continuation)
-            if page.objects.contains(where: { HourManifest.revision(of: $0.key) != nil }) { return true }
-            continuation = page.next
-        } while continuation != nil
-        return false
+        try hasPage(prefix: "\(topic)/year=", after: "\(topic)/\(hour.next.path)") { page in
+            page.objects.contains { HourManifest.revision(of: $0.key) != nil }
+        }
     }
 
     /// The first hour that a topic has anything of, since there have been rows to decode; nil where it has nothing.
@@ -80,13 +75,24 @@ struct HourLedger {
     private func forEachPage(
         prefix: String, after start: String? = nil, delimited: Bool = false, _ body: (ListPage) -> Void
     ) throws(StorageError) {
+        _ = try hasPage(prefix: prefix, after: start, delimited: delimited) { page in
+            body(page)
+            return false
+        }
+    }
+
+    /// Asks for page after page until one is what is looked for.
+    private func hasPage(
+        prefix: String, after start: String?, delimited: Bool = false, _ isFound: (ListPage) -> Bool
+    ) throws(StorageError) -> Bool {
         var continuation: ListContinuation?
         repeat {
             let page = try store.list(
                 prefix: prefix, startAfter: start, delimited: delimited, continuing: continuation)
-            body(page)
+            if isFound(page) { return true }
             continuation = page.next
         } while continuation != nil
+        return false
     }
 
     private func see(_ key: String, _ topic: String, in hour: inout Hour) {

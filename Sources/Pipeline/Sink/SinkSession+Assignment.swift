@@ -231,12 +231,6 @@ extension SinkSession {
         paused = wanted
     }
 
-    /// Looks whether a partition's log is still the same one.
-    func checkAgain(_ partition: TopicPartition) {
-        guard let next = consumer.position(of: partition) else { return }
-        writers[partition]?.checkAgain(before: next)
-    }
-
     private func failed(_ error: KafkaError, _ partition: TopicPartition?) throws(SinkFailure) {
         switch error.reason {
         case .offsetOutOfRange:
@@ -260,7 +254,9 @@ extension SinkSession {
             throw .kafka(error)
         case .unknownTopic:
             // It may be made again, with another log: that shows where the last record is looked for.
-            if let partition { checkAgain(partition) }
+            if let partition, let next = consumer.position(of: partition) {
+                writers[partition]?.checkAgain(before: next)
+            }
             services.log.log(
                 .info, "a topic does not exist yet", throttle: unknownTopics, ["error": .init(error)])
         default:

@@ -10,9 +10,10 @@ package struct PublicationFault: Equatable, Sendable {
     /// The statement that mends it.
     package var cure: String
     /// Whether `init` may do so: else it is the table that is to be changed, or a choice is to be made.
-    package var isForInit = true
+    package var isForInit: Bool
 
-    package init(table: String? = nil, _ text: String, cure: String) {
+    package init(table: String? = nil, _ text: String, cure: String, isForInit: Bool = true) {
+        self.isForInit = isForInit
         self.table = table
         self.text = text
         self.cure = cure
@@ -31,11 +32,9 @@ extension Publication {
             let own = table.qualifiedName
             let add = "\(alter) ADD TABLE \(Quoting.qualified(table.schema, table.name))"
             let unlogged = table.unloggedLeaves.map { leaf in
-                var fault = PublicationFault(
+                PublicationFault(
                     table: own, "cannot send the rows of \(leaf), an unlogged partition of \(own)",
-                    cure: "ALTER TABLE \(leaf) SET LOGGED")
-                fault.isForInit = false
-                return fault
+                    cure: "ALTER TABLE \(leaf) SET LOGGED", isForInit: false)
             }
             if let found = published[table.oid] {
                 return unlogged + [found.faultOfKey(table, alter: alter)].compactMap(\.self)
@@ -79,11 +78,9 @@ extension PublishedTable {
         guard let columns else { return nil }
         let lacking = (table.identityColumns ?? []).filter { !columns.contains($0) }
         guard let first = lacking.first else { return nil }
-        var fault = PublicationFault(
+        return PublicationFault(
             table: qualifiedName, "lists columns of \(qualifiedName) without \(first), which is part of its key",
             // Another list in one step, so that nothing is passed over in between.
-            cure: "\(alter) SET TABLE ... -- all its tables, \(qualifiedName) with \(first)")
-        fault.isForInit = false
-        return fault
+            cure: "\(alter) SET TABLE ... -- all its tables, \(qualifiedName) with \(first)", isForInit: false)
     }
 }

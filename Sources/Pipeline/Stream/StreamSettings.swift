@@ -34,21 +34,9 @@ package struct StreamSettings: Sendable {
     /// How long an hour is left open past its end, microseconds of the source's clock (C6).
     package var sealAfter: Int64 = 60_000_000
     /// Where transactions are kept that are streamed before their commit (protocol 2); nil: protocol 1.
-    package var streaming: Streaming?
+    package var streaming: LocalDisk?
     /// Set for a replay, which is a stream of its own: what tells it from the live one.
     package var replay: ReplayScope?
-
-    /// The disk for transactions that are not committed yet.
-    package struct Streaming: Sendable {
-        package var directory: String
-        /// The most that they may take.
-        package var bytes: Int
-
-        package init(directory: String, bytes: Int) {
-            self.directory = directory
-            self.bytes = bytes
-        }
-    }
 
     package init(
         name: String, postgres: ConnectionSettings, tables: [TablePattern], slot: String, publication: String,

@@ -23,25 +23,15 @@ package struct VerifyCommand {
     private let settings: StreamSettings
     private let services: StreamServices
     private let objects: (any StoredObjects)?
-    private let spool: Spool
+    private let spool: LocalDisk
     private let output: Output
 
-    /// Where rows are kept while they are compared, and how many bytes of them may be.
-    package struct Spool: Sendable {
-        package var directory: String
-        package var bytes: Int
+    /// Of the rows of all tables, in memory.
+    private static let cacheBytes = 24 << 20
 
-        package init(directory: String, bytes: Int) {
-            self.directory = directory
-            self.bytes = bytes
-        }
-
-        /// Of the rows of all tables, in memory.
-        static let cacheBytes = 24 << 20
-    }
-
+    /// - Parameter spool: where rows are kept while they are compared.
     package init(
-        settings: StreamSettings, services: StreamServices, objects: (any StoredObjects)?, spool: Spool,
+        settings: StreamSettings, services: StreamServices, objects: (any StoredObjects)?, spool: LocalDisk,
         output: Output
     ) {
         self.settings = settings
@@ -130,7 +120,7 @@ package struct VerifyCommand {
 
     private func openDisk() throws(AgentExit) -> DiskMap {
         do throws(DiskMapError) {
-            return try DiskMap(in: spool.directory, cacheBytes: Spool.cacheBytes, limit: spool.bytes)
+            return try DiskMap(in: spool.directory, cacheBytes: Self.cacheBytes, limit: spool.bytes)
         } catch { throw Self.exit(.disk(error), of: "all tables") }
     }
 

@@ -45,13 +45,7 @@ extension PostgresConnection {
             """
             SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident, c.relrowsecurity,
                    CASE WHEN c.relispartition THEN pg_catalog.pg_partition_root(c.oid)::oid END AS root,
-                   CASE WHEN c.relkind = 'p' THEN
-                        (WITH RECURSIVE tree (oid) AS (
-                            SELECT c.oid UNION ALL
-                            SELECT i.inhrelid FROM tree t JOIN pg_catalog.pg_inherits i ON i.inhparent = t.oid)
-                         SELECT coalesce(sum(greatest(l.reltuples, 0)), -1)::bigint
-                           FROM tree t JOIN pg_catalog.pg_class l ON l.oid = t.oid WHERE l.relkind <> 'p')
-                        ELSE c.reltuples::bigint END AS estimate,
+                   c.reltuples::bigint AS estimate,
                    pg_catalog.has_table_privilege(c.oid, 'SELECT') AS can_select,
                    pg_catalog.pg_has_role(c.relowner, 'USAGE') AS is_owner
               FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -82,7 +76,10 @@ extension PostgresConnection {
                 foreignLeaves: leaves.filter { $0.kind == .foreignTable }.map(\.name), heirs: heirs[oid] ?? [],
                 primaryKey: own.first(where: \.isPrimary)?.facts,
                 identityIndex: own.first(where: \.isIdentity)?.facts, columns: columns[oid] ?? [],
-                estimatedRows: try row.integer("estimate"), canSelect: try row.bool("can_select"),
+                estimatedRows: kind != .partitionedTable
+                    ? try row.integer("estimate")
+                    : leaves.isEmpty ? -1 : leaves.reduce(0) { $0 + max(0, $1.estimatedRows) },
+                canSelect: try row.bool("can_select"),
                 isOwner: try row.bool("is_owner"), hasRowSecurity: try row.bool("relrowsecurity"))
         }
     }
@@ -208,6 +205,7 @@ extension PostgresConnection {
         var kind: TableFacts.Kind?
         /// Whether its rows are in the WAL.
         var isLogged: Bool
+        var estimatedRows: Int64
     }
 
     /// The columns of an identity that is an index.
@@ -229,7 +227,7 @@ extension PostgresConnection {
                  UNION ALL
                 SELECT t.root, i.inhrelid FROM tree t JOIN pg_catalog.pg_inherits i ON i.inhparent = t.oid)
             SELECT c.oid, l.oid AS leaf, l.relreplident, c.relreplident = 'i' AS under_index,
-                   l.relkind, l.relpersistence = 'p' AS logged,
+                   l.relkind, l.relpersistence = 'p' AS logged, l.reltuples::bigint AS estimate,
                    pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(l.relname) AS name
               FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.root
               JOIN pg_catalog.pg_class l ON l.oid = t.oid
@@ -244,7 +242,7 @@ extension PostgresConnection {
                     oid: try row.integer("leaf"), name: try row.text("name"),
                     identity: TableFacts.ReplicaIdentity(rawValue: try row.text("relreplident")) ?? .nothing,
                     isUnderIndex: try row.bool("under_index"), kind: TableFacts.Kind(rawValue: try row.text("relkind")),
-                    isLogged: try row.bool("logged")))
+                    isLogged: try row.bool("logged"), estimatedRows: try row.integer("estimate")))
         }
         return result
     }
