@@ -29,6 +29,15 @@ import Testing
         var creating = position
         creating.state = .creating
         #expect(ProgressRecord.decode(Array(ProgressRecord.encode(creating).utf8)) == creating)
+        var full = position
+        full.clock = 1_795_633_610_160_930
+        full.publication = UInt32.max
+        full.mark = PublicationMark(newest: UInt32.max, restrictions: 0x811C_9DC5)
+        full.partitions.usual = 3
+        full.partitions.others = ["a\"b": 7]
+        full.marks = [.init(lsn: LSN(5), time: 1_700_000_000_000_000)]
+        full.replay = ReplayRange(from: LSN(1), to: LSN(9))
+        #expect(ProgressRecord.decode(Array(ProgressRecord.encode(full).utf8)) == full)
     }
 
     @Test func anotherVersionOrACutRecordIsNotRead() {

@@ -113,6 +113,49 @@ struct CatalogTests {
         try sql.execute("drop schema \(one), \(two) cascade")
     }
 
+    /// What tells a table that was taken out and put back, and another list or filter.
+    @Test func entriesOfAPublication() throws {
+        var sql = try TestServer.connect()
+        let (schema, name) = (TestServer.name("s"), TestServer.name("p"))
+        try sql.execute(
+            """
+            create schema \(schema); create table \(schema).t (a int primary key, b int);
+            create table \(schema).root (id int primary key) partition by range (id);
+            create table \(schema).leaf partition of \(schema).root for values from (0) to (10);
+            create publication \(name) for table \(schema).t, \(schema).root
+            """)
+        func look() throws -> [String: PublishedTable] {
+            let tables = try #require(try sql.publication(named: name)).tables
+            return Dictionary(uniqueKeysWithValues: tables.map { ($0.name, $0) })
+        }
+        let before = try look()
+        #expect(before["t"]?.entries.count == 1 && before["t"]?.restriction == nil)
+        #expect(before["leaf"]?.entries.count == 1 && before["root"] == nil)
+        #expect(before.values.allSatisfy { table in table.entries.allSatisfy { $0 > table.oid } }, "of one counter")
+        try sql.execute("alter publication \(name) drop table \(schema).t")
+        try sql.execute("alter publication \(name) add table \(schema).t")
+        let after = try look()
+        #expect(after["t"]?.entries.isDisjoint(with: before["t"]?.entries ?? []) == true)
+        #expect(after["leaf"] == before["leaf"])
+        if sql.serverVersion >= 150_000 {
+            try sql.execute("alter publication \(name) set table \(schema).t (a) where (a > 5), \(schema).root")
+            let listed = try look()
+            #expect(listed["leaf"]?.entries == before["leaf"]?.entries, "SET leaves alone what it names as it is")
+            #expect(listed["t"]?.entries != after["t"]?.entries)
+            try sql.execute("alter publication \(name) set table \(schema).root")
+            try sql.execute("alter publication \(name) add table    \(schema).t (a) where ( a>5 )")
+            #expect(try look()["t"]?.restriction == listed["t"]?.restriction && listed["t"]?.restriction != nil)
+            try sql.execute("alter publication \(name) set table \(schema).root, \(schema).t (a) where (a > 6)")
+            #expect(try look()["t"]?.restriction != listed["t"]?.restriction)
+            try sql.execute("alter publication \(name) set table \(schema).root, tables in schema \(schema)")
+            #expect(try look()["leaf"]?.entries.count == 2)
+        }
+        try sql.execute("drop schema \(schema) cascade; drop publication \(name)")
+        try sql.execute("create publication \(name) for all tables")
+        #expect(try sql.publication(named: name)?.tables.allSatisfy { $0.entries.isEmpty } == true)
+        try sql.execute("drop publication \(name)")
+    }
+
     /// A TRUNCATE, or an ALTER that rewrites, holds its lock for the whole of its transaction.
     @Test func nothingWaitsForTheLockOfATable() throws {
         var sql = try TestServer.connect()

@@ -170,18 +170,19 @@ package struct CheckCommand {
             let refusal = StartRefusal.unreadable(name, why)
             return [Finding(.problem, "position", refusal.message, fixes: refusal.hints)]
         }
-        do throws(PostgresError) {
-            var (facts, _) = try StartFacts.gather(settings)
-            if let early { facts.slot = early.facts.slot }
-            do throws(StartRefusal) {
-                let position = try StartDecision.judge(stored, facts)
-                let holder = facts.slot?.activePID.map { ", held by walsender \($0)" } ?? ""
-                return changed + [Finding(.fine, "position", "\(position.lsn), epoch \(position.epoch)\(holder)")]
-            } catch {
-                return changed + [Finding(.problem, "position", error.exit.message, fixes: error.hints)]
-            }
-        } catch {
+        var facts: StartFacts
+        do throws(PostgresError) { facts = try StartFacts.gather(settings).facts } catch {
             return [Finding(.problem, "position", error.description)]
         }
+        if let early { facts.slot = early.facts.slot }
+        var refusal: StartRefusal?
+        do throws(StartRefusal) { stored = try StartDecision.judge(stored, facts) } catch { refusal = error }
+        if refusal == nil, let stored { refusal = try ReturnedTables.refusal(stored, facts, settings, maker) }
+        if let refusal {
+            return changed + [Finding(.problem, "position", refusal.exit.message, fixes: refusal.hints)]
+        }
+        let holder = facts.slot?.activePID.map { ", held by walsender \($0)" } ?? ""
+        let at = stored.map { "\($0.lsn), epoch \($0.epoch)" } ?? ""
+        return changed + [Finding(.fine, "position", at + holder)]
     }
 }

@@ -19,9 +19,11 @@ extension InitCommand {
             lsn: existing?.lsn ?? LSN(0), commitTime: existing?.commitTime ?? 0, options: settings.fingerprint,
             state: .creating, gaps: existing?.gaps ?? [])
         position.partitions = try pins(source, after: existing)
-        position.publication = try postgres { (connection) throws(PostgresError) in
-            try connection.publication(named: settings.publication)?.oid
+        let publication = try postgres { (connection) throws(PostgresError) in
+            try connection.publication(named: settings.publication)
         }
+        position.publication = publication?.oid
+        position.mark = publication.map { PublicationMark(of: $0) }
         if let gap {
             // Its end is not known yet; on record already, should this be cut off before it is.
             position.gaps.append(

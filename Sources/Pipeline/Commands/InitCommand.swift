@@ -60,10 +60,12 @@ package struct InitCommand {
     private func judge(_ existing: StoredPosition?, _ slot: StartFacts.Slot?) throws(AgentExit) -> StartRefusal? {
         var facts = try gather().facts
         facts.slot = slot
-        do throws(StartRefusal) {
-            try StartDecision.judge(existing, facts)
-            return nil
-        } catch { return error }
+        let stored: StoredPosition
+        do throws(StartRefusal) { stored = try StartDecision.judge(existing, facts) } catch { return error }
+        return try kafka { () throws(KafkaError) in
+            let maker = try TopicMaker(settings, events: services.kafkaEvents, log: services.log)
+            return try ReturnedTables.refusal(stored, facts, settings, maker)
+        }
     }
 
     func inUse(_ holder: Int32) -> AgentExit {

@@ -13,6 +13,7 @@ package enum ProgressRecord {
         ]
         if position.clock > 0 { fields.append(text("clock", ISOTime.text(microseconds: position.clock))) }
         if let publication = position.publication { fields.append("\"publication\":\(publication)") }
+        if let mark = position.mark { fields.append("\"published\":[\(mark.newest),\(mark.restrictions)]") }
         if position.splitPart > 0 { fields.append("\"split\":\(position.splitPart)") }
         if let usual = position.partitions.usual {
             var pins = ["\"*\":\(usual)"]
@@ -102,6 +103,11 @@ extension ProgressRecord {
         }
         position.clock = root["clock"]?.string.flatMap { ISOTime.microseconds($0) } ?? 0
         position.publication = root["publication"]?.integer.flatMap { UInt32(exactly: $0) }
+        if let mark = root["published"]?.array?.compactMap({ $0.integer.flatMap { UInt32(exactly: $0) } }),
+            mark.count == 2
+        {
+            position.mark = PublicationMark(newest: mark[0], restrictions: mark[1])
+        }
         return position
     }
 }

@@ -6,7 +6,7 @@ import Kafka
 extension Publisher {
     /// Offers records to the client until all are taken; answers the index after the last.
     mutating func send(_ chunk: RecordChunk, _ records: Range<Int>, copying: Bool) throws(KafkaError) -> Int {
-        guard let producer else { return records.lowerBound }
+        guard let producer else { throw Self.noProducer }
         let all = chunk.records
         let most = (copying ? settings.copiedBytes : settings.producerQueueBytes) / 4 * 3
         try chunk.withBytes { (bytes) throws(KafkaError) in

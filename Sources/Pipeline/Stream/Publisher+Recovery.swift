@@ -90,7 +90,7 @@ extension Publisher {
     private mutating func discard() {
         var last = producer
         producer = nil
-        assert(last == nil || isKnownUniquelyReferenced(&last), "a producer that is not freed goes on sending")
+        precondition(last == nil || isKnownUniquelyReferenced(&last), "a producer that is not freed goes on sending")
         last = nil
     }
 
@@ -98,6 +98,11 @@ extension Publisher {
         KafkaError(
             "a connection was lost, its end may not have reached all partitions", operation: "last transaction",
             disposition: .indefinite)
+    }
+
+    /// Between `discard` and the next producer nothing is sent or committed.
+    static var noProducer: KafkaError {
+        KafkaError("there is no producer", operation: "produce", disposition: .fenced)
     }
 
     /// How long one call to Kafka may take before its outcome counts as not known.

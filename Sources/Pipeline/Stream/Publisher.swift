@@ -114,6 +114,11 @@ struct Publisher: ~Copyable {
                 open.reachedBoundary()
                 return try commit(isPublishing: false)
             }
+            // What is published for the first time is known as such before its rows can be taken for those of one that came back.
+            if open.isEmpty, let mark = services.state.mark, mark != stored.mark {
+                open.reachedBoundary()
+                return try commit(isPublishing: false)
+            }
             if !open.isEmpty {
                 let isMore = link.queue.contains { !$0.boundaries.isEmpty }
                 switch settings.batch.atBoundary(open.batch, lastCommit: lastCommit, now: now, moreReady: isMore) {
@@ -252,21 +257,21 @@ struct Publisher: ~Copyable {
     private mutating func commit(isPublishing: Bool) throws(SessionFailure) {
         let started = services.clock.monotonic()
         var isCommitted = false
+        pending.mark = services.state.mark ?? pending.mark
         pending.marks =
             settings.window?.marks(pending.marks, passing: pending.lsn, now: services.clock.wall() / 1000) ?? []
         while !isCommitted {
             do throws(KafkaError) {
                 try begin(forRecords: false)
-                if let producer {
-                    Failpoint.hit(.beforePosition)
-                    try ProgressStore.produce(pending, for: settings.progressKey, to: topics.progress, by: producer)
-                    Failpoint.hit(.afterPosition)
-                    try deliverAll()
-                    Failpoint.hit(.beforeCommit)
-                    try producer.commit(timeout: Self.callTimeout)
-                    doubt.ended()
-                    Failpoint.hit(.afterCommit)
-                }
+                guard let producer else { throw Self.noProducer }
+                Failpoint.hit(.beforePosition)
+                try ProgressStore.produce(pending, for: settings.progressKey, to: topics.progress, by: producer)
+                Failpoint.hit(.afterPosition)
+                try deliverAll()
+                Failpoint.hit(.beforeCommit)
+                try producer.commit(timeout: Self.callTimeout)
+                doubt.ended()
+                Failpoint.hit(.afterCommit)
                 isCommitted = true
             } catch {
                 isCommitted = try recover(from: error, attempted: pending) == .alreadyCommitted

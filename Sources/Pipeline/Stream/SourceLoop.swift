@@ -317,6 +317,11 @@ struct SourceLoop: ~Copyable {
             try report(now)
             link.queue.freed.wait(milliseconds: 50)
         }
+        // What it could not commit comes again; why it could not is told.
+        switch link.failure {
+        case nil, .stopped: break
+        case let failure?: throw failure
+        }
         learn()
         let last = feedback.finalReport()
         do throws(PostgresError) {

@@ -28,15 +28,22 @@ package struct SourceWatch {
         var hadPublication = true
         while !services.stop.isRequested {
             do throws(PostgresError) {
+                let session = services.state.snapshot.sessions
                 let look = try look()
-                if services.state.snapshot.phase == .streaming {
+                let snapshot = services.state.snapshot
+                // Not what was asked before the session began: it may be older than what the session has seen.
+                if snapshot.phase == .streaming, snapshot.sessions == session {
                     let lost = look.faults.filter { fault in
                         fault.table.map { look.named.contains($0) || seen.contains($0) } ?? true
                     }
                     let sure = lost.filter(before.contains)
-                    let isGone = !look.hasPublication && !hadPublication
-                    if !sure.isEmpty || isGone { raise(sure, hasPublication: !isGone) }
-                    (before, hadPublication) = (lost, look.hasPublication)
+                    let isGone = look.publication == nil && !hadPublication
+                    if !sure.isEmpty || isGone {
+                        let name = isGone ? nil : settings.publication
+                        raise { StartDecision.unpublished(sure, name, stored: $0, available: $1, now: $2) }
+                    }
+                    (before, hadPublication) = (lost, look.publication != nil)
+                    if let now = look.publication { judge(now, since: snapshot.published, hasFaults: !lost.isEmpty) }
                     for table in look.missing where told.insert(table).inserted {
                         services.log.warning("a table of postgres.tables does not exist", ["table": .init(table)])
                     }
@@ -57,15 +64,23 @@ package struct SourceWatch {
         }
     }
 
+    /// Compares the publication with what it was when the session began, or at the look before.
+    private func judge(_ now: Publication, since before: Publication?, hasFaults: Bool) {
+        if let before, before.oid != now.oid {
+            return raise { StartDecision.madeAgain(now.name, stored: $0, available: $1, now: $2) }
+        }
+        let returned = before.map { now.returned(since: $0) }?.filter { $0.matches(settings.tables) } ?? []
+        guard returned.isEmpty else {
+            return raise { StartDecision.returned(returned, now.name, stored: $0, available: $1, now: $2) }
+        }
+        if !hasFaults { services.state.saw(now) }
+    }
+
     /// Ends the stream: it would lose rows in silence (C8). What led here is judged at the next start again.
-    private func raise(_ lost: [PublicationFault], hasPublication: Bool) {
+    private func raise(_ refusal: (_ stored: StoredPosition?, _ available: LSN, _ now: Int64) -> StartRefusal) {
         services.state.failed("postgres", kind: "unpublished_table")
         let snapshot = services.state.snapshot
-        services.alarm.raise(
-            StartDecision.unpublished(
-                lost, hasPublication ? settings.publication : nil, stored: snapshot.stored,
-                available: snapshot.serverLSN, now: services.clock.wall() / 1000
-            ).exit)
+        services.alarm.raise(refusal(snapshot.stored, snapshot.serverLSN, services.clock.wall() / 1000).exit)
     }
 
     private struct Look {
@@ -77,7 +92,7 @@ package struct SourceWatch {
         var unpublished: Set<String>
         /// Tables that are wanted by their very name, and do not exist.
         var missing: [String]
-        var hasPublication: Bool
+        var publication: Publication?
     }
 
     /// Looks at the slot, and at which tables the configuration wants and the publication has.
@@ -105,6 +120,6 @@ package struct SourceWatch {
             faults: faults, named: Set(named.map(\.qualifiedName)),
             published: Set(wanted.map(\.qualifiedName)).subtracting(unpublished),
             unpublished: Set(unpublished + missing.map(\.description)), missing: missing.map(\.description),
-            hasPublication: publication != nil)
+            publication: publication)
     }
 }

@@ -1,4 +1,5 @@
 package import ChangeData
+package import Postgres
 
 /// What must be known before a stream may start; gathered by the shell, judged here.
 package struct StartFacts: Equatable, Sendable {
@@ -48,6 +49,8 @@ package struct StartFacts: Equatable, Sendable {
     package var publication: String?
     /// Its OID; 0 where it is not known.
     package var publicationOID: UInt32 = 0
+    /// It and its tables; nil where there is none.
+    package var published: Publication?
     /// What is wrong with the publication, of the tables that exist and that the configuration names one by one.
     package var faults: [PublicationFault]
     /// Tables that the configuration names one by one and that do not exist.
@@ -122,11 +125,7 @@ package enum StartDecision {
                 """, stored: stored.lsn, hints: ["restore the publication as it was", "sluice init --accept-gap"])
         }
         if let publication = facts.publication, let oid = stored.publication, oid != facts.publicationOID {
-            // What was committed while there was none cannot be decoded, or is passed over (18 and later).
-            var refusal = unpublished([], nil, stored: stored, available: facts.walEnd, now: facts.clock)
-            refusal.message =
-                "publication \(publication) was dropped and made again: changes made while there was none are lost"
-            throw refusal
+            throw madeAgain(publication, stored: stored, available: facts.walEnd, now: facts.clock)
         }
         if facts.publication == nil || !facts.faults.isEmpty {
             throw unpublished(
@@ -150,7 +149,9 @@ package enum StartDecision {
                 "publication \(publication) \(faults.map(\.text).joined(separator: ", ")): such changes since then are lost",
                 hints: (faults.contains(where: \.isForInit)
                     ? ["sluice init --accept-gap (mends it, and keeps the loss on record)"] : [])
-                    + faults.map { "\($0.cure);" + ($0.isForInit ? " -- the same, without a record" : "") }
+                    + faults.map {
+                        "\($0.cure);" + ($0.isForInit ? " -- what init does, for whoever owns the publication" : "")
+                    }
                     + (isOfTables ? ["take the table out of postgres.tables"] : []))
         } else {
             refusal = StartRefusal(
@@ -159,6 +160,31 @@ package enum StartDecision {
         }
         refusal.stored = stored?.lsn
         refusal.available = available
+        if let stored { refusal.since = (stored.commitTime, now) }
+        return refusal
+    }
+
+    /// What was committed while there was no publication cannot be decoded, or is passed over (18 and later).
+    package static func madeAgain(
+        _ publication: String, stored: StoredPosition?, available: LSN, now: Int64
+    ) -> StartRefusal {
+        var refusal = unpublished([], nil, stored: stored, available: available, now: now)
+        refusal.message =
+            "publication \(publication) was dropped and made again: changes made while there was none are lost"
+        return refusal
+    }
+
+    /// Tables were taken out of the publication and put back: what was committed in between was not decoded.
+    package static func returned(
+        _ tables: [PublishedTable], _ publication: String, stored: StoredPosition?, available: LSN, now: Int64
+    ) -> StartRefusal {
+        let names = tables.map(\.qualifiedName)
+        let shown = names.prefix(5).joined(separator: ", ") + (names.count > 5 ? ", ..." : "")
+        var refusal = StartRefusal(
+            .tableUnpublished,
+            "\(shown): taken out of publication \(publication) and put back; changes committed in between are lost",
+            stored: stored?.lsn, available: available,
+            hints: ["sluice init --accept-gap (keeps the loss on record; the stream goes on where it was)"])
         if let stored { refusal.since = (stored.commitTime, now) }
         return refusal
     }

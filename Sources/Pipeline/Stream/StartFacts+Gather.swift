@@ -37,6 +37,7 @@ extension StartFacts {
             publication: publication?.name, faults: publication?.faults(of: named, patterns: patterns) ?? [],
             clock: position.clock)
         facts.publicationOID = publication?.oid ?? 0
+        facts.published = publication
         facts.isInRecovery = server.isInRecovery
         facts.missing = names.absent(from: named).map(\.description)
         let leaves = Set(named.flatMap(\.partitionLeaves))

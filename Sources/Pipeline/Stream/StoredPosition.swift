@@ -61,6 +61,8 @@ package struct StoredPosition: Equatable, Sendable {
     package var marks: [ReplayWindow.Mark]
     /// The OID of the publication that `init` found or made; nil where an older sluice wrote the record.
     package var publication: UInt32?
+    /// The publication as it was last seen with nothing amiss; nil where an older sluice wrote the record.
+    package var mark: PublicationMark?
     /// Of a replay's own position: the range of the replay.
     package var replay: ReplayRange?
 

@@ -206,6 +206,11 @@ struct StreamSession: Sendable {
         let facts = try gather().facts
         try requireSlot(facts, link)
         let stored = try judge(found, facts)
+        let returned = try StreamFailures.kafka { () throws(KafkaError) in
+            try ReturnedTables.refusal(stored, facts, settings, maker)
+        }
+        if let returned { throw .exit(returned.exit) }
+        if let publication = facts.published { services.state.saw(publication) }
         // (5)
         memory.began()
         services.state.update { $0.stored = stored }

@@ -182,8 +182,12 @@ final class TopicMaker {
         }
         if let original, let count = try admin.partitionCount(of: original, timeout: Self.timeout) {
             partitions = count
-            let limit = try? admin.configuration(ofTopic: original, timeout: Self.timeout)["max.message.bytes"]
-            if let limit, limit != "\(Self.defaultLimit)" { configuration["max.message.bytes"] = limit }
+            do throws(KafkaError) {
+                let limit = try admin.configuration(ofTopic: original, timeout: Self.timeout)["max.message.bytes"]
+                if let limit, limit != "\(Self.defaultLimit)" { configuration["max.message.bytes"] = limit }
+            } catch {
+                guard error.reason == .authorization else { throw error }
+            }
         }
         return NewTopic(
             name, partitions: partitions, replicationFactor: Int32(settings.replicationFactor),

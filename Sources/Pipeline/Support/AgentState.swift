@@ -1,4 +1,5 @@
 package import ChangeData
+import Postgres
 import Synchronization
 
 /// What the agent is doing, for `/status`, `/readyz` and the metrics: written by its threads now and then (never per row),
@@ -60,8 +61,12 @@ package final class AgentState: Sendable {
         /// Since when the stream reads nothing, all its memory waiting for Kafka: monotonic nanoseconds. Nil while it reads.
         package var pausedSince: Int64?
         package var producersRenewed: UInt64 = 0
-        package var sessions: UInt64 = 0
+        /// How often it began to stream.
+        package fileprivate(set) var sessions: UInt64 = 0
         package var tables: [String: Table] = [:]
+        /// The publication as it was last seen with nothing amiss.
+        fileprivate(set) var published: Publication?
+        fileprivate var mark: PublicationMark?
         /// Tables that the configuration wants and the publication does not have.
         package var unpublished: [String] = []
         /// By component and kind.
@@ -117,6 +122,15 @@ package final class AgentState: Sendable {
 
     package var serverSeen: (lsn: LSN, clock: Int64) { content.withLock { $0.serverSeen } }
 
+    /// What a position remembers of the publication as it was last seen with nothing amiss.
+    var mark: PublicationMark? { content.withLock { $0.mark } }
+
+    /// The publication was looked at, and nothing is amiss.
+    func saw(_ publication: Publication) {
+        let mark = PublicationMark(of: publication)
+        update { ($0.published, $0.mark) = (publication, mark) }
+    }
+
     /// Bytes on local disk that are not the sink's.
     var intakeBytes: Int { content.withLock { $0.intake.bytes } }
 
@@ -147,7 +161,10 @@ package final class AgentState: Sendable {
             snapshot.unreceived = nil
             snapshot.slotHolder = holder
             snapshot.pausedSince = nil
-            if phase == .streaming { snapshot.streamError = nil }
+            if phase == .streaming {
+                snapshot.streamError = nil
+                snapshot.sessions += 1
+            }
         }
     }
 

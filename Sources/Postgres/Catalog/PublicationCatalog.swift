@@ -40,6 +40,11 @@ public struct PublishedTable: Sendable, Equatable {
     public let columns: [String]?
     /// Whether it has a row filter (15 and later).
     public let isFiltered: Bool
+    /// The OIDs of the entries that publish it: its own, its roots' and its schema's; none where all tables are published. An entry
+    /// that was taken out and put back, or got another list or filter, has another OID.
+    public let entries: Set<UInt32>
+    /// Its list of columns and its filter as the catalog spells them (15 and later); nil where it has neither.
+    public let restriction: String?
 }
 
 extension PostgresConnection {
@@ -68,6 +73,7 @@ extension PostgresConnection {
             \(Self.published(version: serverVersion))
             SELECT c.oid, n.nspname AS schemaname, c.relname AS tablename, r.oid IS NOT NULL AS named,
                    \(isListing ? "r.prqual IS NOT NULL" : "false") AS filtered,
+                   \(Self.entries(isListing: isListing)),
                    \(isListing ? "a.attname" : "NULL") AS column_name,
                    EXISTS (SELECT FROM pg_catalog.pg_publication_rel o JOIN publication p ON p.oid = o.prpubid
                             WHERE o.prrelid <> c.oid AND o.prrelid IN
@@ -91,10 +97,31 @@ extension PostgresConnection {
                     oid: oid, schema: try row.text("schemaname"), name: try row.text("tablename"),
                     isNamed: try row.bool("named"), isRootNamed: try row.bool("root_named"),
                     columns: columns.isEmpty ? nil : columns,
-                    isFiltered: try row.bool("filtered")))
+                    isFiltered: try row.bool("filtered"),
+                    entries: Set((row.optional("entries") ?? "").split(separator: " ").compactMap { UInt32($0) }),
+                    restriction: row.optional("restriction")))
             columns = []
         }
         return tables
+    }
+
+    /// SQL of the columns `entries` and `restriction` of a table `c`, whose own entry is `r`, in publication `p`. Where the text of a
+    /// filter stood in its statement is no part of it.
+    private static func entries(isListing: Bool) -> String {
+        let above = "SELECT c.oid UNION SELECT relid FROM pg_catalog.pg_partition_ancestors(c.oid)"
+        return """
+            (SELECT pg_catalog.string_agg(e.oid::pg_catalog.text, ' ') FROM (
+                SELECT o.oid FROM pg_catalog.pg_publication_rel o WHERE o.prpubid = p.oid AND o.prrelid IN (\(above))
+                \(isListing ? """
+                 UNION
+                SELECT o.oid FROM pg_catalog.pg_publication_namespace o JOIN pg_catalog.pg_class a ON a.relnamespace = o.pnnspid
+                 WHERE o.pnpubid = p.oid AND a.oid IN (\(above))
+                """ : "")) e WHERE NOT p.puballtables) AS entries,
+            \(isListing ? """
+                nullif(pg_catalog.concat(r.prattrs::pg_catalog.text, ' ' || pg_catalog.regexp_replace(
+                    r.prqual::pg_catalog.text, ' :(stmt_)?(location|len) -?[0-9]+', '', 'g')), '')
+                """ : "NULL") AS restriction
+            """
     }
 
     /// SQL that begins a question with `publication`, of the name `$1`, and `published`, the OIDs of its tables as rows will be named:
