@@ -20,7 +20,7 @@ let failpoints: [SwiftSetting] = [
 /// The modules that meet no C library also mark every unsafe expression.
 let strict: [SwiftSetting] = base + [.strictMemorySafety()]
 
-/// A C library of Debian's. Each is imported by exactly one module of ours.
+/// A C library of Debian's. Each is imported by exactly one module of ours; the calls of Linux itself (`CLinux`) by those that need them.
 func library(_ name: String, _ pkgConfig: String, apt: String) -> Target {
     .systemLibrary(name: name, path: "Sources/C/\(name)", pkgConfig: pkgConfig, providers: [.apt([apt])])
 }

@@ -16,7 +16,7 @@ public struct Malformation: Error, Equatable, Sendable {
         case columnCount = "the row has another number of columns than its relation"
         /// The old tuple that a delete must have is not there.
         case noOldTuple = "the old tuple is missing"
-        /// The message is longer than four gigabytes.
+        /// The message is longer than two gigabytes.
         case tooLong = "the message is too long"
     }
 
@@ -60,8 +60,8 @@ extension ChangeDataError: CustomStringConvertible {
         case .malformed(let fault, let lsn):
             "malformed \(name(fault.message)) message at LSN \(lsn), byte \(fault.offset): \(fault.reason.rawValue)"
         case .unsupported(let message, let lsn):
-            "unsupported \(name(message)) message at LSN \(lsn): pgoutput must be started with proto_version 1, "
-                + "without streaming and two_phase"
+            "unsupported \(name(message)) message at LSN \(lsn): pgoutput must be started with proto_version 1 or 2, "
+                + "without two_phase"
         case .unexpected(let message, let why, let lsn):
             "\(name(message)) message at LSN \(lsn) where it may not stand: \(why)"
         case .unrepresentable(let table, let column, let why, let lsn):

@@ -29,6 +29,12 @@ public struct EventPosition: Comparable, Hashable, Sendable {
     }
 }
 
+/// When a transaction was committed, in microseconds since 1970.
+enum CommitTime {
+    /// The years 1 to 9999: those that a path can name.
+    static let range: ClosedRange<Int64> = -62_135_596_800_000_000...253_402_300_799_999_999
+}
+
 /// What the header `sluice.pos` of a record says: `<epoch>/<commit LSN>/<ordinal>/<microseconds since 1970>`,
 /// for example `1/0/98AC920/3/1795633610160929`.
 public struct RecordPosition: Equatable, Sendable {
@@ -43,7 +49,7 @@ public struct RecordPosition: Equatable, Sendable {
         self.commitTime = commitTime
     }
 
-    /// Reads the header's bytes; nil when they are not exactly of its form. Allocates nothing.
+    /// Reads the header's bytes; nil when they are not exactly of its form, or the time is not of the years 1 to 9999. Allocates nothing.
     public init?(parsing bytes: Span<UInt8>) {
         var offset = 0
         guard let epoch = parseNumber(bytes, &offset, radix: 10, end: UInt8(ascii: "/")), epoch <= UInt32.max,
@@ -56,6 +62,8 @@ public struct RecordPosition: Equatable, Sendable {
         guard let time = parseNumber(bytes, &offset, radix: 10, end: nil), time <= UInt64(Int64.max) else { return nil }
         position = EventPosition(epoch: UInt32(epoch), commitLSN: LSN(high << 32 | low), ordinal: ordinal)
         commitTime = isNegative ? -Int64(time) : Int64(time)
+        // Anybody may write such a header, and whoever reads one calculates with the time.
+        guard CommitTime.range.contains(commitTime) else { return nil }
     }
 
     /// Appends the header's bytes.

@@ -53,7 +53,7 @@ struct MessageReader: ~Escapable {
         let (time, overflow) = Int64(bitPattern: try uint64()).addingReportingOverflow(946_684_800_000_000)
         // With a replication origin a client may set any commit time, also `infinity`. Those outside the years 1 to 9999 have no
         // hour that a path could name.
-        return min(max(overflow ? .max : time, -62_135_596_800_000_000), 253_402_300_799_999_999)
+        return min(max(overflow ? .max : time, CommitTime.range.lowerBound), CommitTime.range.upperBound)
     }
 
     /// A text that ends with a zero byte, as the range of its bytes.

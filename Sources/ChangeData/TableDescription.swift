@@ -18,7 +18,14 @@ public struct TableName: Hashable, Sendable, CustomStringConvertible {
     public var quoted: String { "\(quote(schema)).\(quote(name))" }
 
     private func quote(_ name: String) -> String {
-        "\"" + String(name.flatMap { $0 == "\"" ? "\"\"" : String($0) }) + "\""
+        // By scalars: a quote with a mark that combines with it is one Character, and still ends the name.
+        var quoted = String.UnicodeScalarView("\"".unicodeScalars)
+        for scalar in name.unicodeScalars {
+            if scalar == "\"" { quoted.append(scalar) }
+            quoted.append(scalar)
+        }
+        quoted.append("\"")
+        return String(quoted)
     }
 }
 

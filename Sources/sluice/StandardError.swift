@@ -14,7 +14,19 @@ private func writeAll(_ text: String, to descriptor: Int32) {
     var bytes = Array(text.utf8)[...]
     while !bytes.isEmpty {
         let written = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
-        guard written > 0 else { return }
-        bytes = bytes.dropFirst(written)
+        if written > 0 {
+            bytes = bytes.dropFirst(written)
+            continue
+        }
+        switch errno {
+        case EINTR: break
+        case EAGAIN:
+            // Whoever is at the other end has made it non-blocking.
+            var entry = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+            poll(&entry, 1, -1)
+        // As the signal would, which is ignored since other sockets must not end the process.
+        case EPIPE where descriptor == 1: _exit(128 + SIGPIPE)
+        default: return
+        }
     }
 }

@@ -20,7 +20,6 @@ enum StatusCommand {
         } catch {
             throw AgentExit(.unavailable, "no agent answers at \(address): \(error)", hints: ["sluice run"])
         }
-        defer { fflush(nil) }
         try show(body, json: json, from: address)
         guard health.status == 200 else {
             let why = String(decoding: health.body, as: UTF8.self)
@@ -33,13 +32,13 @@ enum StatusCommand {
 
     private static func show(_ body: [UInt8], json: Bool, from address: ListenAddress) throws(AgentExit) {
         if json {
-            print(String(decoding: body, as: UTF8.self))
+            StandardOutput.write(String(decoding: body, as: UTF8.self) + "\n")
             return
         }
         guard let document = StatusDocument(json: body) else {
             throw AgentExit(.software, "the answer of \(address) is not a status document")
         }
-        print(StatusReport.text(document, isColoured: isatty(1) == 1), terminator: "")
+        StandardOutput.write(StatusReport.text(document, isColoured: isatty(1) == 1))
     }
 }
 

@@ -49,6 +49,7 @@ import Testing
         #expect(HourManifest.revision(of: key) == 12 && SourceHour(key: key, topic: "a.b") == noon)
         #expect(SourceHour(key: key, topic: "a") == nil && SourceHour(key: "a.b/_sluice.json", topic: "a.b") == nil)
         #expect(HourManifest.revision(of: "a.b/year=2024/month=02/day=29/hour=12/a.b+0+0000000000.json") == nil)
+        #expect(HourManifest.revision(of: key.replacing("0012", with: "9223372036854775807")) == nil)
         #expect(ObjectName(key: key, topic: "a.b") == nil, "it is no object of rows")
     }
 

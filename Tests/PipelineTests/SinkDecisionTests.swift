@@ -112,6 +112,9 @@ private func object(
         object.watermark = nil
         #expect(StoredObject(metadata: Dictionary(uniqueKeysWithValues: object.metadata)) == object)
         #expect(StoredObject(metadata: [:]) == nil)
+        var metadata = Dictionary(uniqueKeysWithValues: object.metadata)
+        metadata["sluice-end"] = "\(Int64.max)"
+        #expect(StoredObject(metadata: metadata) == nil, "there is no offset behind it")
     }
 
     @Test func notesComeBack() {
@@ -121,7 +124,10 @@ private func object(
         #expect(OffsetNote(json: note.json) == note)
         let empty = OffsetNote(last: nil, pin: "k3", store: "0123")
         #expect(OffsetNote(json: empty.json) == empty)
-        for text in ["", "{}", #"{"v":2,"pin":"a","store":"b"}"#, #"{"v":1,"pin":"a","store":"b","object":"x"}"#] {
+        for text in [
+            "", "{}", #"{"v":2,"pin":"a","store":"b"}"#, #"{"v":1,"pin":"a","store":"b","object":"x"}"#,
+            note.json.replacing(#""end":19"#, with: #""end":9223372036854775807"#),
+        ] {
             #expect(OffsetNote(json: text) == nil)
         }
     }

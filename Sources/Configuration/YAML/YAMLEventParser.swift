@@ -19,12 +19,8 @@ struct YAMLEventParser: ~Copyable {
         parser.initialize(to: yaml_parser_t())
         input = .allocate(capacity: max(bytes.count, 1))
         _ = input.initialize(from: bytes)
-        guard yaml_parser_initialize(parser) == 1 else {
-            // libyaml has zeroed the parser, and deleting a zeroed one is allowed: deinit does not run when init throws.
-            parser.deallocate()
-            input.deallocate()
-            throw YAMLFailure("out of memory")
-        }
+        // All is initialized by now, so that `deinit` runs also when this throws: to delete a parser that libyaml has zeroed is allowed.
+        guard yaml_parser_initialize(parser) == 1 else { throw YAMLFailure("out of memory") }
         yaml_parser_set_encoding(parser, YAML_UTF8_ENCODING)
         yaml_parser_set_input_string(parser, input.baseAddress, bytes.count)
     }

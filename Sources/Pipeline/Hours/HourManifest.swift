@@ -58,7 +58,9 @@ package struct HourManifest: Equatable, Sendable {
         guard let slash = key.lastIndex(of: "/") else { return nil }
         let name = key[key.index(after: slash)...]
         guard name.hasPrefix("_manifest-"), name.hasSuffix(".json") else { return nil }
-        return Int(name.dropFirst("_manifest-".count).dropLast(".json".count))
+        // No more digits than are ever counted up to: the next one is this and one more.
+        let digits = name.dropFirst("_manifest-".count).dropLast(".json".count)
+        return digits.utf8.count <= 9 ? Int(digits) : nil
     }
 
     package var json: String {

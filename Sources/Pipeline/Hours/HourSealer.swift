@@ -286,7 +286,9 @@ final class HourSealer {
                 ])
             return true
         }
-        return true
+        throw StorageError(
+            .transient, "put", key: HourManifest.prefix(topic: name, hour: hour),
+            "others put manifests at the same time")
     }
 
     private func loses(_ keys: Set<String>, of name: String, _ hour: SourceHour) {

@@ -41,7 +41,7 @@ package struct OffsetNote: Equatable, Sendable {
             let pin = value["pin"]?.string, let store = value["store"]?.string
         else { return nil }
         if let key = value["object"]?.string {
-            guard let end = value["end"]?.integer, end >= 0,
+            guard let end = value["end"]?.integer, end >= 0, end < Int64.max,
                 let position = value["last_pos"]?.string.flatMap(RecordPosition.init(text:))
             else { return nil }
             last = ResumeDecision.Last(key: key, end: end, lastPosition: position)

@@ -29,7 +29,7 @@ extension AgentMeters {
         }
         registry.gauge(
             "sluice_lag_seconds",
-            "How long ago the last transaction was committed that a step has not yet passed; 0 when there is none.",
+            "How old the oldest transaction is that a step has not passed (of received, the oldest WAL); 0 where there is none.",
             ["step": "s3"]
         ) {
             let oldest = state.snapshot.sink.partitions.compactMap(\.oldest).min()

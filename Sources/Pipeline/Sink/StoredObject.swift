@@ -60,6 +60,7 @@ package struct StoredObject: Equatable, Sendable {
     package init?(metadata: [String: String]) {
         func number<T: FixedWidthInteger>(_ name: String) -> T? { metadata["sluice-\(name)"].flatMap { T($0) } }
         guard let start: Int64 = number("start"), let end: Int64 = number("end"), start >= 0, start <= end,
+            end < Int64.max,
             let records: Int = number("records"), let tombstones: Int = number("tombstones"),
             let first = metadata["sluice-first-pos"].flatMap(RecordPosition.init(text:)),
             let last = metadata["sluice-last-pos"].flatMap(RecordPosition.init(text:)),

@@ -81,7 +81,7 @@ extension AgentMeters {
         }
         registry.gauge(
             "sluice_lag_seconds",
-            "How long ago the last transaction was committed that a step has not yet passed; 0 when there is none.",
+            "How old the oldest transaction is that a step has not passed (of received, the oldest WAL); 0 where there is none.",
             ["step": "received"]
         ) {
             // Of a transaction that has not come nothing is known but that the server had written it by then.
@@ -90,7 +90,7 @@ extension AgentMeters {
         }
         registry.gauge(
             "sluice_lag_seconds",
-            "How long ago the last transaction was committed that a step has not yet passed; 0 when there is none.",
+            "How old the oldest transaction is that a step has not passed (of received, the oldest WAL); 0 where there is none.",
             ["step": "kafka"]
         ) {
             guard let pending = state.snapshot.pendingTime else { return 0 }

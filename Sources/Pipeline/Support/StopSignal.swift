@@ -23,9 +23,10 @@ package final class StopSignal: Sendable {
     package func request(deadline: Int64) {
         let listeners = state.withLock { state in
             state.deadline = min(state.deadline ?? deadline, deadline)
+            // Locked: whoever registers meanwhile is either among these, or sees it.
+            requested.store(true, ordering: .releasing)
             return state.listeners
         }
-        requested.store(true, ordering: .releasing)
         for listener in listeners { listener.signal() }
     }
 

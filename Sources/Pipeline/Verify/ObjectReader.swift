@@ -10,7 +10,7 @@ package struct ObjectReader: StoredObjects {
 
     package func forEachLine(
         _ topic: String, _ body: (_ line: [UInt8], _ epoch: UInt32) -> Bool
-    ) throws(AgentExit) -> [StoredOffsets] {
+    ) throws(AgentExit) -> [Int32: StoredOffsets] {
         do throws(StorageError) {
             let store = try ObjectStore(store)
             var names: [(name: ObjectName, key: String)] = []
@@ -25,12 +25,12 @@ package struct ObjectReader: StoredObjects {
                 continuation = page.next
             } while continuation != nil
             names.sort { ($0.name.partition, $0.name.start) < ($1.name.partition, $1.name.start) }
-            var offsets: [StoredOffsets] = []
+            var offsets: [Int32: StoredOffsets] = [:]
             for (name, key) in names {
-                let partition = Int(name.partition)
-                while offsets.count <= partition { offsets.append(StoredOffsets()) }
-                guard let object = try read(key, name, from: offsets[partition].next, store, body) else { break }
-                offsets[partition].add(object)
+                var held = offsets[name.partition] ?? StoredOffsets()
+                guard let object = try read(key, name, from: held.next, store, body) else { break }
+                held.add(object)
+                offsets[name.partition] = held
             }
             return offsets
         } catch {

@@ -9,7 +9,7 @@ package protocol StoredObjects {
     /// answers which offsets the objects hold, by partition.
     func forEachLine(
         _ topic: String, _ body: (_ line: [UInt8], _ epoch: UInt32) -> Bool
-    ) throws(AgentExit) -> [StoredOffsets]
+    ) throws(AgentExit) -> [Int32: StoredOffsets]
 }
 
 /// `sluice verify`: compares tables, as of an LSN, with what Kafka and S3 say they are (C11).
@@ -65,7 +65,7 @@ package struct VerifyCommand {
     private struct Stored {
         var fold: TableFold
         /// By partition.
-        var offsets: [StoredOffsets]
+        var offsets: [Int32: StoredOffsets]
     }
 
     /// - Parameter patterns: the tables to look at; none: all.
@@ -101,14 +101,20 @@ package struct VerifyCommand {
     }
 
     private func find(_ wanted: [TablePattern]) throws(AgentExit) -> [TableFacts] {
+        let found: [TableFacts]
         do throws(PostgresError) {
             var connection = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(10))
             let tables = try connection.tables(matching: settings.tables).filter { table in
                 wanted.isEmpty || wanted.match(schema: table.schema, table: table.name)
             }
-            guard !tables.isEmpty else { throw PostgresError(.undefined, "no table matches") }
-            return tables
+            found = tables
         } catch { throw CommandErrors.exit(error) }
+        guard !found.isEmpty else {
+            throw wanted.isEmpty
+                ? AgentExit(.configuration, "postgres.tables matches no table")
+                : AgentExit(.usage, "--table matches no table of postgres.tables")
+        }
+        return found
     }
 
     private func topic(of table: TableFacts) throws(AgentExit) -> String {
@@ -247,7 +253,7 @@ package struct VerifyCommand {
             let bounds = try topics.bounds(of: name)
             read.isTrimmed = bounds.contains { $0.low > 0 }
             var offsets = bounds.indices.map { index in
-                stored.flatMap { $0.offsets.indices.contains(index) ? $0.offsets[index] : nil } ?? StoredOffsets()
+                stored?.offsets[Int32(index)] ?? StoredOffsets()
             }
             if stored != nil {
                 let sink = try topics.readBySink(of: name, partitions: bounds.count)
