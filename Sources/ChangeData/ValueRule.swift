@@ -58,20 +58,23 @@ struct ValueRule: Equatable {
             return rule(base, ownModifier, types, format, depth: depth + 1)
         case .array(let element, let delimiter):
             // An element that is itself a domain or a row type is PostgreSQL's text: Debezium writes no such arrays.
-            guard case .some(let elementType) = types[element], elementType.kind == .base else {
-                let builtin = types[element] == nil ? scalar(element, modifier, format) : ValueRule(.text)
-                return array(of: builtin, delimiter: delimiter)
+            guard let elementType = types[element] else {
+                return array(of: scalar(element, modifier, format), delimiter: delimiter)
             }
-            return array(of: extensionType(elementType.name), delimiter: delimiter)
+            let rule =
+                elementType.kind == .base ? base(element, elementType.name, modifier, format) : ValueRule(.text)
+            return array(of: rule, delimiter: delimiter)
         case .base:
-            return extensionType(described.name)
+            return base(type, described.name, modifier, format)
         case .enum, .composite, .range, .multirange:
             return ValueRule(.text)
         }
     }
 
-    private static func extensionType(_ name: String) -> ValueRule {
-        ValueRule(name == "hstore" ? .hstore : .text)
+    /// A base type that the catalog was asked about: what a domain is over may be built in.
+    private static func base(_ type: UInt32, _ name: String, _ modifier: Int32, _ format: EventFormat) -> ValueRule {
+        if type < BuiltinType.firstOther { return scalar(type, modifier, format) }
+        return ValueRule(name == "hstore" ? .hstore : .text)
     }
 
     /// The rule of an array. What Debezium cannot write as an element is PostgreSQL's text.
@@ -114,6 +117,8 @@ struct ValueRule: Equatable {
 
 /// The OIDs of PostgreSQL's own types (`pg_type.dat`), which never change.
 enum BuiltinType {
+    /// The first OID that is no built-in type's (`FirstNormalObjectId`).
+    static let firstOther: UInt32 = 16_384
     static let bool: UInt32 = 16
     static let bytea: UInt32 = 17
     static let int8: UInt32 = 20

@@ -48,7 +48,10 @@ struct GoldenCatalog {
         let name = relation.table.name
         let count = seen[relation.table, default: 0]
         seen[relation.table] = count + 1
-        var types: [UInt32: PostgresType] = [900_000: Self.positive]
+        // The catalog describes what domains are over as well, built in or not.
+        var types: [UInt32: PostgresType] = [
+            900_000: Self.positive, 23: Self.base("int4"), 1700: Self.base("numeric"), 1043: Self.base("varchar"),
+        ]
         for column in relation.columns {
             guard let (type, isArray) = Self.columnTypes["\(name).\(column.name)"] else { continue }
             if isArray {

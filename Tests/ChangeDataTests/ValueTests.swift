@@ -21,6 +21,11 @@ struct ValueTests {
     }
 
     static let types: [UInt32: PostgresType] = [
+        // As the catalog has them, where a domain is over them.
+        23: PostgresType(schema: "pg_catalog", name: "int4", kind: .base),
+        1007: PostgresType(schema: "pg_catalog", name: "_int4", kind: .array(element: 23, delimiter: 0x2C)),
+        1184: PostgresType(schema: "pg_catalog", name: "timestamptz", kind: .base),
+        16: PostgresType(schema: "pg_catalog", name: "bool", kind: .base),
         20_000: PostgresType(schema: "public", name: "hstore", kind: .base),
         20_001: PostgresType(schema: "public", name: "when", kind: .domain(base: 1184, modifier: 3)),
         20_002: PostgresType(schema: "public", name: "deep", kind: .domain(base: 20_003, modifier: -1)),
