@@ -1,6 +1,6 @@
-import ChangeData
 import Testing
 
+@testable import ChangeData
 @testable import Pipeline
 
 @Suite struct BatchPolicyTests {
@@ -300,6 +300,27 @@ import Testing
         #expect(refusal(split, promoted(3000))?.kind == .timelineDiverged)
     }
 
+    /// A standby took over that lacks only WAL in which nothing was committed that is ours.
+    @Test func whatNothingWasCommittedInIsCutOff() {
+        var idle = stored
+        idle.commitLSN = LSN(700)
+        idle.mark = PublicationMark(newest: 1)
+        let promoted = { (end: UInt64) in
+            changed {
+                $0.timeline = 3
+                $0.history[2] = LSN(end)
+                $0.slot?.confirmedFlush = LSN(600)
+            }
+        }
+        let cut = try? StartDecision.judge(idle, promoted(900))
+        #expect(cut?.lsn == LSN(900) && cut?.timeline == 3 && cut?.commitLSN == LSN(700))
+        #expect((try? StartDecision.judge(idle, promoted(1000))) == idle)
+        #expect(refusal(idle, promoted(700))?.kind == .timelineDiverged, "its commit begins there")
+        #expect(refusal(stored, promoted(900))?.kind == .timelineDiverged, "it may have been at the end")
+        idle.mark = nil
+        #expect(refusal(idle, promoted(900))?.kind == .timelineDiverged, "an older sluice stored where messages were")
+    }
+
     @Test func eachLossIsRefusedWithItsKind() {
         #expect(refusal(nil, facts)?.kind == .noPosition)
         var creating = stored
@@ -468,5 +489,70 @@ import Testing
         var coordinator = Coordinator()
         _ = coordinator.run(100, markers: .milliseconds(1), commit: .milliseconds(400), isSmall: false)
         #expect(coordinator.pace.pause == TransactionPace.most)
+    }
+}
+
+/// A server that was restored to an older point, and written to until its WAL ended behind the position.
+@Suite struct HistoryCheckTests {
+    private let stored: StoredPosition = {
+        var stored = StoredPosition(
+            systemID: "7", timeline: 2, slot: "sluice_t", epoch: 1, lsn: LSN(1000), commitLSN: LSN(700), commitTime: 55,
+            options: "a", state: .streaming)
+        stored.mark = PublicationMark(newest: 1)
+        return stored
+    }()
+
+    private func head(_ lsn: UInt64, _ time: Int64 = 55) -> TransactionHead {
+        TransactionHead(xid: 9, commitLSN: LSN(lsn), commitTime: time)
+    }
+
+    @Test func theLastTransactionComesAgain() throws {
+        #expect(HistoryCheck.start(stored) == LSN(700))
+        var check = try #require(HistoryCheck(stored, confirmed: LSN(700)))
+        #expect(check.began(head(400, 3)) == .fits, "the slot was further behind when replication started")
+        #expect(check.sent(upTo: LSN(999)) == .fits)
+        #expect(check.began(head(700)) == .fits)
+        var other = check
+        #expect(check.sent(upTo: LSN(1000)) == .proven)
+        #expect(other.began(head(1000, 80)) == .proven)
+    }
+
+    @Test func anotherInItsPlaceIsAnotherHistory() throws {
+        let check = try #require(HistoryCheck(stored, confirmed: LSN(100)))
+        for wrong in [head(700, 56), head(708), head(900), head(1000), head(2000)] {
+            var check = check
+            #expect(check.began(wrong) == .differs, "\(wrong)")
+        }
+        #expect(check.sent(upTo: LSN(1000)) == .differs, "nothing came")
+        var known = check
+        #expect(known.began(head(700)) == .fits && known.began(head(800)) == .differs, "nothing was there")
+    }
+
+    @Test func aSlotThatIsPastTheTransactionSendsNothing() throws {
+        var check = try #require(HistoryCheck(stored, confirmed: LSN(701)))
+        #expect(check.sent(upTo: LSN(1000)) == .proven)
+        #expect(check.began(head(800)) == .differs)
+        #expect(HistoryCheck(stored, confirmed: LSN(1000)) == nil)
+    }
+
+    @Test func ofATransactionThatIsHalfSentTheRestComes() throws {
+        var split = stored
+        split.ordinal = 4
+        split.lsn = LSN(500)
+        #expect(HistoryCheck.start(split) == LSN(500))
+        var check = try #require(HistoryCheck(split, confirmed: LSN(500)))
+        var other = check
+        #expect(check.began(head(700)) == .fits && check.began(head(1200, 60)) == .proven)
+        #expect(other.began(head(600)) == .fits, "it would be passed over, were it ours")
+        #expect(other.began(head(712)) == .differs)
+    }
+
+    @Test func withoutATransactionThereIsNothingToCompare() {
+        var none = stored
+        none.commitLSN = LSN(0)
+        #expect(HistoryCheck(none, confirmed: LSN(1)) == nil && HistoryCheck.start(none) == LSN(1000))
+        var old = stored
+        old.mark = nil
+        #expect(HistoryCheck(old, confirmed: LSN(1)) == nil)
     }
 }

@@ -178,6 +178,11 @@ package struct CheckCommand {
         var refusal: StartRefusal?
         do throws(StartRefusal) { stored = try StartDecision.judge(stored, facts) } catch { refusal = error }
         if refusal == nil, let stored { refusal = try ReturnedTables.refusal(stored, facts, settings, maker) }
+        if refusal == nil, let stored {
+            do throws(PostgresError) { refusal = try HistoryScan.refusal(stored, facts, settings, services) } catch {
+                return changed + [Finding(.problem, "position", error.description)]
+            }
+        }
         if let refusal {
             return changed + [Finding(.problem, "position", refusal.exit.message, fixes: refusal.hints)]
         }

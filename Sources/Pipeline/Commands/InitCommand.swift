@@ -62,9 +62,13 @@ package struct InitCommand {
         facts.slot = slot
         let stored: StoredPosition
         do throws(StartRefusal) { stored = try StartDecision.judge(existing, facts) } catch { return error }
-        return try kafka { () throws(KafkaError) in
+        let returned = try kafka { () throws(KafkaError) in
             let maker = try TopicMaker(settings, events: services.kafkaEvents, log: services.log)
             return try ReturnedTables.refusal(stored, facts, settings, maker)
+        }
+        if let returned { return returned }
+        return try postgres { (_) throws(PostgresError) in
+            try HistoryScan.refusal(stored, facts, settings, services)
         }
     }
 

@@ -231,8 +231,11 @@ struct Publisher: ~Copyable {
     private mutating func pass(_ transaction: Transaction) {
         open.reachedBoundary()
         pending.lsn = max(pending.lsn, transaction.endLSN)
-        pending.commitLSN = transaction.commitLSN
-        pending.commitTime = transaction.commitTime
+        // Not of a message outside transactions, which the server does not send again.
+        if transaction.xid != 0 {
+            pending.commitLSN = transaction.commitLSN
+            pending.commitTime = transaction.commitTime
+        }
         pending.clock = max(pending.clock, transaction.clock(now: services.clock.wall() / 1000))
         pending.ordinal = 0
         pending.splitPart = 0

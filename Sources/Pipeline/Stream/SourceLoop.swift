@@ -22,6 +22,8 @@ struct SourceLoop: ~Copyable {
     private var deadLetters = DeadLetterLog()
     private var shutdownProbe: ShutdownProbe
     private var ending: ReplayEnd?
+    /// Until it is proven nothing is confirmed.
+    private var history: HistoryCheck?
     /// Whether the socket was left alone for want of memory.
     private var isPaused = false
     /// How many topics and tables the publisher knows.
@@ -77,6 +79,7 @@ struct SourceLoop: ~Copyable {
 
     private mutating func begin() {
         guard encoder == nil, let start = link.start else { return }
+        history = link.history
         var format = settings.format
         format.epoch = start.epoch
         format.database = connection.database
@@ -151,7 +154,10 @@ struct SourceLoop: ~Copyable {
         case .keepalive(let walEnd, _, let replyRequested):
             feedback.received(upTo: walEnd, replyRequested: replyRequested)
             if replyRequested { try report(services.clock.monotonic()) }
-            if encoder?.isInTransaction == false { ending?.sent(upTo: walEnd) }
+            if encoder?.isInTransaction == false {
+                try judge(history?.sent(upTo: walEnd))
+                ending?.sent(upTo: walEnd)
+            }
             return ending?.isReached != true
         case .walData(let lsn, _):
             guard intake != nil else { return try consume(frame.payload, at: lsn, wall: wall) }
@@ -182,7 +188,9 @@ struct SourceLoop: ~Copyable {
             }
             services.state.received(transaction)
             ending?.sent(upTo: transaction.endLSN)
-        case .began(let head): ending?.began(at: head.commitLSN)
+        case .began(let head):
+            try judge(history?.began(head))
+            ending?.began(at: head.commitLSN)
         case .describe(let relation): try describe(relation)
         case .setAside(let why): deadLetters.note(why, services.log, now: wall)
         default: break
@@ -192,6 +200,16 @@ struct SourceLoop: ~Copyable {
         handOver(.all)
         self.chunk = link.queue.take()
         return self.chunk != nil
+    }
+
+    private mutating func judge(_ result: HistoryCheck.Result?) throws(SessionFailure) {
+        switch result {
+        case nil, .fits: break
+        case .proven: history = nil
+        case .differs:
+            let now = services.clock.wall() / 1000
+            throw .exit(StartDecision.otherHistory(link.start, available: feedback.received, now: now).exit)
+        }
     }
 
     /// Ends of transactions in one chunk, 64 bytes each.
@@ -237,6 +255,7 @@ struct SourceLoop: ~Copyable {
 
     /// Learns what Kafka holds, and what of it the replay window lets go.
     private mutating func learn() {
+        guard history == nil else { return }
         let (durable, marks) = link.committed
         feedback.durable(upTo: durable)
         guard let window = settings.window, durable != LSN(0) else { return }

@@ -83,12 +83,13 @@ package struct StartFacts: Equatable, Sendable {
 /// PostgreSQL does not refuse a start before `confirmed_flush_lsn`: it moves it forward without a word (trap 6), and takes
 /// a start beyond it as it is. So every comparison that guards C4 and C8 is made here.
 package enum StartDecision {
-    /// Answers the position at which the stream may start, else throws why it may not.
+    /// Answers the position at which the stream may start, else throws why it may not. It is the stored one, but for WAL in which
+    /// nothing was committed that is ours and that the server does not have: that is cut off.
     @discardableResult
     package static func judge(_ stored: StoredPosition?, _ facts: StartFacts) throws(StartRefusal) -> StoredPosition {
-        guard let stored, stored.state == .streaming else { throw withoutPosition(stored, facts) }
+        guard var stored, stored.state == .streaming else { throw withoutPosition(stored, facts) }
         do throws(StartRefusal) {
-            try judgeServer(stored, facts)
+            try judgeServer(&stored, facts)
             try judgeSlot(stored, facts)
             try judgePublication(stored, facts)
         } catch {
@@ -204,7 +205,22 @@ package enum StartDecision {
             hints: ["write its new name into postgres.tables", "take \(name) out of postgres.tables"])
     }
 
-    private static func judgeServer(_ stored: StoredPosition, _ facts: StartFacts) throws(StartRefusal) {
+    /// The server's WAL is another than the one that the stored position was taken from.
+    package static func otherHistory(_ stored: StoredPosition?, available: LSN, now: Int64) -> StartRefusal {
+        let last =
+            stored.map { "\($0.commitLSN), committed at \(ISOTime.text(microseconds: $0.commitTime))" } ?? "unknown"
+        var refusal = StartRefusal(
+            .serverBehind,
+            """
+            the last transaction that Kafka holds (\(last)) is not in the server's WAL, or others are in its place: it was \
+            restored to an older point, and written to since
+            """, stored: stored?.lsn, available: available,
+            hints: ["sluice verify (to see which rows)", "sluice init --accept-gap"])
+        if let stored { refusal.since = (stored.commitTime, now) }
+        return refusal
+    }
+
+    private static func judgeServer(_ stored: inout StoredPosition, _ facts: StartFacts) throws(StartRefusal) {
         // Of a transaction that is half in Kafka the server must have the commit, which begins there.
         let needed = stored.ordinal > 0 ? LSN(stored.commitLSN.rawValue &+ 1) : stored.lsn
         guard stored.systemID == facts.systemID else {
@@ -220,6 +236,13 @@ package enum StartDecision {
                     .timelineDiverged,
                     "timeline \(facts.timeline) of the server does not descend from timeline \(stored.timeline) of the stored position",
                     stored: stored.lsn, available: facts.walEnd, hints: ["sluice init --accept-gap"])
+            }
+            if end < needed, stored.ordinal == 0, stored.mark != nil, stored.commitLSN > LSN(0), stored.commitLSN < end
+            {
+                // Whether that transaction is whole, `HistoryCheck` will see.
+                stored.lsn = end
+                stored.timeline = facts.timeline
+                return
             }
             guard end >= needed else {
                 throw StartRefusal(

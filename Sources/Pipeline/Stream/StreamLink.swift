@@ -5,6 +5,7 @@ import Synchronization
 final class StreamLink: Sendable {
     private struct State {
         var start: StoredPosition?
+        var history: HistoryCheck?
         var durable = LSN(0)
         var marks: [ReplayWindow.Mark] = []
         var idle: ReplicationFeedback.Idle?
@@ -28,9 +29,11 @@ final class StreamLink: Sendable {
     // MARK: From the publisher
 
     /// The position is known and nobody else can move it: decoding may begin after it.
-    func begin(after position: StoredPosition) {
+    /// - Parameter history: what the server sends first is compared with it.
+    func begin(after position: StoredPosition, history: HistoryCheck? = nil) {
         state.withLock { state in
             state.start = position
+            state.history = history
             state.durable = position.lsn
             state.marks = position.marks
         }
@@ -76,6 +79,9 @@ final class StreamLink: Sendable {
 
     /// Where to begin; nil until the publisher knows.
     var start: StoredPosition? { state.withLock { $0.start } }
+
+    /// What the server sends first is compared with.
+    var history: HistoryCheck? { state.withLock { $0.history } }
 
     /// What Kafka has committed; zero until it is known.
     var durable: LSN { state.withLock { $0.durable } }

@@ -35,7 +35,8 @@ struct StreamSession: Sendable {
         let intake = intake(connection.serverVersion, restart: facts.slot?.restart)
         services.state.update { [isStreaming = intake != nil] in $0.intake.start(isStreaming: isStreaming) }
         try stream(
-            over: start(connection, at: position.lsn, streaming: intake != nil), senderTimeout: senderTimeout,
+            over: start(connection, at: HistoryCheck.start(position), streaming: intake != nil),
+            senderTimeout: senderTimeout,
             slotAt: facts.slot?.confirmedFlush ?? LSN(0), intake: intake
         ) { link throws(SessionFailure) in try publish(link) }
     }
@@ -211,10 +212,19 @@ struct StreamSession: Sendable {
         }
         if let returned { throw .exit(returned.exit) }
         if let publication = facts.published { services.state.saw(publication) }
+        if stored != found.position {
+            // What was cut off is cut off for whoever reads it next.
+            try StreamFailures.kafka { () throws(KafkaError) in
+                try producer.begin()
+                try ProgressStore.produce(stored, for: settings.progressKey, to: topics.progress, by: producer)
+                try producer.commit(timeout: .seconds(30))
+            }
+        }
         // (5)
         memory.began()
         services.state.update { $0.stored = stored }
-        link.begin(after: stored)
+        link.begin(
+            after: stored, history: HistoryCheck(stored, confirmed: facts.slot?.confirmedFlush ?? LSN(0)))
         var publisher = Publisher(
             settings: settings, link: link, services: services, store: store, producer: consume producer,
             topics: topics,
