@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -412,6 +413,49 @@ def test_promotion_of_a_standby_that_was_behind(server: ServerMaker) -> None:
     insert(site, 3)
     refused(site, "timeline-diverged", "Kafka has rows that this server never had")
     led_out(site, "timeline-diverged", missing=3)
+
+
+@pytest.mark.only("pg18")  # PostgreSQL 16 brought logical decoding on standbys
+def test_the_standby_that_is_streamed_is_promoted(server: ServerMaker) -> None:
+    """Its walsender goes on through the promotion; and its clock is not what says that an hour has passed, for it may be behind."""
+    site, primary = server()
+    site.sql(f"create publication {site.agent.slot} for table public.documents, public.positions with (publish_via_partition_root = true)")
+    standby = standby_of(primary, server)
+    site.agent.settings = merge(site.agent.settings, {"postgres": {"url": standby.agent_url(site.database, password=False)}})
+    site.agent.write()
+    over = threading.Event()
+
+    def snapshots() -> None:  # a slot on a standby waits for one
+        with primary.connect("postgres") as admin:
+            while not over.wait(0.5):
+                admin.execute("select pg_log_standby_snapshot()")
+    logging = threading.Thread(target=snapshots)
+    logging.start()
+    try:
+        site.agent.must("init")
+    finally:
+        over.set()
+        logging.join()
+    site.run("--only", "stream")
+    insert(site, 1)
+    wait_row(site, 1)
+    before = parse_lsn(progress(site)["lsn"])
+    site.sql("insert into public.unpublished select n, repeat('x', 900) from generate_series(1, 5000) n")
+    wait_until("an idle position is stored", lambda: parse_lsn(progress(site)["lsn"]) > before + 1_000_000, 40)
+    with standby.connect("postgres") as two:
+        replayed = two.execute("select pg_last_xact_replay_timestamp()").fetchone()
+    assert replayed and datetime.fromisoformat(progress(site)["clock"]) <= replayed[0]
+    primary.kill()
+    promote(standby)
+    move_to(site, standby)
+    insert(site, 2)
+    wait_row(site, 2)
+    wait_until("the position is of its timeline", lambda: progress(site)["timeline"] == 2, 20)
+    site.agent.kill()
+    insert(site, 3)
+    site.run("--only", "stream")
+    assert wait_row(site, 3) == 1
+    assert site.agent.must("verify").code == 0
 
 
 # The progress topic

@@ -238,6 +238,7 @@ struct CatalogTests {
         #expect(facts.maxSlotWALKeepMebibytes == -1 && facts.encoding == "UTF8" && facts.version == sql.serverVersion)
         let position = try sql.serverPosition()
         #expect(position.clock > 1_700_000_000_000_000 && position.wal.rawValue > 0)
+        #expect(position.committed >= position.clock && position.timeline == facts.timeline && facts.timeline > 0)
         #expect(try sql.setting("wal_level") == "logical" && sql.setting("no.such") == nil)
         for slot in try sql.replicationSlots() { #expect(!slot.name.isEmpty) }
     }

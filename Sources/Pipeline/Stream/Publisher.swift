@@ -115,7 +115,7 @@ struct Publisher: ~Copyable {
                 return try commit(isPublishing: false)
             }
             // What is published for the first time is known as such before its rows can be taken for those of one that came back.
-            if open.isEmpty, let mark = services.state.mark, mark != stored.mark {
+            if open.isEmpty, let mark = services.state.seen(by: link.walsender).mark, mark != stored.mark {
                 open.reachedBoundary()
                 return try commit(isPublishing: false)
             }
@@ -260,7 +260,10 @@ struct Publisher: ~Copyable {
     private mutating func commit(isPublishing: Bool) throws(SessionFailure) {
         let started = services.clock.monotonic()
         var isCommitted = false
-        pending.mark = services.state.mark ?? pending.mark
+        let seen = services.state.seen(by: link.walsender)
+        pending.mark = seen.mark ?? pending.mark
+        // A standby may be promoted under its walsender, which goes on.
+        pending.timeline = max(pending.timeline, seen.timeline ?? 0)
         pending.marks =
             settings.window?.marks(pending.marks, passing: pending.lsn, now: services.clock.wall() / 1000) ?? []
         while !isCommitted {

@@ -102,7 +102,8 @@ package struct SourceWatch {
         let position = try connection.serverPosition()
         services.state.update { snapshot in
             snapshot.see(position.wal, at: services.clock.wall() / 1000)
-            snapshot.serverSeen = (position.wal, position.clock)
+            snapshot.serverSeen = (position.wal, position.committed)
+            snapshot.timelineSeen = slot?.activePID.map { ($0, position.timeline) }
             snapshot.restartLSN = slot?.restartLSN ?? LSN(0)
             snapshot.retainedWAL = slot?.retainedBytes.map { UInt64(clamping: $0) }
             snapshot.safeWAL = slot?.safeWALSize

@@ -34,8 +34,10 @@ package final class AgentState: Sendable {
         package fileprivate(set) var receivedLSN = LSN(0)
         package var confirmedLSN = LSN(0)
         package var restartLSN = LSN(0)
-        /// Where the server's WAL ended, and what its clock was then, microseconds since 1970.
+        /// Where the server's WAL ended, and a time by which all that had been committed was before it, microseconds since 1970.
         package var serverSeen: (lsn: LSN, clock: Int64) = (LSN(0), 0)
+        /// The timeline of the server that had this walsender on our slot.
+        var timelineSeen: (walsender: Int32, timeline: UInt32)?
         /// Whether a replay window holds the slot back.
         package var hasWindow = false
         package var stored: StoredPosition?
@@ -122,8 +124,11 @@ package final class AgentState: Sendable {
 
     package var serverSeen: (lsn: LSN, clock: Int64) { content.withLock { $0.serverSeen } }
 
-    /// What a position remembers of the publication as it was last seen with nothing amiss.
-    var mark: PublicationMark? { content.withLock { $0.mark } }
+    /// What a position remembers: the publication as it was last seen with nothing amiss, and the server's timeline.
+    /// - Parameter walsender: ours. What another server says, behind the same address, is not of our stream.
+    func seen(by walsender: Int32) -> (mark: PublicationMark?, timeline: UInt32?) {
+        content.withLock { ($0.mark, $0.timelineSeen.flatMap { $0.walsender == walsender ? $0.timeline : nil }) }
+    }
 
     /// The publication was looked at, and nothing is amiss.
     func saw(_ publication: Publication) {

@@ -47,6 +47,11 @@ public struct ServerPosition: Sendable, Equatable {
     public let isInRecovery: Bool
     /// Its clock, in microseconds since 1970.
     public let clock: Int64
+    /// A time by which all that had been committed is before `wal`, in microseconds since 1970: the clock of a primary; of a standby,
+    /// which may be behind, when the last transaction that it has replayed was committed. 0 where it has replayed none.
+    public let committed: Int64
+    /// The timeline that it writes; of a standby that of the last checkpoint.
+    public let timeline: UInt32
 }
 
 extension PostgresConnection {
@@ -55,10 +60,7 @@ extension PostgresConnection {
         let rows = try query(
             """
             SELECT s.system_identifier::text AS system, pg_catalog.pg_is_in_recovery() AS recovery,
-                   -- Right after a promotion the last checkpoint is still of the timeline before.
-                   CASE WHEN pg_catalog.pg_is_in_recovery() THEN k.timeline_id ELSE ('x' || pg_catalog.substr(
-                        pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8))::bit(32)::integer
-                    END AS timeline_id,
+                   \(Self.timeline) AS timeline_id,
                    pg_catalog.current_setting('wal_level') AS wal_level,
                    pg_catalog.current_setting('max_replication_slots') AS max_slots,
                    (SELECT pg_catalog.count(*) FROM pg_catalog.pg_replication_slots) AS slots,
@@ -95,12 +97,24 @@ extension PostgresConnection {
         let rows = try query(
             """
             SELECT \(Self.walPosition) AS wal, pg_catalog.pg_is_in_recovery() AS recovery,
-                   (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::bigint AS clock
+                   (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::bigint AS clock,
+                   (extract(epoch FROM CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_xact_replay_timestamp()
+                                       ELSE pg_catalog.clock_timestamp() END) * 1000000)::bigint AS committed,
+                   \(Self.timeline) AS timeline_id
+              FROM pg_catalog.pg_control_checkpoint() k
             """, timeout: timeout)
         let row = CatalogRow(rows: rows, index: 0)
         guard let wal = row.lsn("wal") else { throw PostgresError(.fatal, "the server has no WAL position") }
-        return ServerPosition(wal: wal, isInRecovery: try row.bool("recovery"), clock: try row.integer("clock"))
+        return ServerPosition(
+            wal: wal, isInRecovery: try row.bool("recovery"), clock: try row.integer("clock"),
+            committed: row.optionalInteger("committed") ?? 0, timeline: try row.integer("timeline_id"))
     }
+
+    /// SQL of the timeline, over `pg_control_checkpoint() k`: right after a promotion the last checkpoint is still of the one before.
+    private static let timeline = """
+        CASE WHEN pg_catalog.pg_is_in_recovery() THEN k.timeline_id ELSE ('x' || pg_catalog.substr(
+             pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8))::bit(32)::integer END
+        """
 
     /// The value of a setting as `SHOW` prints it; nil where the server has no such setting. Throws `permission` for one that is
     /// hidden from our role.
