@@ -6,6 +6,7 @@ import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -563,6 +564,41 @@ def test_a_publication_whose_tables_change_without_loss_streams_on(little: Site)
     insert(site, 5)
     wait_row(site, 5)
     assert site.agent.stop() == 0
+
+
+def test_a_table_is_added_without_a_gap(little: Site) -> None:
+    """What was written to it before is not in the stream, also where it is committed later: `init` waits, and counts it."""
+    site = little
+    site.agent.must("init")
+    site.run("--only", "stream")
+    insert(site, 1)
+    wait_row(site, 1)
+    site.sql("create table public.later (id bigint primary key)", "alter table public.later owner to sluice", "insert into public.later values (1)")
+    site.agent.settings = merge(site.agent.settings, {"postgres": {"tables": [*map(".".join, DOCUMENTS), "public.later"]}})
+    site.agent.write()
+    beside = site.agent.command("init")
+    assert beside.code == 69 and "is in use by walsender" in beside.text, "the agent that runs does not know of it"
+    assert site.agent.stop() == 0
+    published = "select 1 from pg_publication_tables where tablename = 'later'"
+    with site.stack.postgres.connect(site.database) as writer, ThreadPoolExecutor(1) as pool:
+        with writer.transaction():
+            writer.execute("insert into public.later values (2)")
+            adding = pool.submit(site.agent.must, "init")
+            wait_until("it is published", lambda: site.connection.execute(published).fetchone(), 30)
+            wait_until("init looks who is running", lambda: site.connection.execute(
+                "select 1 from pg_stat_activity where query like '%pg_current_snapshot%' and pid <> pg_backend_pid()").fetchone(), 30, pause=0.01)
+            writer.execute("insert into public.later values (3)")
+        done = adding.result()
+    assert "table public.later: its 3 existing rows will not be sent" in done.out, done.text
+    assert "there is no gap" in done.out and "gaps" not in progress(site) and progress(site)["epoch"] == 1
+    site.run("--only", "stream")
+    site.sql("insert into public.later values (4)")
+    topic = site.agent.topic(("public", "later"))
+    wait_until("its row is in Kafka", lambda: any(read_topics(site.stack.kafka.brokers, [topic]).values()), 30)
+    assert site.agent.stop() == 0
+    # Once it was streamed, to be without it is a gap.
+    site.sql(f"alter publication {site.agent.slot} drop table public.later")
+    refused(site, "table-unpublished", "public.later")
 
 
 def test_a_table_made_again_is_no_longer_published(make: SiteMaker) -> None:

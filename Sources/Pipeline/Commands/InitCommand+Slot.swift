@@ -105,7 +105,7 @@ extension InitCommand {
     }
 
     /// A slot waits for every transaction that is running; for hours, if one runs for hours (trap 37).
-    private func tellBlockers(seconds: Int) {
+    func tellBlockers(seconds: Int) {
         guard var connection = try? PostgresConnection(connecting: settings.postgres, timeout: .seconds(2)),
             let running = try? connection.runningTransactions()
         else { return }

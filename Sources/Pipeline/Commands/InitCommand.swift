@@ -27,7 +27,9 @@ package struct InitCommand {
             throw source.findings.exit(.configuration, "init changes nothing before these are settled")
         }
         if dryRun { return try plan(source, acceptGap: acceptGap) }
-        if acceptGap, let holder = source.slot?.activePID { throw inUse(holder) }
+        if acceptGap || source.isForAnAgentToCome(settings.tables), let holder = source.slot?.activePID {
+            throw inUse(holder)
+        }
         // The slot before the position: an agent that runs moves both meanwhile.
         let slot = try gather().facts.slot
         // Before a loss is accepted, what an agent that was killed had under way comes to its end.
@@ -35,10 +37,15 @@ package struct InitCommand {
         let existing = try position(isFenced: producer != nil)
         // Judged before anything is made: a publication that is made again would hide that it was gone.
         let isJudged = isJudged(existing, source)
-        let gap = isJudged ? try judge(existing, slot) : nil
+        let gap = isJudged ? try judge(existing, slot, added: source.added) : nil
         if let gap, !acceptGap { throw gap.exit }
         let isMended = try make(source)
         if let existing, isJudged, gap == nil {
+            guard isMended else {
+                throw AgentExit(
+                    .configuration, "publication \(settings.publication) does not send all that is wanted yet",
+                    hints: ["the statements above, by whoever may give them, then sluice run"])
+            }
             try acceptPartitions(existing, source, isAccepted: acceptGap)
             let changed = source.faults.isEmpty ? "nothing was changed" : "the stream goes on where it was"
             output.line(
@@ -57,9 +64,13 @@ package struct InitCommand {
     }
 
     /// Why the stream cannot go on; nil if it can.
-    private func judge(_ existing: StoredPosition?, _ slot: StartFacts.Slot?) throws(AgentExit) -> StartRefusal? {
+    /// - Parameter added: what is amiss with tables that are to be published for the first time.
+    private func judge(
+        _ existing: StoredPosition?, _ slot: StartFacts.Slot?, added: [PublicationFault]
+    ) throws(AgentExit) -> StartRefusal? {
         var facts = try gather().facts
         facts.slot = slot
+        facts.faults.removeAll { added.contains($0) }
         let stored: StoredPosition
         do throws(StartRefusal) { stored = try StartDecision.judge(existing, facts) } catch { return error }
         let returned = try kafka { () throws(KafkaError) in
@@ -87,11 +98,34 @@ package struct InitCommand {
         var publication: Publication?
         /// What is wrong with the publication, where there is one.
         var faults: [PublicationFault]
+        /// Of these, tables of which nothing was ever streamed: to publish them is no gap.
+        var added: [PublicationFault] = []
         var slot: ReplicationSlot?
         var findings: [Finding]
+
+        /// Whether tables are added that the configuration names one by one: an agent that runs was started with another one, and would
+        /// pass their rows over until it is started again.
+        func isForAnAgentToCome(_ patterns: [TablePattern]) -> Bool {
+            let names = patterns.filter { !$0.isGlob }
+            return tables.contains { table in
+                added.contains { $0.table == table.qualifiedName }
+                    && names.match(schema: table.schema, table: table.name)
+            }
+        }
     }
 
     private func inspect(acceptGap: Bool) throws(AgentExit) -> Source {
+        var source = try look()
+        source.added = try added(source)
+        if source.publication != nil, !acceptGap || source.faults.isEmpty {
+            source.findings += Preflight.publication(
+                source.publication, named: settings.publication, wanted: source.tables, patterns: settings.tables,
+                except: source.added)
+        }
+        return source
+    }
+
+    private func look() throws(AgentExit) -> Source {
         try postgres { (connection) throws(PostgresError) in
             let server = try connection.serverFacts()
             let patterns = settings.tables
@@ -109,10 +143,6 @@ package struct InitCommand {
                 findings.append(Preflight.mayNotPublish(server, connection.database))
             }
             let faults = publication?.faults(of: tables, patterns: patterns) ?? []
-            if publication != nil, !acceptGap || faults.isEmpty {
-                findings += Preflight.publication(
-                    publication, named: settings.publication, wanted: tables, patterns: patterns)
-            }
             return Source(
                 server: server, database: connection.database, tables: tables, publication: publication, faults: faults,
                 slot: slot,
@@ -120,19 +150,11 @@ package struct InitCommand {
         }
     }
 
-    private func createPublication(_ tables: [TableFacts]) -> String {
-        let names = tables.map { Quoting.qualified($0.schema, $0.name) }.joined(separator: ", ")
-        return """
-            CREATE PUBLICATION \(Quoting.identifier(settings.publication)) FOR TABLE \(names) \
-            WITH (publish = 'insert, update, delete, truncate', publish_via_partition_root = true)
-            """
-    }
-
     private func plan(_ source: Source, acceptGap: Bool) throws(AgentExit) {
         var gap: StartRefusal?
         if acceptGap {
             let existing = try position(isFenced: false)
-            gap = isJudged(existing, source) ? try judge(existing, gather().facts.slot) : nil
+            gap = isJudged(existing, source) ? try judge(existing, gather().facts.slot, added: source.added) : nil
         }
         if let gap {
             output.line("-- the gap that would be accepted: \(gap.message)")
@@ -159,47 +181,10 @@ package struct InitCommand {
         }
     }
 
-    // MARK: Making
-
-    /// Answers whether the publication sends all that is wanted, as far as that was for us to do.
-    private func make(_ source: Source) throws(AgentExit) -> Bool {
-        let maker = try kafka { () throws(KafkaError) in
-            try TopicMaker(settings, events: services.kafkaEvents, log: services.log)
-        }
-        do throws(TopicMaker.Problem) {
-            for topic in Preflight.topicNames(settings, source.tables) { _ = try maker.ensure(topic) }
-            try maker.ensureProgress()
-        } catch { throw error.exit }
-        var isMended = true
-        for fault in source.faults where !fault.isForInit {
-            isMended = false
-            output.line("publication \(settings.publication) \(fault.text), until somebody gives: \(fault.cure);")
-        }
-        for cure in source.faults.filter(\.isForInit).map(\.cure) {
-            let isDone = try postgres { (connection) throws(PostgresError) in
-                do throws(PostgresError) {
-                    try connection.execute(cure)
-                    return true
-                } catch {
-                    guard error.kind == .permission else { throw error }
-                    return false
-                }
-            }
-            isMended = isMended && isDone
-            output.line(
-                isDone
-                    ? "publication \(settings.publication): mended, \(cure)"
-                    : "publication \(settings.publication) is another role's, and the loss goes on until that one gives: \(cure);"
-            )
-        }
-        guard source.publication == nil else { return isMended }
-        try postgres { (connection) throws(PostgresError) in try connection.execute(createPublication(source.tables)) }
-        output.line("publication \(settings.publication): made for \(source.tables.count) tables")
-        return true
-    }
+    // MARK: The position
 
     /// - Parameter isFenced: nobody else can commit any more: what is decided is waited for until it can be read.
-    private func position(isFenced: Bool) throws(AgentExit) -> StoredPosition? {
+    func position(isFenced: Bool) throws(AgentExit) -> StoredPosition? {
         let found = try kafka { () throws(KafkaError) in
             let store = try ProgressStore(settings, events: services.kafkaEvents)
             let wakeup = Wakeup()

@@ -205,11 +205,13 @@ package enum Preflight {
 
     /// The publication against the tables that are wanted.
     package static func publication(
-        _ publication: Publication?, named name: String, wanted: [TableFacts], patterns: [TablePattern]
+        _ publication: Publication?, named name: String, wanted: [TableFacts], patterns: [TablePattern],
+        except mended: [PublicationFault] = []
     ) -> [Finding] {
         let subject = "publication \(name)"
         guard let publication else { return [Finding(.problem, subject, "does not exist", fixes: ["sluice init"])] }
-        var findings = publication.faults(of: wanted, patterns: patterns).map { fault in
+        let faults = publication.faults(of: wanted, patterns: patterns).filter { !mended.contains($0) }
+        var findings = faults.map { fault in
             Finding(.problem, subject, "\(fault.text): such changes are not streamed", fixes: ["\(fault.cure);"])
         }
         if !publication.truncate {

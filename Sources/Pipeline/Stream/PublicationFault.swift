@@ -11,9 +11,14 @@ package struct PublicationFault: Equatable, Sendable {
     package var cure: String
     /// Whether `init` may do so: else it is the table that is to be changed, or a choice is to be made.
     package var isForInit: Bool
+    /// Whether nothing of the table is published.
+    package var isAbsent: Bool
 
-    package init(table: String? = nil, _ text: String, cure: String, isForInit: Bool = true) {
+    package init(
+        table: String? = nil, _ text: String, cure: String, isForInit: Bool = true, isAbsent: Bool = false
+    ) {
         self.isForInit = isForInit
+        self.isAbsent = isAbsent
         self.table = table
         self.text = text
         self.cure = cure
@@ -41,7 +46,7 @@ extension Publication {
             }
             let partitions = table.partitionLeaves.compactMap { published[$0] }
             guard !partitions.isEmpty else {
-                return [PublicationFault(table: own, "does not publish \(own)", cure: add)]
+                return [PublicationFault(table: own, "does not publish \(own)", cure: add, isAbsent: true)]
             }
             guard partitions.allSatisfy({ $0.matches(patterns) }) else {
                 let root = "\(alter) SET (publish_via_partition_root = true)"

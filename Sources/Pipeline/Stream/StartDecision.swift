@@ -148,8 +148,10 @@ package enum StartDecision {
             refusal = StartRefusal(
                 isOfTables ? .tableUnpublished : .operationUnpublished,
                 "publication \(publication) \(faults.map(\.text).joined(separator: ", ")): such changes since then are lost",
-                hints: (faults.contains(where: \.isForInit)
-                    ? ["sluice init --accept-gap (mends it, and keeps the loss on record)"] : [])
+                hints: (faults.contains(where: \.isAbsent)
+                    ? ["sluice init (adds a table of which nothing was ever streamed: that is no gap)"] : [])
+                    + (faults.contains(where: \.isForInit)
+                        ? ["sluice init --accept-gap (mends it, and keeps the loss on record)"] : [])
                     + faults.map {
                         "\($0.cure);" + ($0.isForInit ? " -- what init does, for whoever owns the publication" : "")
                     }

@@ -114,6 +114,17 @@ extension PostgresConnection {
         }
     }
 
+    /// The oldest transaction that is running, or the next where none is; and the next. Of transactions that write, in all databases.
+    public mutating func runningRange() throws(PostgresError) -> (oldest: UInt64, next: UInt64) {
+        let rows = try query(
+            """
+            SELECT pg_catalog.pg_snapshot_xmin(s) AS oldest, pg_catalog.pg_snapshot_xmax(s) AS next
+              FROM pg_catalog.pg_current_snapshot() s
+            """)
+        let row = CatalogRow(rows: rows, index: 0)
+        return (try row.integer("oldest"), try row.integer("next"))
+    }
+
     /// SQL for the position up to which this server has WAL: a standby has no insert position.
     static let walPosition =
         "CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()"

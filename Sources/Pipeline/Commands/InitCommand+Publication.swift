@@ -1,0 +1,90 @@
+import ChangeData
+import Kafka
+import Postgres
+
+/// The topics and the publication: made, mended, or given more tables.
+extension InitCommand {
+    /// Tables of a stream that are to be published, and of which nothing was ever streamed.
+    func added(_ source: Source) throws(AgentExit) -> [PublicationFault] {
+        guard source.faults.contains(where: \.isAbsent), try position(isFenced: false)?.state == .streaming else {
+            return []
+        }
+        return try kafka { () throws(KafkaError) in
+            let maker = try TopicMaker(settings, events: services.kafkaEvents, log: services.log)
+            var added: [PublicationFault] = []
+            for table in source.tables {
+                guard let fault = source.faults.first(where: { $0.isAbsent && $0.table == table.qualifiedName }),
+                    let topic = Preflight.tableTopics(settings, [table]).first
+                else { continue }
+                let count = try maker.partitions(of: topic) ?? 0
+                if try maker.isEmpty(topic, partitions: count) { added.append(fault) }
+            }
+            return added
+        }
+    }
+
+    func createPublication(_ tables: [TableFacts]) -> String {
+        let names = tables.map { Quoting.qualified($0.schema, $0.name) }.joined(separator: ", ")
+        return """
+            CREATE PUBLICATION \(Quoting.identifier(settings.publication)) FOR TABLE \(names) \
+            WITH (publish = 'insert, update, delete, truncate', publish_via_partition_root = true)
+            """
+    }
+
+    /// Answers whether the publication sends all that is wanted, as far as that was for us to do.
+    func make(_ source: Source) throws(AgentExit) -> Bool {
+        let maker = try kafka { () throws(KafkaError) in
+            try TopicMaker(settings, events: services.kafkaEvents, log: services.log)
+        }
+        do throws(TopicMaker.Problem) {
+            for topic in Preflight.topicNames(settings, source.tables) { _ = try maker.ensure(topic) }
+            try maker.ensureProgress()
+        } catch { throw error.exit }
+        var isMended = true
+        var isChanged = false
+        for fault in source.faults where !fault.isForInit {
+            isMended = false
+            output.line("publication \(settings.publication) \(fault.text), until somebody gives: \(fault.cure);")
+        }
+        for cure in source.faults.filter(\.isForInit).map(\.cure) {
+            let isDone = try postgres { (connection) throws(PostgresError) in
+                do throws(PostgresError) {
+                    try connection.execute(cure)
+                    return true
+                } catch {
+                    guard error.kind == .permission else { throw error }
+                    return false
+                }
+            }
+            isMended = isMended && isDone
+            isChanged = isChanged || isDone
+            output.line(
+                isDone
+                    ? "publication \(settings.publication): mended, \(cure)"
+                    : "publication \(settings.publication) is another role's, and nothing comes of it until that one gives: \(cure);"
+            )
+        }
+        if isChanged { try awaitOlder() }
+        guard source.publication == nil else { return isMended }
+        try postgres { (connection) throws(PostgresError) in try connection.execute(createPublication(source.tables)) }
+        output.line("publication \(settings.publication): made for \(source.tables.count) tables")
+        return true
+    }
+
+    /// Waits for the transactions that were running when the publication was changed: what they wrote to a table before it was published
+    /// is not sent, also where they commit later. Only then its rows are counted.
+    private func awaitOlder() throws(AgentExit) {
+        var horizon: UInt64?
+        var waited = 0
+        let wakeup = Wakeup()
+        while !services.stop.isRequested {
+            let running = try postgres { (connection) throws(PostgresError) in try connection.runningRange() }
+            let until = horizon ?? running.next
+            horizon = until
+            if running.oldest >= until { return }
+            waited += 1
+            if waited % 10 == 5 { tellBlockers(seconds: waited / 2) }
+            wakeup.wait(milliseconds: 500)
+        }
+    }
+}
