@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
 from conftest import SiteMaker
 
 from harness.agent import merge
@@ -477,6 +477,21 @@ def test_progress_topic_gone(little: Site, how: str) -> None:
     site.run("--only", "stream")
     assert wait_row(site, 3) == progress(site)["epoch"]
     assert site.agent.must("verify").code == 0, "the slot held everything"
+
+
+def test_another_kafka_cluster(little: Site) -> None:
+    """A position that was copied from one, as a mirror does."""
+    site = stopped(little)
+    position = progress(site)
+    assert position["kafka"]
+    copier = Producer({"bootstrap.servers": site.stack.kafka.brokers})
+    copier.produce(site.agent.progress_topic, key=site.agent.name, value=json.dumps({**position, "kafka": "another"}))
+    assert copier.flush(20) == 0
+    insert(site, 3)
+    refused(site, "other-kafka", "its identifier is " + position["kafka"])
+    assert "Kafka is another cluster" in site.agent.command("check").text
+    led_out(site, "other-kafka", missing=None)
+    assert progress(site)["kafka"] == position["kafka"]
 
 
 # The publication

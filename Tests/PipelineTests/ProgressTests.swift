@@ -33,6 +33,7 @@ import Testing
         full.clock = 1_795_633_610_160_930
         full.publication = UInt32.max
         full.mark = PublicationMark(newest: UInt32.max, restrictions: 0x811C_9DC5)
+        full.cluster = "4L6g3nShT-eMCtK--X86sw"
         full.partitions.usual = 3
         full.partitions.others = ["a\"b": 7]
         full.marks = [.init(lsn: LSN(5), time: 1_700_000_000_000_000)]

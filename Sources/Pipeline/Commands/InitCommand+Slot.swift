@@ -24,6 +24,9 @@ extension InitCommand {
         }
         position.publication = publication?.oid
         position.mark = publication.map { PublicationMark(of: $0) }
+        position.cluster = try kafka { () throws(KafkaError) in
+            try KafkaDecision.cluster(TopicMaker(settings, events: services.kafkaEvents, log: services.log))
+        }
         if let gap {
             // Its end is not known yet; on record already, should this be cut off before it is.
             position.gaps.append(
@@ -65,7 +68,7 @@ extension InitCommand {
             return max(confirmed, gap.stored ?? confirmed)
         // Both histories are the same up to the end of the older one.
         case .timelineDiverged where gap.lostBytes == nil: return max(confirmed, gap.available ?? confirmed)
-        case .timelineDiverged, .noPosition, .unreadablePosition, .otherCluster, .serverBehind, .slotAhead:
+        case .timelineDiverged, .noPosition, .unreadablePosition, .otherCluster, .otherKafka, .serverBehind, .slotAhead:
             return confirmed
         }
     }

@@ -14,6 +14,7 @@ package enum ProgressRecord {
         if position.clock > 0 { fields.append(text("clock", ISOTime.text(microseconds: position.clock))) }
         if let publication = position.publication { fields.append("\"publication\":\(publication)") }
         if let mark = position.mark { fields.append("\"published\":[\(mark.newest),\(mark.restrictions)]") }
+        if let cluster = position.cluster { fields.append(text("kafka", cluster)) }
         if position.splitPart > 0 { fields.append("\"split\":\(position.splitPart)") }
         if let usual = position.partitions.usual {
             var pins = ["\"*\":\(usual)"]
@@ -103,6 +104,7 @@ extension ProgressRecord {
         }
         position.clock = root["clock"]?.string.flatMap { ISOTime.microseconds($0) } ?? 0
         position.publication = root["publication"]?.integer.flatMap { UInt32(exactly: $0) }
+        position.cluster = root["kafka"]?.string
         if let mark = root["published"]?.array?.compactMap({ $0.integer.flatMap { UInt32(exactly: $0) } }),
             mark.count == 2
         {

@@ -207,6 +207,24 @@ package enum StartDecision {
             hints: ["write its new name into postgres.tables", "take \(name) out of postgres.tables"])
     }
 
+    /// Kafka is another cluster than the one that holds what the position says.
+    package static func otherKafka(
+        _ cluster: String, _ stored: StoredPosition, available: LSN?, now: Int64
+    ) -> StartRefusal {
+        var refusal = StartRefusal(
+            .otherKafka,
+            """
+            Kafka is another cluster: its identifier is \(cluster), the position was stored in \(stored.cluster ?? "another"). Its \
+            topics may lack rows that the position says are there
+            """, stored: stored.lsn, available: available,
+            hints: [
+                "point kafka.brokers at the cluster that was written to", "sluice verify (to see which rows)",
+                "sluice init --accept-gap",
+            ])
+        refusal.since = (stored.commitTime, now)
+        return refusal
+    }
+
     /// The server's WAL is another than the one that the stored position was taken from.
     package static func otherHistory(_ stored: StoredPosition?, available: LSN, now: Int64) -> StartRefusal {
         let last =

@@ -5,6 +5,7 @@ package struct StartRefusal: Error, Equatable, Sendable {
     package enum Kind: String, Sendable {
         case noPosition = "no-position"
         case otherCluster = "other-cluster"
+        case otherKafka = "other-kafka"
         case timelineDiverged = "timeline-diverged"
         case serverBehind = "server-behind"
         case slotMissing = "slot-missing"
@@ -81,6 +82,7 @@ package struct StartRefusal: Error, Equatable, Sendable {
         guard let stored, let available else { return nil }
         if kind == .otherCluster { return "lost: not to be told, positions of two clusters do not compare" }
         if kind == .tableMissing { return nil }
+        if kind == .otherKafka { return "lost: what this cluster lacks of what the other one had" }
         if let lostBytes { return "lost: up to \(lostBytes) bytes of WAL" }
         if [.publicationMissing, .tableUnpublished, .operationUnpublished].contains(kind) {
             return "lost: what the tables are given until they are published again"

@@ -63,6 +63,8 @@ package struct StoredPosition: Equatable, Sendable {
     package var publication: UInt32?
     /// The publication as it was last seen with nothing amiss; nil where an older sluice wrote the record.
     package var mark: PublicationMark?
+    /// The Kafka cluster's identifier; nil where it has none, or an older sluice wrote the record.
+    package var cluster: String?
     /// Of a replay's own position: the range of the replay.
     package var replay: ReplayRange?
 

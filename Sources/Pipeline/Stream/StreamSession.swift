@@ -206,11 +206,11 @@ struct StreamSession: Sendable {
         let found = try settledPosition(store, link)
         let facts = try gather().facts
         try requireSlot(facts, link)
-        let stored = try judge(found, facts)
-        let returned = try StreamFailures.kafka { () throws(KafkaError) in
-            try ReturnedTables.refusal(stored, facts, settings, maker)
+        var stored = try judge(found, facts)
+        let (refusal, cluster) = try StreamFailures.kafka { () throws(KafkaError) in
+            (try KafkaDecision.refusal(stored, facts, settings, maker), try KafkaDecision.cluster(maker))
         }
-        if let returned { throw .exit(returned.exit) }
+        if let refusal { throw .exit(refusal.exit) }
         if let publication = facts.published { services.state.saw(publication) }
         if stored != found.position {
             // What was cut off is cut off for whoever reads it next.
@@ -220,9 +220,10 @@ struct StreamSession: Sendable {
                 try producer.commit(timeout: .seconds(30))
             }
         }
+        stored.cluster = cluster ?? stored.cluster
         // (5)
         memory.began()
-        services.state.update { $0.stored = stored }
+        services.state.update { [stored] in $0.stored = stored }
         link.begin(
             after: stored, history: HistoryCheck(stored, confirmed: facts.slot?.confirmedFlush ?? LSN(0)))
         var publisher = Publisher(

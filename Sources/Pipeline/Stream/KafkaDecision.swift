@@ -2,13 +2,30 @@ import ChangeData
 import Kafka
 import Postgres
 
-/// Tables that were taken out of the publication and put back since the stored position.
-enum ReturnedTables {
+/// What `StartDecision` cannot judge without asking Kafka.
+enum KafkaDecision {
+    /// The cluster's identifier; nil where the brokers give none.
+    static func cluster(_ maker: TopicMaker) throws(KafkaError) -> String? {
+        let id = try maker.admin.describeCluster(timeout: .seconds(10)).id
+        return id.isEmpty ? nil : id
+    }
+
     /// Why the stream may not go on; nil if it may.
+    static func refusal(
+        _ stored: StoredPosition, _ facts: StartFacts, _ settings: StreamSettings, _ maker: TopicMaker
+    ) throws(KafkaError) -> StartRefusal? {
+        // A copy of the topics may lack rows that the copy of the position says are there: they are copied one by one.
+        if let known = stored.cluster, let cluster = try cluster(maker), cluster != known {
+            return StartDecision.otherKafka(cluster, stored, available: facts.slot?.confirmedFlush, now: facts.clock)
+        }
+        return try returned(stored, facts, settings, maker)
+    }
+
+    /// Tables that were taken out of the publication and put back since the stored position.
     ///
     /// A table that nothing was ever written of is not one of them: it is published for the first time, by a hand that did not
     /// wait for `init`.
-    static func refusal(
+    private static func returned(
         _ stored: StoredPosition, _ facts: StartFacts, _ settings: StreamSettings, _ maker: TopicMaker
     ) throws(KafkaError) -> StartRefusal? {
         guard let publication = facts.published, let mark = stored.mark else { return nil }
