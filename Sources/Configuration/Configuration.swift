@@ -219,6 +219,9 @@ public struct SourceMap: Sendable, Equatable {
     public let file: String
     package var locations: [String: SourceLocation] = [:]
 
+    /// Whether the file names a key.
+    public func names(_ keyPath: String) -> Bool { locations[keyPath] != nil }
+
     /// The place of a key, or of the nearest section around it; nil where the file names none of them.
     public func location(of keyPath: String) -> SourceLocation? {
         var path = Substring(keyPath)

@@ -19,6 +19,8 @@ public struct KafkaSettings: Sendable {
     public let clientID: String
     /// The user's own properties, in librdkafka's names.
     let properties: [(name: String, value: String)]
+    /// Those of them whose values may have changed since, asked for by each new client: a password in a file.
+    public var renewed: (@Sendable () -> [String: String])?
 
     /// Checks every property's name and value. Throws the first refusal, in the order of the names.
     public init(brokers: String, clientID: String, properties: [String: String] = [:]) throws(Refusal) {
@@ -62,6 +64,9 @@ public struct KafkaSettings: Sendable {
         // After an outage the default waits up to 10 s between two attempts; a stream should flow again at once.
         try configuration.set("reconnect.backoff.max.ms", "1000")
         try configuration.set("allow.auto.create.topics", "false")
-        for property in properties { try configuration.set(property.name, property.value) }
+        let renewed = renewed?() ?? [:]
+        for property in properties {
+            try configuration.set(property.name, renewed[property.name] ?? property.value)
+        }
     }
 }

@@ -15,6 +15,8 @@ public struct ConnectionSettings: Sendable, CustomStringConvertible, CustomDebug
 
     /// The keywords of the string, password included.
     private(set) var keywords: [String: String]
+    /// The password as it is by now, asked for at each new connection; nil: it is the one that was given.
+    public var renewedPassword: (@Sendable () -> String?)?
 
     /// Parses a libpq URI or `key=value` string. `password` takes the place of one in the string.
     ///
@@ -76,6 +78,7 @@ extension ConnectionSettings {
     /// asynchronous connect has no time-out of its own and would stay with a first host that does not answer.
     func attempts(applicationName: String, replication: Bool) -> [[String: String]] {
         var common = keywords
+        if let password = renewedPassword?(), !password.utf8.contains(0) { common["password"] = password }
         for (key, value) in Self.tcpDefaults where common[key] == nil { common[key] = value }
         common["client_encoding"] = "UTF8"
         if common["application_name"] == nil { common["application_name"] = applicationName }

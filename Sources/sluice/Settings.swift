@@ -11,11 +11,14 @@ enum Settings {
     static func stream(
         _ configuration: Configuration, sinkToo: Bool = false
     ) throws(AgentExit) -> StreamSettings {
-        let connection: ConnectionSettings
+        var connection: ConnectionSettings
         do throws(PostgresError) {
             connection = try ConnectionSettings(
                 url: configuration.postgres.url.reveal(), password: configuration.postgres.password?.reveal())
         } catch { throw problem(configuration, "postgres.url", error.description) }
+        if configuration.source.names("postgres.password_file") {
+            connection.renewedPassword = { secrets(configuration)?.postgres.password?.reveal() }
+        }
         let kafka = configuration.kafka
         var settings = StreamSettings(
             name: configuration.name, postgres: connection, tables: tables(configuration.postgres.tables),
@@ -48,12 +51,32 @@ enum Settings {
 
     static func kafka(_ configuration: Configuration) throws(AgentExit) -> KafkaSettings {
         do throws(KafkaSettings.Refusal) {
-            return try KafkaSettings(
+            var settings = try KafkaSettings(
                 brokers: configuration.kafka.brokers.joined(separator: ","), clientID: "sluice-\(configuration.name)",
-                properties: Dictionary(
-                    configuration.kafka.client.map { ($0.name, $0.value.reveal()) },
-                    uniquingKeysWith: { _, last in last }))
+                properties: properties(configuration))
+            let isInFile = configuration.kafka.client.contains {
+                configuration.source.names("kafka.client.\($0.name)_file")
+            }
+            if isInFile { settings.renewed = { secrets(configuration).map(properties) ?? [:] } }
+            return settings
         } catch { throw problem(configuration, "kafka.client.\(error.property)", error.reason) }
+    }
+
+    private static func properties(_ configuration: Configuration) -> [String: String] {
+        Dictionary(
+            configuration.kafka.client.map { ($0.name, $0.value.reveal()) }, uniquingKeysWith: { _, last in last })
+    }
+
+    /// The configuration as it is by now, for the secrets in the files that it names: they may change while an agent runs. Nil where it
+    /// cannot be read: what was read before goes on to be used.
+    private static func secrets(_ configuration: Configuration) -> Configuration? {
+        // A worker's configuration need not name a server, and an agent's no keys for the store.
+        for purpose in [Configuration.Purpose.stream, .sink] {
+            let now = try? Configuration.load(
+                path: configuration.source.file, environment: Environment.variables, purpose: purpose)
+            if let now { return now }
+        }
+        return nil
     }
 
     private static func format(_ configuration: Configuration, database: String) -> EventFormat {

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -295,6 +296,25 @@ def test_a_backup_restored_to_an_older_point(server: ServerMaker, grown: bool) -
     assert wait_row(site, 4) == 2, "what the restored server was given since then comes"
     verified = site.agent.command("verify")
     assert verified.code == 1 and lines_of(verified.out) == {"extra: 2", "extra: 3"}, verified.text  # rows that the server no longer has
+
+
+def test_a_password_that_is_changed_is_read_again(server: ServerMaker) -> None:
+    """From its file, by an agent that runs: no gap, and nobody has to start it again."""
+    site, postgres = server()
+    site.agent.must("init")
+    site.run("--only", "stream")
+    insert(site, 1)
+    wait_row(site, 1)
+    secret = Path(site.agent.settings["postgres"]["password_file"])
+    site.sql("alter role sluice password 'another-4417'")
+    site.sql("select pg_terminate_backend(pid) from pg_stat_replication")
+    insert(site, 2)
+    wait_until("it is refused", lambda: "password authentication failed" in site.agent.log.read_text(), 30)
+    secret.write_text("another-4417\n")
+    wait_row(site, 2)
+    assert site.agent.must("verify").code == 0
+    assert site.agent.stop() == 0
+    assert "another-4417" not in site.agent.log.read_text()
 
 
 # A promotion
