@@ -86,7 +86,13 @@ extension InitCommand {
             }
             return false
         }
-        return isUsed ? UInt32(clamping: services.clock.wall() / 1_000_000_000) : 1
+        guard isUsed else { return 1 }
+        output.line(
+            """
+            topics hold records from before. Of a stream that is over: this one's have a higher epoch. Of another agent that goes on: \
+            stop here, two must not write to one topic, and choose another name or kafka.topic
+            """)
+        return UInt32(clamping: services.clock.wall() / 1_000_000_000)
     }
 
     /// A standby takes no slot that goes on to others.

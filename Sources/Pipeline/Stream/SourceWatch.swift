@@ -26,6 +26,7 @@ package struct SourceWatch {
         // The catalog is looked at in several questions, and tables come and go: what is wrong is so in two looks.
         var before: [PublicationFault] = []
         var hadPublication = true
+        var changes = TableChanges()
         while !services.stop.isRequested {
             do throws(PostgresError) {
                 let session = services.state.snapshot.sessions
@@ -44,6 +45,7 @@ package struct SourceWatch {
                     }
                     (before, hadPublication) = (lost, look.publication != nil)
                     if let now = look.publication { judge(now, since: snapshot.published, hasFaults: !lost.isEmpty) }
+                    for change in changes.see(look.wanted) { tell(change) }
                     for table in look.missing where told.insert(table).inserted {
                         services.log.warning("a table of postgres.tables does not exist", ["table": .init(table)])
                     }
@@ -62,6 +64,13 @@ package struct SourceWatch {
             }
             wakeup.wait(milliseconds: Self.pause)
         }
+    }
+
+    private func tell(_ change: TableChanges.Change) {
+        services.log.log(
+            change.movesRows ? .warning : .info, "a table has changed",
+            ["table": .init(change.table), "change": .init(change.text)])
+        if change.movesRows { services.state.failed("postgres", kind: "rows_not_sent") }
     }
 
     /// Compares the publication with what it was when the session began, or at the look before.
@@ -84,6 +93,7 @@ package struct SourceWatch {
     }
 
     private struct Look {
+        var wanted: [TableFacts]
         var faults: [PublicationFault]
         /// Tables that are wanted by their very name.
         var named: Set<String>
@@ -118,7 +128,7 @@ package struct SourceWatch {
         let missing = names.absent(from: wanted)
         let unpublished = publication == nil ? wanted.map(\.qualifiedName) : faults.compactMap(\.table)
         return Look(
-            faults: faults, named: Set(named.map(\.qualifiedName)),
+            wanted: wanted, faults: faults, named: Set(named.map(\.qualifiedName)),
             published: Set(wanted.map(\.qualifiedName)).subtracting(unpublished),
             unpublished: Set(unpublished + missing.map(\.description)), missing: missing.map(\.description),
             publication: publication)
