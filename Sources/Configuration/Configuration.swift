@@ -143,6 +143,12 @@ public struct Configuration: Sendable, Equatable {
         public var role: CredentialSource?
         /// `ca_file`: certificates to trust beside the system's.
         public var caFile: String?
+        /// `encryption`: what the store is asked to encrypt objects with. Default off.
+        public var encryption: Encryption
+        /// `kms_key_id`: the key of `aws:kms`; nil is the account's own.
+        public var kmsKeyID: String?
+        /// `acl`: the canned ACL of objects. Default off.
+        public var acl: ACL
         /// `compression` of objects. Default none.
         public var compression: Compression
         /// `conditional`: whether a store must honour `If-None-Match`. Default required.
@@ -152,6 +158,23 @@ public struct Configuration: Sendable, Equatable {
         /// `seal_after`: how long after its end, by the source's clock, an hour is sealed. Default 1m.
         public var sealAfter: Duration
 
+        /// What the store is asked to encrypt objects with, in S3's spelling; off: what the bucket says.
+        public enum Encryption: String, Sendable, CaseIterable {
+            case off
+            case aes256 = "AES256"
+            case kms = "aws:kms"
+        }
+        /// The canned ACLs that an object can have, in S3's spelling; off: none is sent.
+        public enum ACL: String, Sendable, CaseIterable {
+            case off
+            case bucketOwnerFullControl = "bucket-owner-full-control"
+            case bucketOwnerRead = "bucket-owner-read"
+            case `private`
+            case authenticatedRead = "authenticated-read"
+            case awsExecRead = "aws-exec-read"
+            case publicRead = "public-read"
+            case publicReadWrite = "public-read-write"
+        }
         /// How an object is compressed.
         public enum Compression: String, Sendable, CaseIterable { case none, gzip, lz4 }
         /// Whether a store must honour conditional writes.

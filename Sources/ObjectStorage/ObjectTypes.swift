@@ -37,7 +37,7 @@ public struct ObjectInfo: Sendable, Equatable {
     public let size: Int64
     /// User metadata; names in lower case, without `x-amz-meta-`.
     public let metadata: [String: String]
-    /// The store's own tag, without quotes. In a directory: the SHA-256 of the stored bytes.
+    /// The store's own tag, without quotes: not always a digest. In a directory: the SHA-256 of the stored bytes.
     public let etag: String?
     /// `Content-Type`.
     public let contentType: String?

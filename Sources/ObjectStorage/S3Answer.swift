@@ -11,6 +11,11 @@ extension StorageError {
         case (403, "InvalidAccessKeyId"?): hint = "the store does not know this access key"
         case (403, "RequestTimeTooSkewed"?): hint = "set this machine's clock"
         case (400, "ExpiredToken"?), (403, "ExpiredToken"?): hint = "the session token has expired"
+        case (403, "AccessDenied"?) where operation == "put":
+            hint =
+                "grant s3:PutObject; if the bucket's policy asks for headers, set s3.encryption, s3.kms_key_id or s3.acl"
+        case (400, "AccessControlListNotSupported"?): hint = "the bucket has no ACLs: leave s3.acl out"
+        case (400, let code?) where code.hasPrefix("KMS."): hint = "look at the key that s3.kms_key_id names"
         case (404, "NoSuchBucket"?): hint = "create the bucket, or correct s3.url"
         case (301, _), (307, _), (400, "AuthorizationHeaderMalformed"?):
             if let region = answer["x-amz-bucket-region"].map({ printable($0, limit: 40) }) ?? document?.region {
@@ -37,6 +42,9 @@ extension StorageError {
         // So AWS refuses an expired token, and the answer to a HEAD has no room to say so.
         case (400, nil) where isHead: .denied
         case (400, "RequestTimeout"?), (400, "IncompleteBody"?), (400, "SlowDown"?): .transient
+        // The key service has its own limit of calls, and a key that is disabled is given back by people.
+        case (400, "ThrottlingException"?), (400, "KMS.ThrottlingException"?): .transient
+        case (400, "KMS.DisabledException"?), (400, "KMS.KMSInvalidStateException"?): .denied
         case (401, _), (403, _): .denied
         // Another write to the same key is in progress, or was: which of the two won shows at the next attempt.
         case (409, "ConditionalRequestConflict"?), (409, "OperationAborted"?), (409, nil): .transient

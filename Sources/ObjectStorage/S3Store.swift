@@ -28,10 +28,12 @@ final class S3Store {
             throw StorageError(.fatal, "open", "there are no credentials")
         }
         // A line feed at the end of a secret's file would otherwise be a header of its own.
-        guard credentials.map({ Self.canSign(settings, $0) }) ?? true, ObjectKey.isHeaderValue(settings.userAgent)
+        guard credentials.map({ Self.canSign(settings, $0) }) ?? true, ObjectKey.isHeaderValue(settings.userAgent),
+            settings.headersOfPuts.allSatisfy({ !$0.value.isEmpty && ObjectKey.isHeaderValue($0.value) })
         else {
             throw StorageError(
-                .fatal, "open", "region, credentials and user agent must be printable ASCII, and not empty")
+                .fatal, "open",
+                "region, credentials, user agent, encryption key and ACL must be printable ASCII, and not empty")
         }
         let options = HTTPTransport.Options(
             connectTimeout: settings.connectTimeout, stallTimeout: settings.stallTimeout, userAgent: settings.userAgent,
@@ -80,6 +82,7 @@ final class S3Store {
         }
         if put.condition == .ifAbsent { request.headers.append(HeaderField(name: "if-none-match", value: "*")) }
         request.headers += put.metadata.map { HeaderField(name: "x-amz-meta-\($0.0)", value: $0.1) }
+        request.headers += settings.headersOfPuts
         var answer = try sendWithChecksum(request, hash)
         if answer.status == 400, !wantsChecksum,
             S3ErrorDocument(answer.body)?.message.contains("x-amz-checksum") == true

@@ -38,6 +38,14 @@ extension S3Credentials: CustomStringConvertible, CustomDebugStringConvertible, 
     public var customMirror: Mirror { Mirror(self, children: ["accessKeyID": accessKeyID]) }
 }
 
+/// How a store encrypts what it keeps. Whoever may read an object does not see it.
+public enum ServerSideEncryption: Sendable, Equatable {
+    /// With keys of S3's own.
+    case aes256
+    /// With a key of AWS's key service: its id, ARN or alias; nil is the account's own for S3. An object's tag is then no digest.
+    case kms(keyID: String?)
+}
+
 /// All that is needed to reach one prefix of one bucket.
 public struct S3Settings: Sendable {
     /// The bucket's name.
@@ -57,6 +65,10 @@ public struct S3Settings: Sendable {
     public var findCredentials: (@Sendable (_ refused: S3Credentials?) throws(StorageError) -> S3Credentials?)?
     /// A PEM file of certificate authorities, beside the system's.
     public var caFile: String?
+    /// What the store is asked to encrypt each object with; nil leaves it to the bucket.
+    public var encryption: ServerSideEncryption?
+    /// The canned ACL of each object, in S3's spelling; nil leaves it to the bucket.
+    public var acl: String?
     /// For name lookup, connection and TLS handshake.
     public var connectTimeout: Duration = .seconds(10)
     /// For a whole request, beside what `leastRate` allows its body.
@@ -81,6 +93,22 @@ public struct S3Settings: Sendable {
         self.pathStyle = pathStyle
         self.credentials = credentials
         self.caFile = caFile
+    }
+
+    /// What a bucket's policy may ask of every put.
+    var headersOfPuts: [HeaderField] {
+        var headers: [HeaderField] = []
+        switch encryption {
+        case .aes256: headers.append(HeaderField(name: "x-amz-server-side-encryption", value: "AES256"))
+        case .kms(let keyID):
+            headers.append(HeaderField(name: "x-amz-server-side-encryption", value: "aws:kms"))
+            if let keyID {
+                headers.append(HeaderField(name: "x-amz-server-side-encryption-aws-kms-key-id", value: keyID))
+            }
+        case nil: break
+        }
+        if let acl { headers.append(HeaderField(name: "x-amz-acl", value: acl)) }
+        return headers
     }
 
     func timeout(forBody length: Int) -> Duration { requestTimeout + .seconds(length / max(1, leastRate)) }

@@ -35,6 +35,12 @@ extension Settings {
             var settings = S3Settings(
                 bucket: bucket, prefix: prefix, endpoint: s3.endpoint, region: s3.region, pathStyle: s3.pathStyle,
                 credentials: s3.credentials.map(keys), caFile: s3.caFile)
+            switch s3.encryption {
+            case .off: break
+            case .aes256: settings.encryption = .aes256
+            case .kms: settings.encryption = .kms(keyID: s3.kmsKeyID)
+            }
+            if s3.acl != .off { settings.acl = s3.acl.rawValue }
             if s3.credentials != nil {
                 settings.findCredentials = { refused in refused == nil ? nil : readAgain(configuration, bucket) }
             } else if let role = s3.role {

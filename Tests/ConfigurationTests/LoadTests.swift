@@ -23,6 +23,7 @@ import Testing
         #expect(s3.location == .bucket(name: "lake", prefix: "tesouro"))
         #expect(s3.endpoint == nil && s3.region == "us-east-1" && !s3.pathStyle && s3.caFile == nil)
         #expect(s3.compression == .none && s3.conditional == .required)
+        #expect(s3.encryption == .off && s3.kmsKeyID == nil && s3.acl == .off)
         #expect(s3.rotate == .init(bytes: 128 << 20, age: .seconds(600)))
         #expect(s3.credentials?.origin == "environment")
         #expect(c.limits.memory == 48 << 20 && c.limits.spool == 1 << 30 && c.limits.spoolDirectory == "/var/tmp")
@@ -61,6 +62,9 @@ import Testing
               secret_access_key_file: /s
               session_token: tok
               ca_file: /ca.pem
+              encryption: aws:kms
+              kms_key_id: arn:aws:kms:eu-west-1:1:key/a-b
+              acl: bucket-owner-full-control
               compression: gzip
               conditional: off
               rotate: { bytes: 1GiB, age: 1d }
@@ -89,6 +93,8 @@ import Testing
             accessKeyID: "id", secretAccessKey: Secret("s3-secret"), sessionToken: Secret("tok"), origin: "sluice.yaml")
         #expect(s3.credentials == keys)
         #expect(s3.region == "eu-west-1" && s3.caFile == "/ca.pem" && s3.compression == .gzip && s3.conditional == .off)
+        #expect(s3.encryption == .kms && s3.kmsKeyID == "arn:aws:kms:eu-west-1:1:key/a-b")
+        #expect(s3.acl == .bucketOwnerFullControl)
         #expect(c.http == nil && c.log == .init(level: .debug, format: .json))
         #expect(c.limits.stopTimeout == .zero && c.limits.spoolDirectory == "/spool")
     }

@@ -94,6 +94,12 @@ import Testing
         ("s3", "profile: p\n  access_key_id: a", "profile: given together with access_key_id"),
         ("s3", "profile: p", "no keys for the store"),
         ("s3", "compression: zstd", "allowed: none, gzip, lz4"),
+        ("s3", "encryption: aes256", "\"aes256\" is not allowed; allowed: off, AES256, aws:kms"),
+        ("s3", "encryption: kms\n  kms_key_id: k", "\"kms\" is not allowed"),
+        ("s3", "kms_key_id: alias/a", "is only for encryption: aws:kms, and s3.encryption is off"),
+        ("s3", "encryption: AES256\n  kms_key_id: k", "is only for encryption: aws:kms, and s3.encryption is AES256"),
+        ("s3", "encryption: aws:kms\n  kms_key_id: a b", "the id, ARN or alias of a key, without blanks"),
+        ("s3", "acl: bucket-owner", "allowed: off, bucket-owner-full-control, bucket-owner-read, private,"),
         ("s3", "rotate: { bytes: 6GiB }", "at most 4GiB"),
         ("s3", "rotate: { bytes: 2GiB }", "must be at most limits.spool (1GiB)"),
         ("limits", "spool_dir: tmp", "an absolute path"),
@@ -102,6 +108,17 @@ import Testing
     func oneMistake(section: String, line: String, expected: String) {
         let found = problems(minimal(section, line))
         #expect(found.count == 1 && found.first?.contains(expected) == true, "\(found)")
+    }
+
+    /// A directory has neither keys of its own nor lists of who may read.
+    @Test func whatADirectoryCannotDo() {
+        let directory = minimal.replacing("s3://lake/tesouro", with: "file:///lake")
+        for line in ["encryption: AES256", "acl: private", "encryption: aws:kms\n  kms_key_id: k"] {
+            let found = problems(directory + "  \(line)\n", environment: [:])
+            #expect(found.count == line.split(separator: "\n").count)
+            #expect(found.allSatisfy { $0.contains("is for a bucket, and s3.url is a directory") }, "\(found)")
+        }
+        #expect(problems(directory + "  encryption: off\n  acl: off\n", environment: [:]).isEmpty)
     }
 
     @Test(arguments: [":9465", "localhost", "example.com:80", "1.2.3.4:70000", "[::1:5", "1.2.3.4:-1"])

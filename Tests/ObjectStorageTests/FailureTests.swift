@@ -36,7 +36,9 @@ import Testing
         ("502 Bad Gateway", "x", .transient), ("429 Too Many Requests", "x", .transient),
         ("408 Request Timeout", "x", .transient),
         ("409 Conflict", "ConditionalRequestConflict", .transient), ("409 Conflict", "OperationAborted", .transient),
-        ("409 Conflict", "BucketNotEmpty", .fatal), ("400 Bad Request", "RequestTimeout", .transient),
+        ("400 Bad Request", "ThrottlingException", .transient), ("400 Bad Request", "KMS.DisabledException", .denied),
+        ("400 Bad Request", "KMS.NotFoundException", .fatal), ("409 Conflict", "BucketNotEmpty", .fatal),
+        ("400 Bad Request", "RequestTimeout", .transient),
         ("400 Bad Request", "ExpiredToken", .denied), ("400 Bad Request", "InvalidArgument", .fatal),
         ("403 Forbidden", "AccessDenied", .denied), ("403 Forbidden", "SignatureDoesNotMatch", .denied),
         ("403 Forbidden", "InvalidAccessKeyId", .denied), ("403 Forbidden", "RequestTimeTooSkewed", .denied),
@@ -74,6 +76,51 @@ import Testing
         for name in ["host", "content-type"] {
             #expect(lower.split(separator: "\r\n").filter { $0.hasPrefix("\(name):") }.count == 1)
         }
+    }
+
+    /// What a bucket's policy asks for, on puts alone, and in the signature.
+    @Test func encryptionAndACLAreSignedHeadersOfEachPut() throws {
+        /// The heads of a put in either way, and of a deletion.
+        func heads(_ encryption: ServerSideEncryption?, acl: String?) throws -> [String] {
+            let answer = ScriptedServer.response("200 OK", headers: "ETag: \"no-digest\"\r\n")
+            let server = ScriptedServer([.answer(answer)])
+            defer { server.close() }
+            var settings = S3Settings(
+                bucket: "b", endpoint: "http://127.0.0.1:\(server.port)", pathStyle: true,
+                credentials: S3Credentials(accessKeyID: "a", secretAccessKey: "s"))
+            (settings.encryption, settings.acl) = (encryption, acl)
+            let store = try ObjectStore(.s3(settings))
+            for condition in [PutCondition.ifAbsent, .none] {
+                #expect(try store.put("k", body: .bytes([1]), condition: condition) == .created(etag: "no-digest"))
+            }
+            try store.delete("k")
+            return server.requests.withLock { $0.map { $0 + "\r\n" } }
+        }
+        let all = try heads(.kms(keyID: "alias/lake"), acl: "bucket-owner-full-control")
+        try #require(all.count == 3)
+        for head in all[..<2] {
+            #expect(head.contains("\r\nx-amz-server-side-encryption: aws:kms\r\n"))
+            #expect(head.contains("\r\nx-amz-server-side-encryption-aws-kms-key-id: alias/lake\r\n"))
+            #expect(head.contains("\r\nx-amz-acl: bucket-owner-full-control\r\n"))
+            let signed =
+                "x-amz-date;x-amz-server-side-encryption;x-amz-server-side-encryption-aws-kms-key-id,Signature="
+            #expect(head.contains(signed) && head.contains(";x-amz-acl;x-amz-content-sha256;"))
+        }
+        #expect(!all[2].contains("x-amz-server-side") && !all[2].contains("x-amz-acl"))
+        let own = try heads(.aes256, acl: nil)[0]
+        #expect(own.contains("\r\nx-amz-server-side-encryption: AES256\r\n") && !own.contains("x-amz-acl"))
+        let account = try heads(.kms(keyID: nil), acl: nil)[0]
+        #expect(account.contains("encryption: aws:kms\r\n") && !account.contains("key-id"))
+        #expect(!(try heads(nil, acl: nil)[0].contains("x-amz-server-side")))
+        #expect(
+            #expect(throws: StorageError.self) { try heads(.kms(keyID: "a\r\nb: c"), acl: nil) }?.kind == .fatal)
+    }
+
+    @Test func aPutThatIsDeniedNamesWhatAPolicyMayAskFor() throws {
+        let denied = try putFailure(ScriptedServer.refusal("403 Forbidden", "AccessDenied"))
+        #expect(denied?.hint?.contains("s3.encryption") == true)
+        let acl = try putFailure(ScriptedServer.refusal("400 Bad Request", "AccessControlListNotSupported"))
+        #expect(acl?.kind == .fatal && acl?.hint?.contains("leave s3.acl out") == true)
     }
 
     /// AWS's answer to an expired token.

@@ -72,6 +72,60 @@ struct S3ServerTests {
         }
     }
 
+    /// moto keeps what a put asks for, and tells it.
+    @Test(arguments: S3Server.all.filter { $0.description == "MOTO" }) func encryptionIsAskedFor(
+        _ server: S3Server
+    ) throws {
+        var settings = server.settings
+        // Spelt in one way only.
+        settings.prefix = "sse\(getpid())"
+        func store(_ encryption: ServerSideEncryption?, acl: String? = nil) throws -> ObjectStore {
+            var settings = settings
+            (settings.encryption, settings.acl) = (encryption, acl)
+            return try ObjectStore(.s3(settings))
+        }
+        func headers(of key: String) throws -> [String: String] {
+            let (address, credentials) = (try S3Address(settings), try #require(settings.credentials))
+            let time = SigningTime(unixSeconds: ObjectStore.systemSeconds())
+            var request = SignableRequest(
+                method: "HEAD", path: "\(address.basePath)/\(settings.prefix)/\(key)",
+                headers: [
+                    HeaderField(name: "host", value: address.host),
+                    HeaderField(name: "x-amz-content-sha256", value: SignatureTests.empty),
+                    HeaderField(name: "x-amz-date", value: time.stamp),
+                ], payloadHash: SignatureTests.empty)
+            let signer = SignatureV4(
+                accessKeyID: credentials.accessKeyID, secretAccessKey: credentials.secretAccessKey,
+                region: settings.region)
+            request.headers.append(
+                HeaderField(name: "authorization", value: try signer.authorization(request, at: time)))
+            let transport = try HTTPTransport(
+                .init(
+                    connectTimeout: .seconds(5), stallTimeout: .seconds(5), userAgent: "test", caFile: nil,
+                    usesProxy: false), abort: AbortFlag())
+            let answer = try transport.perform(
+                HTTPRequest(
+                    method: .head, url: "\(address.scheme)://\(address.host)\(request.encodedPath)",
+                    headers: request.headers, timeout: .seconds(10)))
+            try #require(answer.status == 200)
+            return Dictionary(answer.headers.map { ($0.name, $0.value) }) { first, _ in first }
+        }
+        let name = "x-amz-server-side-encryption"
+        #expect(try store(nil).put("plain-sse", body: .bytes([1])) != .alreadyExists)
+        #expect(try headers(of: "plain-sse")[name] != "aws:kms")
+        #expect(
+            try store(.aes256, acl: "bucket-owner-full-control").put("own-sse", body: .bytes([1])) != .alreadyExists)
+        #expect(try headers(of: "own-sse")[name] == "AES256")
+        let key = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+        let managed = try store(.kms(keyID: key))
+        #expect(try managed.put("kms-sse", body: .bytes([1, 2])) != .alreadyExists)
+        let found = try headers(of: "kms-sse")
+        #expect(found[name] == "aws:kms" && found["\(name)-aws-kms-key-id"] == key)
+        // Conditions, and reading, are as without.
+        #expect(try managed.put("kms-sse", body: .bytes([3])) == .alreadyExists)
+        #expect(try managed.bytes("kms-sse") == [1, 2] && managed.probeConditional() == .honoured)
+    }
+
     @Test(arguments: S3Server.all) func largeFromAFile(_ server: S3Server) throws {
         let store = try server.store()
         let rows = jsonRows(20_000)

@@ -21,6 +21,7 @@ extension Configuration {
             keys = CredentialSearch(section: section, isAWS: endpoint == nil).run(wanted: isSinking && location != nil)
         }
         let region = section.text("region") ?? keys.region ?? "us-east-1"
+        let (encryption, kmsKeyID, acl) = readHeaders(section, location)
         return S3(
             location: location ?? .directory("/"),
             endpoint: endpoint,
@@ -28,12 +29,34 @@ extension Configuration {
             pathStyle: section.bool("path_style", default: endpoint != nil),
             credentials: keys.credentials, role: keys.role,
             caFile: section.text("ca_file"),
+            encryption: encryption, kmsKeyID: kmsKeyID, acl: acl,
             compression: section.choice("compression", .none),
             conditional: section.choice("conditional", .required),
             rotate: Rotate(
                 bytes: rotate.size("bytes", 1...(4 << 30)),
                 age: rotate.duration("age", from: .seconds(1))),
             sealAfter: section.duration("seal_after", from: .seconds(1)))
+    }
+
+    /// What each put says beside its object.
+    private static func readHeaders(
+        _ section: Section, _ location: ObjectLocation?
+    ) -> (S3.Encryption, kmsKeyID: String?, S3.ACL) {
+        let encryption: S3.Encryption = section.choice("encryption", .off)
+        let acl: S3.ACL = section.choice("acl", .off)
+        let keyID = section.parsed("kms_key_id", allowed: "the id, ARN or alias of a key, without blanks") { text in
+            (1...2048).contains(text.utf8.count) && text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F } ? text : nil
+        }
+        if case .directory = location {
+            let given = [("encryption", encryption != .off), ("kms_key_id", keyID != nil), ("acl", acl != .off)]
+            for (key, _) in given.filter(\.1) {
+                section.report(key, "is for a bucket, and s3.url is a directory: leave it out")
+            }
+        } else if keyID != nil, encryption != .kms, section.context.isSound("s3.encryption") {
+            section.report(
+                "kms_key_id", "is only for encryption: aws:kms, and s3.encryption is \(encryption.rawValue)")
+        }
+        return (encryption, keyID, acl)
     }
 
     /// Scheme, host and port alone, without a slash at the end.

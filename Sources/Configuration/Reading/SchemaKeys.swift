@@ -146,6 +146,18 @@ extension Schema {
             "s3.ca_file", "a path", note: "the system's certificates", "Certificates to trust beside the system's, PEM."
         ),
         key(
+            "s3.encryption", Configuration.S3.Encryption.self, default: .off,
+            "What the store is asked to encrypt each object with, in `x-amz-server-side-encryption`: for a bucket whose policy refuses puts that do not say it. `off` sends nothing: the bucket's own default holds."
+        ),
+        key(
+            "s3.kms_key_id", "the id, ARN or alias of a key", note: "the account's own key for S3",
+            "The key of `encryption: aws:kms`. The agent needs `kms:GenerateDataKey` and `kms:Decrypt` on it; `verify` and readers need `kms:Decrypt`."
+        ),
+        key(
+            "s3.acl", Configuration.S3.ACL.self, default: .off,
+            "The canned ACL of each object, in `x-amz-acl`: `bucket-owner-full-control` for a bucket of another account. The agent needs `s3:PutObjectAcl`. `off` sends none."
+        ),
+        key(
             "s3.compression", Configuration.S3.Compression.self, default: .none,
             "How an object is compressed. Spark and Hadoop read gzip, and cannot read lz4's frames."),
         key(
