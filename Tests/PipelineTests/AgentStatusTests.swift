@@ -128,4 +128,28 @@ import Testing
         state.update { $0.sinkError = "the store is away" }
         #expect(status.readiness == HTTPResponse(status: 503, text: "sink: the store is away\n"))
     }
+
+    /// One of the store's threads that gets through has shown nothing of another, nor of the partitions.
+    @Test func theSinkIsReadyWhenNothingIsLeftThatFails() {
+        let (one, other) = (Now(), Now())
+        let first = StandingFaults.Source.store(ObjectIdentifier(one))
+        let second = StandingFaults.Source.store(ObjectIdentifier(other))
+        func error() -> String? { state.snapshot.sinkError }
+        state.entered(.streaming)
+        state.update { $0.sinkFaults.set("one fails", by: first) }
+        state.update { $0.sinkFaults.set("the other fails", by: second) }
+        state.update { $0.sinkError = "a partition cannot be read" }
+        #expect(error() == "one fails")
+        state.update { $0.sinkFaults.set("one fails again", by: first) }
+        #expect(error() == "one fails again", "it is the one that stands longest")
+        state.update { $0.sinkFaults.clear(by: first) }
+        #expect(error() == "the other fails")
+        state.update { $0.sinkError = nil }
+        #expect(status.readiness == HTTPResponse(status: 503, text: "sink: the other fails\n"))
+        #expect(status.document.sink?.state == "failed")
+        state.update { $0.sinkFaults.clear(by: first) }
+        #expect(error() == "the other fails")
+        state.update { $0.sinkFaults.clear(by: second) }
+        #expect(error() == nil && status.readiness.status == 200)
+    }
 }

@@ -12,6 +12,7 @@ final class StoreClient {
     private let storeID: String
     private let nap = Wakeup()
     private var packer: Packer?
+    private var source: StandingFaults.Source { .store(ObjectIdentifier(self)) }
 
     init(
         _ settings: SinkSettings, _ services: StreamServices, _ queue: StoreQueue, storeID: String
@@ -25,6 +26,8 @@ final class StoreClient {
 
     /// Serves jobs until the queue is closed.
     func run() {
+        // What was to be tried again is left to the next session.
+        defer { services.state.update { $0.sinkFaults.clear(by: source) } }
         while let job = queue.pop() {
             do throws(StorageError) {
                 queue.answer(try serve(job))
@@ -208,7 +211,7 @@ final class StoreClient {
         while true {
             do throws(StorageError) {
                 let result = try call(store)
-                if attempts > 0 { services.state.update { $0.sinkError = nil } }
+                if attempts > 0 { services.state.update { $0.sinkFaults.clear(by: source) } }
                 return result
             } catch {
                 attempts += 1
@@ -222,7 +225,7 @@ final class StoreClient {
                 services.state.failed("s3", kind: error.kind.rawValue)
                 services.state.update { snapshot in
                     snapshot.sink.retries += 1
-                    if attempts > 1 || isRefused { snapshot.sinkError = text }
+                    if attempts > 1 || isRefused { snapshot.sinkFaults.set(text, by: source) }
                 }
                 services.log.warning(
                     "the store has failed, another attempt follows",

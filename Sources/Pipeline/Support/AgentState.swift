@@ -27,7 +27,7 @@ package final class AgentState: Sendable {
         package var turns: [Loop: Int64] = [:]
         /// Why it is not streaming, or the last error of the stream; nil when all is well.
         package var streamError: String?
-        package var sinkError: String?
+        package var sinkFaults = StandingFaults()
         package var slotHolder: Int32?
 
         package var serverLSN = LSN(0)
