@@ -3,13 +3,18 @@ import Glibc
 
 /// A request to one server; libcurl carries it and adds nothing that is signed.
 struct HTTPRequest {
-    enum Method: String { case get = "GET", head = "HEAD", put = "PUT", delete = "DELETE" }
+    enum Method: String {
+        case get = "GET", head = "HEAD", put = "PUT", post = "POST", delete = "DELETE"
+
+        /// Whether a body goes with it, if only an empty one.
+        var hasBody: Bool { self == .put || self == .post }
+    }
 
     var method: Method
     /// Encoded, with its query.
     var url: String
     var headers: [HeaderField]
-    /// Of a PUT.
+    /// Of a PUT or a POST.
     var body: ObjectBody = .bytes([])
     /// More bytes of an answer than this are refused, unless they go to a sink.
     var answerLimit = 64 * 1024

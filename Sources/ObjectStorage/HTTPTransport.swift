@@ -47,7 +47,7 @@ final class HTTPTransport {
         defer { curl_slist_free_all(list) }
         var lines = request.headers.map { "\($0.name): \($0.value)" }
         // curl's own header would not be the one that was signed, or sends what is not wanted.
-        if request.method != .put { lines.append("Content-Type:") }
+        if !request.method.hasBody { lines.append("Content-Type:") }
         lines.append("Accept:")
         // curl asks before it sends any body. For a large one that spares sending what is refused; for a small one it costs
         // a round trip, and a second with servers that do not answer.
@@ -90,6 +90,11 @@ final class HTTPTransport {
         case .put:
             codes.append(sluice_curl_set_long(handle, CURLOPT_UPLOAD, 1))
             codes.append(sluice_curl_set_offset(handle, CURLOPT_INFILESIZE_LARGE, curl_off_t(request.body.length)))
+        case .post:
+            codes.append(sluice_curl_set_long(handle, CURLOPT_POST, 1))
+            codes.append(sluice_curl_set_offset(handle, CURLOPT_POSTFIELDSIZE_LARGE, curl_off_t(request.body.length)))
+        }
+        if request.method.hasBody {
             codes.append(sluice_curl_set_data(handle, CURLOPT_READFUNCTION, readBody))
             codes.append(sluice_curl_set_pointer(handle, CURLOPT_READDATA, context))
             codes.append(sluice_curl_set_seek(handle, seekBody))

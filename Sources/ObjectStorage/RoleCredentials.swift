@@ -1,3 +1,4 @@
+import Glibc
 import Synchronization
 
 /// The temporary keys of a role: fetched when they are first needed, and again before they end. All stores of a process share one.
@@ -10,7 +11,13 @@ public final class RoleCredentials: Sendable {
     private let now: @Sendable () -> Int64
     private let readFile: @Sendable (String) -> [UInt8]?
     private let members: @Sendable ([UInt8]) -> [String: String]?
-    private let held = Mutex<S3Credentials?>(nil)
+    private let state = Mutex(State())
+
+    private struct State {
+        var held: S3Credentials?
+        /// Whether somebody asks: the others want the same answer.
+        var isAsked = false
+    }
 
     /// - Parameters:
     ///   - caFile: authorities for https, beside the system's.
@@ -30,32 +37,50 @@ public final class RoleCredentials: Sendable {
     }
 
     /// Keys that are good for a while.
-    /// - Parameter refused: those that a store does not take any more.
+    /// - Parameters:
+    ///   - refused: those that a store does not take any more.
+    ///   - abort: ends the call when raised, whether it asks or waits for another thread that does.
     /// - Throws: why there are none, where none are held that may still be good.
-    public func current(refused: S3Credentials?) throws(StorageError) -> S3Credentials {
-        // Locked while it asks: the others want the same answer.
-        let result = held.withLock { held -> Result<S3Credentials, StorageError> in
-            if let held, held != refused, !held.end(within: Self.margin, of: now()) { return .success(held) }
-            do throws(StorageError) {
-                let fresh = try fetch()
-                held = fresh
-                return .success(fresh)
-            } catch {
-                if let held, held != refused, !held.end(within: 0, of: now()) { return .success(held) }
-                return .failure(error)
+    public func current(
+        refused: S3Credentials?, abort: AbortFlag = AbortFlag()
+    ) throws(StorageError) -> S3Credentials {
+        while true {
+            let (found, asks) = state.withLock { state -> (S3Credentials?, asks: Bool) in
+                if let held = state.held, held != refused, !held.end(within: Self.margin, of: now()) {
+                    return (held, asks: false)
+                }
+                defer { state.isAsked = true }
+                return (nil, asks: !state.isAsked)
             }
+            if let found { return found }
+            if asks { return try ask(refused, abort) }
+            guard !abort.isRaised else {
+                throw StorageError(.aborted, "credentials", "ended by a shutdown")
+            }
+            // Seldom, and for as long as an answer takes: not worth a condition that the flag, too, would have to signal.
+            usleep(20_000)
         }
+    }
+
+    private func ask(_ refused: S3Credentials?, _ abort: AbortFlag) throws(StorageError) -> S3Credentials {
+        let result = Result { () throws(StorageError) in try fetch(abort) }
+        let held = state.withLock { state in
+            state.isAsked = false
+            if case .success(let fresh) = result { state.held = fresh }
+            return state.held
+        }
+        if case .failure = result, let held, held != refused, !held.end(within: 0, of: now()) { return held }
         return try result.get()
     }
 
-    private func fetch() throws(StorageError) -> S3Credentials {
+    private func fetch(_ abort: AbortFlag) throws(StorageError) -> S3Credentials {
         // A machine that has no such service says nothing: a second is long for one that has it.
         var isFar = false
         if case .webIdentity = source { isFar = true }
         let transport = try HTTPTransport(
             .init(
                 connectTimeout: isFar ? .seconds(10) : .seconds(1), stallTimeout: .seconds(5), userAgent: "sluice",
-                caFile: caFile, usesProxy: isFar), abort: AbortFlag())
+                caFile: caFile, usesProxy: isFar), abort: abort)
         return try RoleRequest(source: source, transport: transport, readFile: readFile, members: members).run()
     }
 }

@@ -61,8 +61,10 @@ struct RoleRequest {
             ("Action", "AssumeRoleWithWebIdentity"), ("Version", "2011-06-15"), ("RoleArn", role),
             ("RoleSessionName", session), ("WebIdentityToken", token),
         ]
-        let query = fields.map { "\($0.0)=\(PercentEncoding.encode($0.1, keepsSlash: false))" }.joined(separator: "&")
-        let answer = try ask(.get, "\(endpoint)/?\(query)", [])
+        let form = fields.map { "\($0.0)=\(PercentEncoding.encode($0.1, keepsSlash: false))" }.joined(separator: "&")
+        // Not in the address: proxies and servers write that into their logs, and the token is good for hours.
+        let kind = HeaderField(name: "content-type", value: "application/x-www-form-urlencoded")
+        let answer = try ask(.post, "\(endpoint)/", [kind], body: Array(form.utf8))
         let result = (try? XMLReader.read(answer.body))?.children.first { $0.name == "AssumeRoleWithWebIdentityResult" }
         let keys = result?.children.first { $0.name == "Credentials" }
         return try credentials(
@@ -86,7 +88,7 @@ struct RoleRequest {
     // MARK: Answers
 
     private func ask(
-        _ method: HTTPRequest.Method, _ url: String, _ headers: [HeaderField]
+        _ method: HTTPRequest.Method, _ url: String, _ headers: [HeaderField], body: [UInt8] = []
     ) throws(StorageError) -> HTTPResponse {
         guard headers.allSatisfy({ ObjectKey.isHeaderValue($0.value) }) else {
             throw Self.refuse("the token is not printable ASCII")
@@ -94,7 +96,7 @@ struct RoleRequest {
         let answer: HTTPResponse
         do throws(TransportFailure) {
             answer = try transport.perform(
-                HTTPRequest(method: method, url: url, headers: headers, timeout: .seconds(10)))
+                HTTPRequest(method: method, url: url, headers: headers, body: .bytes(body), timeout: .seconds(10)))
         } catch { throw StorageError(error, Self.operation, key: nil) }
         guard answer.status == 200 else {
             // The token service wraps what it says in a document of its own.

@@ -51,7 +51,7 @@ final class S3Store {
     private func currentCredentials(_ request: Request) throws(StorageError) -> S3Credentials {
         if credentials?.end(within: RoleCredentials.margin, of: now()) == true { _ = renewCredentials() }
         if let credentials { return credentials }
-        guard let found = try settings.findCredentials?(nil), Self.canSign(settings, found) else {
+        guard let found = try settings.findCredentials?(nil, transport.abort), Self.canSign(settings, found) else {
             throw StorageError(
                 .denied, request.operation, key: request.key, "there are no credentials that can be used")
         }
@@ -63,7 +63,8 @@ final class S3Store {
     private func renewCredentials() -> Bool {
         guard let find = settings.findCredentials, now() &- renewedAt >= 5 else { return false }
         renewedAt = now()
-        guard let fresh = try? find(credentials), fresh != credentials, Self.canSign(settings, fresh) else {
+        guard let fresh = try? find(credentials, transport.abort), fresh != credentials, Self.canSign(settings, fresh)
+        else {
             return false
         }
         credentials = fresh

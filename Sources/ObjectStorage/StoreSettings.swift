@@ -61,8 +61,9 @@ public struct S3Settings: Sendable {
     /// Who we are; nil where `findCredentials` says.
     public var credentials: S3Credentials?
     /// Looks credentials up where they come from: nil at first, then those that the store has refused, or that end soon. Nil is the
-    /// answer of whoever has no others. Called from every thread that has a store.
-    public var findCredentials: (@Sendable (_ refused: S3Credentials?) throws(StorageError) -> S3Credentials?)?
+    /// answer of whoever has no others. Called from every thread that has a store, with that one's flag.
+    public var findCredentials:
+        (@Sendable (_ refused: S3Credentials?, _ abort: AbortFlag) throws(StorageError) -> S3Credentials?)?
     /// A PEM file of certificate authorities, beside the system's.
     public var caFile: String?
     /// What the store is asked to encrypt each object with; nil leaves it to the bucket.

@@ -42,7 +42,7 @@ extension Settings {
             }
             if s3.acl != .off { settings.acl = s3.acl.rawValue }
             if s3.credentials != nil {
-                settings.findCredentials = { refused in refused == nil ? nil : readAgain(configuration, bucket) }
+                settings.findCredentials = { refused, _ in refused == nil ? nil : readAgain(configuration, bucket) }
             } else if let role = s3.role {
                 settings.findCredentials = try find(role, configuration, s3)
             } else {
@@ -70,7 +70,7 @@ extension Settings {
     /// about to start.
     private static func find(
         _ role: CredentialSource, _ configuration: Configuration, _ s3: Configuration.S3
-    ) throws(AgentExit) -> @Sendable (S3Credentials?) throws(StorageError) -> S3Credentials? {
+    ) throws(AgentExit) -> @Sendable (S3Credentials?, AbortFlag) throws(StorageError) -> S3Credentials? {
         let source = source(role, region: s3.region)
         let credentials = RoleCredentials(
             source, caFile: s3.caFile, readFile: { try? FileReader.read($0) },
@@ -94,8 +94,9 @@ extension Settings {
         let log = logger(configuration)
         // Where nothing answers it is perhaps no such machine at all.
         let hint = isInstance ? none : nil
-        return { (refused) throws(StorageError) in
-            do throws(StorageError) { return try credentials.current(refused: refused) } catch {
+        return { (refused, abort) throws(StorageError) in
+            do throws(StorageError) { return try credentials.current(refused: refused, abort: abort) } catch {
+                guard error.kind != .aborted else { throw error }
                 log.warning(
                     "the store's keys cannot be had", ["of": .init(source.name), "error": .init(error.description)])
                 throw StorageError(

@@ -16,7 +16,7 @@ import Testing
         settings.connectTimeout = .seconds(2)
         settings.requestTimeout = request
         settings.stallTimeout = stall
-        settings.findCredentials = { refused in refused == nil ? nil : renewed }
+        settings.findCredentials = { refused, _ in refused == nil ? nil : renewed }
         return try ObjectStore(.s3(settings), abort: abort, now: { 1_700_000_000 })
     }
 

@@ -56,10 +56,16 @@ import Testing
         #expect(found.accessKeyID == "ASIA1" && found.secretAccessKey == "s1" && found.sessionToken == "t1")
         #expect(found.expiresAt == 1_700_002_800)
         let asked = server.requests.withLock { $0.first ?? "" }
-        #expect(
-            asked.contains(
-                "Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleArn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fa%20b"))
-        #expect(asked.contains("&WebIdentityToken=header.pay%2Fload HTTP/1.1"))
+        // No log of an address shows the token.
+        #expect(asked.hasPrefix("POST / HTTP/1.1\r\n") && !asked.contains("header.pay"))
+        let kinds = asked.lowercased().split(separator: "\r\n").filter { $0.hasPrefix("content-type:") }
+        #expect(kinds == ["content-type: application/x-www-form-urlencoded"])
+        let form = """
+            Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleArn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fa%20b\
+            &RoleSessionName=sluice&WebIdentityToken=header.pay%2Fload
+            """
+        #expect(server.bodies.withLock { $0 } == [form])
+        #expect(asked.lowercased().contains("content-length: \(form.utf8.count)"))
         #expect(throws: StorageError.self) { try role(source).current(refused: nil) }
     }
 
@@ -111,6 +117,48 @@ import Testing
         #expect(error?.kind == .transient && error?.httpStatus == 500)
     }
 
+    /// A stop ends whoever asks a service that does not answer, and whoever waits for that one's answer.
+    @Test func aStopEndsTheQuestionAndTheWait() throws {
+        let server = ScriptedServer([.stall])
+        defer { server.close() }
+        let role = role(
+            .webIdentity(
+                tokenFile: "/token", role: "r", session: "s", endpoint: "http://127.0.0.1:\(server.port)"),
+            files: ["/token": "t"])
+        let flags = [AbortFlag(), AbortFlag()]
+        let order = Mutex<[Int]>([])
+        let clock = ContinuousClock()
+        let start = clock.now
+        let outcomes = onThreads(3) { number -> StorageError.Kind? in
+            func wait(until isMet: () -> Bool) {
+                while !isMet(), clock.now - start < .seconds(20) { usleepBriefly() }
+            }
+            func isAsked() -> Bool { server.bodies.withLock { !$0.isEmpty } }
+            guard number < 2 else {
+                wait(until: isAsked)
+                flags[1].raise()
+                wait { order.withLock { $0 == [1] } }
+                flags[0].raise()
+                return nil
+            }
+            // The second comes when the first has asked.
+            if number == 1 { wait(until: isAsked) }
+            defer { order.withLock { $0.append(number) } }
+            do throws(StorageError) {
+                _ = try role.current(refused: nil, abort: flags[number])
+                return nil
+            } catch { return error.kind }
+        }
+        #expect(outcomes.compactMap(\.self) == [.aborted, .aborted])
+        #expect(order.withLock { $0 } == [1, 0])
+        #expect(clock.now - start < .seconds(4), "the stall alone is noticed after five seconds")
+        #expect(server.requests.withLock { $0.count } == 1)
+        let gone = AbortFlag()
+        gone.raise()
+        #expect(#expect(throws: StorageError.self) { try role.current(refused: nil, abort: gone) }?.kind == .aborted)
+        #expect(server.requests.withLock { $0.count } == 1)
+    }
+
     @Test func aRefusalOfTheTokenServiceIsSaid() throws {
         let server = ScriptedServer([
             .answer(
@@ -160,7 +208,7 @@ import Testing
         defer { server.close() }
         let asked = Mutex<[S3Credentials?]>([])
         var settings = settings(server)
-        settings.findCredentials = { refused in
+        settings.findCredentials = { refused, _ in
             asked.withLock { $0.append(refused) }
             return S3Credentials(
                 accessKeyID: refused == nil ? "first" : "second", secretAccessKey: "s", sessionToken: "t",
@@ -182,7 +230,7 @@ import Testing
         let server = ScriptedServer([.answer(ScriptedServer.response("200 OK"))])
         defer { server.close() }
         var settings = settings(server)
-        settings.findCredentials = { (_) throws(StorageError) in
+        settings.findCredentials = { (_, _) throws(StorageError) in
             throw StorageError(.transient, "credentials", key: nil, "the service is away")
         }
         let store = try ObjectStore(.s3(settings))

@@ -20,7 +20,10 @@ final class ScriptedServer: Sendable {
     private let listener: Int32
     private let scripts: [Script]
     private let isClosed = Atomic<Bool>(false)
+    /// The heads.
     let requests = Mutex<[String]>([])
+    /// What came behind each head of which the body was read, up to 64 KiB.
+    let bodies = Mutex<[String]>([])
 
     init(_ scripts: [Script]) {
         self.scripts = scripts
@@ -78,7 +81,7 @@ final class ScriptedServer: Sendable {
     }
 
     /// False ends the connection.
-    private func play(_ script: Script, _ client: Int32, _ head: String, _ read: Int) -> Bool {
+    private func play(_ script: Script, _ client: Int32, _ head: String, _ read: [UInt8]) -> Bool {
         switch script {
         case .answer(let text):
             readBody(client, head, read)
@@ -98,8 +101,8 @@ final class ScriptedServer: Sendable {
         }
     }
 
-    /// The head, and how many bytes of the body came with it.
-    private func readHead(_ client: Int32) -> (String, Int)? {
+    /// The head, and the bytes of the body that came with it.
+    private func readHead(_ client: Int32) -> (String, [UInt8])? {
         var bytes: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 4096)
         while true {
@@ -109,20 +112,23 @@ final class ScriptedServer: Sendable {
             let text = String(decoding: bytes, as: UTF8.self)
             if let end = text.firstRange(of: "\r\n\r\n") {
                 let head = String(text[..<end.lowerBound])
-                return (head, bytes.count - head.utf8.count - 4)
+                return (head, Array(bytes[(head.utf8.count + 4)...]))
             }
         }
     }
 
-    private func readBody(_ client: Int32, _ head: String, _ read: Int) {
+    private func readBody(_ client: Int32, _ head: String, _ read: [UInt8]) {
         let line = head.split(separator: "\r\n").first { $0.lowercased().hasPrefix("content-length:") }
         let length = line.flatMap { Int($0.dropFirst(15).drop { $0 == " " }) } ?? 0
         if head.lowercased().contains("expect: 100-continue") { send(client, "HTTP/1.1 100 Continue\r\n\r\n") }
-        var left = length - read
+        var body = read
+        defer { bodies.withLock { $0.append(String(decoding: body, as: UTF8.self)) } }
+        var left = length - read.count
         var buffer = [UInt8](repeating: 0, count: 64 * 1024)
         while left > 0 {
             let count = recv(client, &buffer, min(left, buffer.count), 0)
             guard count > 0 else { return }
+            if body.count < 64 * 1024 { body += buffer[..<count] }
             left -= count
         }
     }
