@@ -88,6 +88,6 @@ public func checkTopics(_ format: EventFormat, tables: [TableName]) throws(Topic
 }
 
 /// Topics with equal keys may not stand side by side: Kafka's metrics write `_` for `.`.
-func collisionKey(_ topic: String) -> String {
+public func collisionKey(_ topic: String) -> String {
     String(topic.map { $0 == "." ? "_" : $0 })
 }

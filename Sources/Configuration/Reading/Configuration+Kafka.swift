@@ -53,8 +53,7 @@ extension Configuration {
     }
 
     private static func readTopicName(_ text: String) -> String? {
-        let isName = (1...249).contains(text.utf8.count) && text != "." && text != ".."
-        return isName && text == TopicTemplate.sanitized(text) ? text : nil
+        TopicTemplate.hasNamesLength(text) && text == TopicTemplate.sanitized(text) ? text : nil
     }
 
     /// The properties that the guarantees rest on, and why none of them is the user's.

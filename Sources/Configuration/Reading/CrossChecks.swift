@@ -57,7 +57,7 @@ struct CrossChecks {
         }
         for table in tables where table.isLiteral {
             let topic = template.topic(name: name, schema: table.schema, table: table.table)
-            guard topic.utf8.count <= 249, topic != ".", topic != ".." else {
+            guard TopicTemplate.hasNamesLength(topic) else {
                 context.report(
                     "kafka.topic",
                     "the topic of \(table) would be \"\(topic)\"; Kafka allows 1 to 249 characters, and neither . nor .."

@@ -68,16 +68,23 @@ public struct TopicTemplate: Sendable, Equatable, CustomStringConvertible {
         return topic
     }
 
-    /// `text` with every character outside `[A-Za-z0-9._-]` as `_`.
+    /// `text` with every character outside `[A-Za-z0-9._-]` as `_`; as Debezium has it, one for each of its UTF-16 units.
+    ///
+    /// This and what follows says ahead how the stream names topics (`topicName` of ChangeData): a test compares the two.
     public static func sanitized(_ text: String) -> String {
         var result = ""
         for scalar in text.unicodeScalars {
             switch scalar {
             case "A"..."Z", "a"..."z", "0"..."9", ".", "_", "-": result.unicodeScalars.append(scalar)
-            default: result.append("_")
+            default: result += String(repeating: "_", count: UTF16.width(scalar))
             }
         }
         return result
+    }
+
+    /// Whether Kafka allows it as the name of a topic, all its characters being allowed.
+    static func hasNamesLength(_ topic: String) -> Bool {
+        (1...249).contains(topic.utf8.count) && topic != "." && topic != ".."
     }
 
     /// What two topics must not share: Kafka's own metrics cannot tell `.` from `_`.

@@ -33,12 +33,12 @@ struct ReplayTopics {
 
     /// - Parameter sinks: whether the sink takes a topic for one of its own.
     static func check(_ prefix: String, live: [String], sinks: (String) -> Bool) throws(AgentExit) {
-        let taken = Set(live.map(merged))
+        let taken = Set(live.map(collisionKey))
         for topic in live.map({ prefix + $0 }) {
             let why: String
             if topic.utf8.count > 249 {
                 why = "is longer than the 249 characters that Kafka allows"
-            } else if taken.contains(merged(topic)) {
+            } else if taken.contains(collisionKey(topic)) {
                 why = "is a topic of the live stream, or differs from one only in . and _"
             } else if sinks(topic) {
                 why = "is matched by postgres.tables: the sink would take it for a live one"
@@ -48,6 +48,4 @@ struct ReplayTopics {
             throw AgentExit(.usage, "topic \(topic) of the replay \(why)", hints: ["choose another --topic-prefix"])
         }
     }
-
-    private static func merged(_ topic: String) -> String { String(topic.map { $0 == "." ? "_" : $0 }) }
 }
