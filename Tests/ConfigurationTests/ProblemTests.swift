@@ -138,6 +138,27 @@ import Testing
         #expect(check("[a.x, a.y]", "all")?.contains("must hold {table}") == true)
         #expect(check("['a.*']", "all")?.contains("must hold {table}") == true)
         #expect(check("[a.x]", "all") == nil)
+        // Else the sink would read what is none of its own.
+        let foreign = "tell the topics of these tables from no others"
+        for (tables, topic) in [
+            ("['a.*']", "{table}"), ("['a.*_gold']", "{table}"), ("[a.x, 'a.?x']", "{table}"),
+            ("['*.*']", "{schema}.{table}"),
+            ("['*.x*']", "{schema}_{table}"), ("['*.*']", "-{table}-"),
+        ] {
+            #expect(check(tables, topic)?.contains(foreign) == true, "\(tables) \(topic)")
+            // Without a sink nobody reads them.
+            let stream = problems(
+                minimal.replacing("[public.a_gold]", with: tables).replacing(
+                    "  brokers", with: "  topic: \"\(topic)\"\n  brokers"
+                ).replacing("s3:\n  url: s3://lake/tesouro\n", with: ""), purpose: .stream)
+            #expect(stream.isEmpty, "\(stream)")
+        }
+        for (tables, topic) in [
+            ("['a.*']", "postgres-{table}"), ("['a.*']", "{table}.cdc"), ("['a.*']", "{schema}.{table}"),
+            ("['*.*']", "{name}.{table}"),
+            ("['a.gold_*']", "{table}"), ("[a.x, a.y]", "{table}"), ("['gold*.*']", "{schema}.{table}"),
+            ("['*.x']", "{schema}.{table}"),
+        ] { #expect(check(tables, topic) == nil, "\(tables) \(topic)") }
         #expect(check("[a.x, a.x]", "{table}")?.contains("a.x is given twice") == true)
         #expect(check("[]", "{table}")?.contains("names no table") == true)
         #expect(check("[a.\(String(repeating: "x", count: 250))]", "{table}")?.contains("1 to 249") == true)

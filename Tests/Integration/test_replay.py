@@ -324,7 +324,7 @@ def test_dry_run_counts_and_produces_nothing(make: SiteMaker) -> None:
 
 
 def test_a_prefix_that_meets_live_topics_is_refused(make: SiteMaker) -> None:
-    site = make({"kafka": {"topic": "{table}"}, "postgres": {"tables": ["public.*_gold"], "replay_window": {"age": "1h"}}},
+    site = make({"kafka": {"topic": "{table}.cdc"}, "postgres": {"tables": ["public.*_gold"], "replay_window": {"age": "1h"}}},
                 tables=[("public", "dadostesouroipca_gold"), ("public", "dadostesouropre_gold")]).init()
     done = site.agent.command("replay", "--from-lsn", text(stored(site)), "--topic-prefix", "again.")
     assert done.code == 64 and "the sink would take it" in done.err, done.text

@@ -39,6 +39,13 @@ struct CrossChecks {
                 "must hold {table}: more than one table may be published, and two on one topic are refused")
             return
         }
+        if configuration.s3 != nil, let table = tables.first(where: { !template.tellsApart($0) }) {
+            context.report(
+                "kafka.topic",
+                "\(template) and \(table) tell the topics of these tables from no others: the sink would take every topic of the cluster "
+                    + "that matches for its own, and write it to the store; put text or {name} into it, such as \"{name}.{table}\", "
+                    + "or name the tables one by one")
+        }
         var seen = [TopicTemplate.collisionKey("sluice.\(name).progress"): "the progress topic"]
         if let topic = configuration.kafka.deadLetterTopic {
             let key = TopicTemplate.collisionKey(topic)

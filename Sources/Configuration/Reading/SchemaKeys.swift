@@ -50,7 +50,7 @@ extension Schema {
             "The brokers to ask first."),
         key(
             "kafka.topic", "text with `{name}`, `{schema}`, `{table}`", default: "{name}.{schema}.{table}",
-            "The topic of a table. Characters of a name outside `[A-Za-z0-9._-]` become `_`. Must hold `{table}` where more than one table may be published."
+            "The topic of a table. Characters of a name outside `[A-Za-z0-9._-]` become `_`. Must hold `{table}` where more than one table may be published. The sink reads the topics that match: with a glob in `postgres.tables`, something in it (text, `{name}`, a schema) must tell them from others of the cluster."
         ),
         key(
             "kafka.dead_letter_topic", "a topic's name that holds `name`", note: "none: such a row stops the stream",

@@ -87,6 +87,24 @@ public struct TopicTemplate: Sendable, Equatable, CustomStringConvertible {
         (1...249).contains(topic.utf8.count) && topic != "." && topic != ".."
     }
 
+    /// Whether something tells the topics of these tables from those of others in the cluster: text or the agent's name in all of them, a
+    /// schema, or how they begin.
+    func tellsApart(_ tables: ConfiguredTable) -> Bool {
+        func isWild(_ character: Character) -> Bool { character == "*" || character == "?" }
+        let hasMark = parts.contains { part in
+            switch part {
+            case .text(let text): text.contains { $0.isLetter || $0.isNumber }
+            case .placeholder(.name): true
+            case .placeholder(.schema): !tables.schema.contains(where: isWild)
+            case .placeholder(.table): !tables.table.contains(where: isWild)
+            }
+        }
+        if hasMark { return true }
+        guard let first = parts.first else { return false }
+        let begin = first == .placeholder(.schema) ? tables.schema : first == .placeholder(.table) ? tables.table : ""
+        return begin.first.map { !isWild($0) } ?? false
+    }
+
     /// What two topics must not share: Kafka's own metrics cannot tell `.` from `_`.
     public static func collisionKey(_ topic: String) -> String {
         String(topic.map { $0 == "." ? "_" : $0 })
