@@ -1,5 +1,6 @@
 extension KafkaSettings {
-    /// The properties that the user may not set, each with the reason to tell him. Both names of a property stand here.
+    /// The properties that the user may not set, each with the reason to tell him. Both names of a property stand here. Configuration
+    /// says the same of them in terms of its keys: a test holds the names equal.
     public static let owned: [String: String] = {
         let groups: [(reason: String, names: [String])] = [
             ("the brokers have a key of their own", ["bootstrap.servers", "metadata.broker.list"]),
@@ -44,7 +45,10 @@ extension KafkaSettings {
                     "receive.message.max.bytes",
                 ]
             ),
-            ("topics are created by init, with a partition count that is pinned", ["allow.auto.create.topics"]),
+            (
+                "topics are created by init, with a partition count that is pinned",
+                ["allow.auto.create.topics", "topic.metadata.refresh.sparse"]
+            ),
             (
                 "it is used inside",
                 [

@@ -1,11 +1,24 @@
 import ChangeData
 import Glibc
+import Kafka
 import Testing
 
 @testable import Configuration
 
 /// What the configuration's checks say ahead is what the other modules do: neither side imports the other.
 @Suite struct AgreementTests {
+    /// The last word is module Kafka's: what it refuses is said with the rest of what is wrong, and in the reference.
+    @Test func propertiesThatAreOursAreTheSameOnes() {
+        let (here, there) = (Set(Configuration.ownedProperties.keys), Set(KafkaSettings.owned.keys))
+        #expect(here.subtracting(there).isEmpty && there.subtracting(here).isEmpty)
+        #expect(Configuration.ownedGroups.reduce(0) { $0 + $1.names.count } == here.count, "none stands twice")
+        let page = Reference.markdown()
+        for (name, reason) in Configuration.ownedProperties {
+            #expect(problems(minimal("kafka", "client: { \(name): 1 }"))[0].contains("belongs to sluice: \(reason)"))
+            #expect(page.contains("`\(name)`"))
+        }
+    }
+
     private func agree(_ template: String, name: String, schema: String, table: String) throws {
         let ours = try TopicTemplate(parsing: template).topic(name: name, schema: schema, table: table)
         let theirs = try? topicName(template: template, name: name, schema: schema, table: table)

@@ -49,7 +49,7 @@ import Testing
               dead_letter_topic: dead.Letters_n1-x
               partitions: 12
               replication_factor: 1
-              client: { security.protocol: SASL_SSL, sasl.password_file: /k, queue.buffering.max.messages: 5 }
+              client: { security.protocol: SASL_SSL, sasl.password_file: /k, linger.ms: 5 }
               transaction: { rows: 7, bytes: 1MB, interval: 0s, timeout: 90s }
               split: { rows: 8, bytes: 2000000, age: 1m }
             events: { envelope: flat, numeric: number, tombstones: false, timestamps: epoch, json: inline }
@@ -79,7 +79,7 @@ import Testing
         #expect(c.kafka.brokers == ["a:1", "b:9092", "[::1]:9"])
         #expect(c.kafka.topic.topic(name: "n1", schema: "s", table: "T.é x") == "postgres-T.__x")
         #expect(c.kafka.deadLetterTopic == "dead.Letters_n1-x")
-        #expect(c.kafka.client.map(\.name) == ["security.protocol", "sasl.password", "queue.buffering.max.messages"])
+        #expect(c.kafka.client.map(\.name) == ["security.protocol", "sasl.password", "linger.ms"])
         #expect(c.kafka.client.map { $0.value.reveal() } == ["SASL_SSL", "kafka-secret", "5"])
         #expect(c.kafka.transaction == .init(rows: 7, bytes: 1_000_000, interval: .zero, timeout: .seconds(90)))
         #expect(c.kafka.split == .init(rows: 8, bytes: 2_000_000, age: .seconds(60)))

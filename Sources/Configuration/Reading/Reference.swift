@@ -24,8 +24,10 @@ package enum Reference {
     }
 
     private static func owned() -> String {
-        let names = Configuration.ownedProperties.keys.sorted().map { "`\($0)`" }.joined(separator: ", ")
-        return "\nProperties of `kafka.client` that belong to sluice: \(names).\n"
+        "\nProperties of `kafka.client` that belong to sluice, and are refused:\n\n"
+            + Configuration.ownedGroups.map { group in
+                "- \(group.names.map { "`\($0)`" }.joined(separator: ", ")): \(group.reason)\n"
+            }.joined()
     }
 
     private static let head = """
