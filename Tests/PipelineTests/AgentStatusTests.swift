@@ -62,6 +62,7 @@ import Testing
         now.pass(30)
         see(200)
         #expect(lag() == "30")
+        #expect(status.document.source?.lagSeconds == 30)
         state.update { $0.received(LSN(99)) }
         #expect(lag() == "30")
         state.update { $0.received(LSN(100)) }
@@ -72,6 +73,11 @@ import Testing
         state.update { $0.received(LSN(300)) }
         see(300)
         #expect(lag() == "0")
+        #expect(status.document.source?.lagSeconds == 0)
+        state.update { $0.pendingTime = now.value / 1000 - 2_500_000 }
+        #expect(status.document.source?.lagSeconds == 2.5)
+        state.entered(.standby, holder: 1)
+        #expect(status.document.source?.lagSeconds == nil)
     }
 
     @Test func thePublisherHasTheTimeThatCallsToKafkaTake() {

@@ -84,17 +84,14 @@ extension AgentMeters {
             "How old the oldest transaction is that a step has not passed (of received, the oldest WAL); 0 where there is none.",
             ["step": "received"]
         ) {
-            // Of a transaction that has not come nothing is known but that the server had written it by then.
-            guard let seen = state.snapshot.unreceived else { return 0 }
-            return max(0, Double(clock.wall() / 1000 - seen.since) / 1e6)
+            state.snapshot.secondsBehind(at: clock.wall() / 1000).received
         }
         registry.gauge(
             "sluice_lag_seconds",
             "How old the oldest transaction is that a step has not passed (of received, the oldest WAL); 0 where there is none.",
             ["step": "kafka"]
         ) {
-            guard let pending = state.snapshot.pendingTime else { return 0 }
-            return max(0, Double(clock.wall() / 1000 - pending) / 1e6)
+            state.snapshot.secondsBehind(at: clock.wall() / 1000).kafka
         }
         registry.gauge("sluice_slot_retained_wal_bytes", "WAL that the server keeps for the slot.") {
             state.snapshot.retainedWAL.map(Double.init)

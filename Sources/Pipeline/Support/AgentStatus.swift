@@ -119,6 +119,8 @@ package struct AgentStatus: Sendable {
         source.storedLagBytes = lag(snapshot.stored?.lsn.rawValue ?? 0)
         source.confirmedLagBytes = lag(snapshot.confirmedLSN.rawValue)
         source.restartLagBytes = lag(snapshot.restartLSN.rawValue)
+        let behind = snapshot.secondsBehind(at: clock.wall() / 1000)
+        source.lagSeconds = snapshot.phase == .streaming ? max(behind.received, behind.kafka) : nil
         source.retainedWALBytes = snapshot.retainedWAL.map { Int64(clamping: $0) }
         source.safeWALBytes = snapshot.safeWAL
         source.replayLSN = snapshot.window?.lsn.description
@@ -126,5 +128,15 @@ package struct AgentStatus: Sendable {
         source.slot = slot
         source.epoch = (snapshot.stored?.epoch).map { Int64($0) }
         return source
+    }
+}
+
+extension AgentState.Snapshot {
+    /// Seconds, at a time in microseconds since 1970, since the oldest transaction was committed that a step has not yet passed; 0 when there
+    /// is none.
+    func secondsBehind(at now: Int64) -> (received: Double, kafka: Double) {
+        func since(_ time: Int64?) -> Double { time.map { max(0, Double(now - $0) / 1e6) } ?? 0 }
+        // Of a transaction that has not come nothing is known but that the server had written it by then.
+        return (since(unreceived?.since), since(pendingTime))
     }
 }
