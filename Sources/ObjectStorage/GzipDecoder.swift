@@ -4,7 +4,6 @@ import CIsal
 final class GzipDecoder {
     private let state: UnsafeMutablePointer<inflate_state>
     private let output: UnsafeMutableBufferPointer<UInt8>
-    private var hasInput = false
 
     init() {
         state = .allocate(capacity: 1)

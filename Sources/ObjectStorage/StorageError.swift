@@ -50,9 +50,6 @@ public struct StorageError: Error, Sendable, Equatable {
         self.hint = hint
         self.retryAfter = retryAfter
     }
-
-    /// Whether the same call may be repeated after a wait. An `indefinite` put is to be read back first.
-    public var isTransient: Bool { kind == .transient }
 }
 
 extension StorageError: CustomStringConvertible {

@@ -1,5 +1,6 @@
 import Configuration
 import Glibc
+import Kafka
 import Pipeline
 import Telemetry
 
@@ -32,7 +33,12 @@ struct RunCommand {
             stop: stop, timeout: configuration.limits.stopTimeout.inNanoseconds, clock: clock,
             told: { log.info("stopping") })
         defer { withExtendedLifetime(signals) {} }
-        log.info("sluice", ["version": .init(Application.version), "name": .init(configuration.name)])
+        log.info(
+            "sluice",
+            [
+                "version": .init(Application.version), "name": .init(configuration.name),
+                "librdkafka": .init(kafkaLibraryVersion),
+            ])
         if let exit = try halves(services).run(services) { throw exit }
         log.info("stopped")
     }

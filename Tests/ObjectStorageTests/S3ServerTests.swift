@@ -216,7 +216,7 @@ struct S3ServerTests {
                         do {
                             let result = try store.put("race\(round)", body: body, metadata: [("writer", "\(writer)")])
                             return result == .alreadyExists ? "lost" : "\(writer)"
-                        } catch let error as StorageError where error.isTransient { continue }
+                        } catch let error as StorageError where error.kind == .transient { continue }
                     }
                     return "never"
                 } catch { return "\(error)" }

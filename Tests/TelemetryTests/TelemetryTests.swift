@@ -186,7 +186,6 @@ let full: StatusDocument = {
     kafka.rows = 48_201_337
     kafka.lastCommitMilliseconds = 11.3
     kafka.bufferedBytes = 3 << 20
-    kafka.rowsPerSecond = 142_310
     d.kafka = kafka
     for (n, name) in ["dadostesouroipca_gold", "dadostesouropre_gold"].enumerated() {
         var table = StatusDocument.Table(table: "public.\(name)", topic: "tesouro.public.\(name)")
@@ -212,10 +211,9 @@ let full: StatusDocument = {
             kind: "slot invalidated", fromLSN: "15/00000000", toLSN: "15/10000000", acceptedAt: "2026-11-01T08:00:00Z"),
         .init(kind: "slot re-created", fromLSN: "16/00000000", toLSN: "16/10000000"),
     ]
-    d.replay = .init(id: "again-1", fromLSN: "16/00000000", atLSN: "16/50000000", toLSN: "16/B0000000", rows: 120_000)
     d.errors = [
-        .init(kind: "kafka.transient", count: 3, last: "broker 2 went away; reconnected after 1.3 s"),
-        .init(kind: "postgres.connection", count: 1, last: "<img src=x onerror=alert(1)> is shown as text"),
+        .init(kind: "kafka/_TRANSPORT", count: 3),
+        .init(kind: "<img src=x onerror=alert(1)> is shown as text", count: 1),
     ]
     return d
 }()
@@ -238,7 +236,7 @@ let full: StatusDocument = {
                   lag 42 ms, WAL kept 24 MiB, safe for another 10 GiB
 
                 Kafka
-                  48201337 rows in 1204 transactions, 142310 rows/s, last commit 11.3 ms, 3 MiB buffered
+                  48201337 rows in 1204 transactions, last commit 11.3 ms, 3 MiB buffered
                 """), "\(text)")
         #expect(!text.contains("\u{1B}") && StatusReport.text(full, isColoured: true).contains("\u{1B}[1;32mstreaming"))
         var dead = full

@@ -90,7 +90,6 @@ extension SinkSession {
         } catch {
             nextCommit = services.clock.monotonic() &+ .seconds(2)
             services.state.failed("kafka", kind: "commit_offsets")
-            services.state.update { $0.sink.commitFailures += 1 }
             services.log.warning("the group's offsets could not be committed", ["error": .init(error)])
         }
     }

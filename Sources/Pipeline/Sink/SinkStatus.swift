@@ -32,21 +32,6 @@ package struct SinkStatus: Sendable {
         package var sealedUntil: Int64?
     }
 
-    /// How old, by the source's clock, the oldest record of an object was when the object was there.
-    package struct Latency: Sendable, Equatable {
-        /// Upper bounds, in seconds.
-        package static let bounds: [Double] = [1, 2, 5, 10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200]
-        /// Observations by bound, not summed up; the last is without bound.
-        package var counts = [UInt64](repeating: 0, count: bounds.count + 1)
-        package var sum = 0.0
-        package var count: UInt64 { counts.reduce(0, +) }
-
-        package mutating func observe(_ seconds: Double) {
-            counts[Self.bounds.firstIndex { seconds <= $0 } ?? Self.bounds.count] += 1
-            sum += seconds
-        }
-    }
-
     /// The partitions of this worker.
     package var partitions: [Partition] = []
     package var topics: [String: Topic] = [:]
@@ -55,14 +40,12 @@ package struct SinkStatus: Sendable {
     package var retries: UInt64 = 0
     /// Objects that another worker had written first.
     package var followed: UInt64 = 0
-    package var commitFailures: UInt64 = 0
     /// Times that the disk was full.
     package var spoolFailures: UInt64 = 0
     package var spoolBytes = 0
     package var memoryBytes = 0
     /// No records are read, since memory or disk are full.
     package var isPaused = false
-    package var latency = Latency()
     package var sessions: UInt64 = 0
 
     package init() {}

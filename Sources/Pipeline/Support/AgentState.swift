@@ -236,7 +236,6 @@ package final class AgentState: Sendable {
         meters?.commitToStore.observe(seconds)
         let isNew = content.withLock { snapshot in
             let isNew = snapshot.sink.topics[topic] == nil
-            snapshot.sink.latency.observe(seconds)
             snapshot.sink.topics[topic, default: SinkStatus.Topic()].add(
                 bytes: bytes, records: records, tombstones: tombstones)
             return isNew

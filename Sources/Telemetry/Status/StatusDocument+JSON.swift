@@ -15,7 +15,6 @@ extension StatusDocument {
                 }
             }
             object.list("gaps", gaps)
-            if let replay { object.section("replay", replay) }
             object.list("errors", errors)
         }
         return text.text
@@ -33,7 +32,6 @@ extension StatusDocument {
         sink = Sink(reading: value["sink"])
         sink?.partitions = Self.list(value["sink"]?["partitions"])
         gaps = Self.list(value["gaps"])
-        replay = Replay(reading: value["replay"])
         errors = Self.list(value["errors"])
     }
 

@@ -24,8 +24,6 @@ public struct StatusDocument: Sendable, Equatable {
     public var sink: Sink?
     /// Gaps that were accepted, or that stop the stream now.
     public var gaps: [Gap]
-    /// A replay that runs, or ran last.
-    public var replay: Replay?
     /// How many errors there were since the start.
     public var errors: [ErrorCount]
 
@@ -93,8 +91,6 @@ public struct StatusDocument: Sendable, Equatable {
         public var lastCommitMilliseconds: Double?
         /// Bytes encoded and not yet committed.
         public var bufferedBytes: Int64 = 0
-        /// Rows a second, of late.
-        public var rowsPerSecond: Double?
         /// Rows that could not be represented and are in the dead-letter topic; nil for none.
         public var deadLetters: Int64?
 
@@ -185,43 +181,17 @@ public struct StatusDocument: Sendable, Equatable {
         }
     }
 
-    /// A replay.
-    public struct Replay: Sendable, Equatable {
-        /// Its id, as in the record header `sluice.replay`.
-        public var id: String
-        /// Where it began.
-        public var fromLSN: String
-        /// How far it is.
-        public var atLSN: String
-        /// Where it ends.
-        public var toLSN: String
-        /// Rows published.
-        public var rows: Int64
-
-        /// A replay.
-        public init(id: String, fromLSN: String, atLSN: String, toLSN: String, rows: Int64) {
-            self.id = id
-            self.fromLSN = fromLSN
-            self.atLSN = atLSN
-            self.toLSN = toLSN
-            self.rows = rows
-        }
-    }
-
     /// Errors of one class.
     public struct ErrorCount: Sendable, Equatable {
         /// `postgres.connection`, `kafka.transient`.
         public var kind: String
         /// How many.
         public var count: Int64
-        /// The last one, safe to print.
-        public var last: String?
 
         /// Errors of one class.
-        public init(kind: String, count: Int64, last: String? = nil) {
+        public init(kind: String, count: Int64) {
             self.kind = kind
             self.count = count
-            self.last = last
         }
     }
 }

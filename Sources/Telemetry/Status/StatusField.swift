@@ -89,7 +89,7 @@ extension StatusDocument.Kafka: StatusSection {
     static var empty: Self { .init() }
     static var fields: [StatusField<Self>] {
         [
-            .field("transactions", \.transactions), .field("rows", \.rows), .field("rows_per_second", \.rowsPerSecond),
+            .field("transactions", \.transactions), .field("rows", \.rows),
             .field("last_commit_ms", \.lastCommitMilliseconds), .field("buffered_bytes", \.bufferedBytes),
             .field("dead_letters", \.deadLetters),
         ]
@@ -138,19 +138,9 @@ extension StatusDocument.Gap: StatusSection {
     }
 }
 
-extension StatusDocument.Replay: StatusSection {
-    static var empty: Self { .init(id: "", fromLSN: "", atLSN: "", toLSN: "", rows: 0) }
-    static var fields: [StatusField<Self>] {
-        [
-            .field("id", \.id), .field("from_lsn", \.fromLSN), .field("at_lsn", \.atLSN), .field("to_lsn", \.toLSN),
-            .field("rows", \.rows),
-        ]
-    }
-}
-
 extension StatusDocument.ErrorCount: StatusSection {
     static var empty: Self { .init(kind: "", count: 0) }
     static var fields: [StatusField<Self>] {
-        [.field("kind", \.kind), .field("count", \.count), .field("last", \.last)]
+        [.field("kind", \.kind), .field("count", \.count)]
     }
 }

@@ -45,8 +45,7 @@ extension StatusPage {
           const parts = [];
           if (d.source) parts.push(ladder(d.source));
           if (d.kafka) { const k = d.kafka, now = Date.now();
-            if (k.rows_per_second != null) last.rate = k.rows_per_second;
-            else if (last.rows != null && now > last.time) last.rate = Math.max(0, (k.rows - last.rows) / (now - last.time) * 1000);
+            if (last.rows != null && now > last.time) last.rate = Math.max(0, (k.rows - last.rows) / (now - last.time) * 1000);
             last.rows = k.rows; last.time = now;
             parts.push(section("Kafka", facts([["Rows", num(k.rows)], ["Rows a second", last.rate == null ? "–" : short(last.rate)],
               ["Transactions", num(k.transactions)], ["Last commit", k.last_commit_ms == null ? "–" : short(k.last_commit_ms) + " ms"],
@@ -62,12 +61,10 @@ extension StatusPage {
                 s.partitions.map(x => [x.topic, x.hour || "–", num(x.partition), num(x.last_offset), num(x.lag_records), bytes(x.open_bytes)]));
               kids.push(el("div", "after", t)); }
             parts.push(section("Object store", ...kids)); }
-          if (d.replay) { const r = d.replay; parts.push(section("Replay " + r.id, facts([["From", el("span", "lsn", r.from_lsn)],
-            ["At", el("span", "lsn", r.at_lsn)], ["To", el("span", "lsn", r.to_lsn)], ["Rows", num(r.rows)]]))); }
           if (d.gaps && d.gaps.length) parts.push(section("Gaps", table([["Kind", ""], ["From", ""], ["To", ""], ["Accepted", ""]],
             d.gaps.map(g => [g.kind, el("span", "lsn", g.from_lsn), el("span", "lsn", g.to_lsn), g.accepted_at || el("b", "bad", "no")]))));
-          if (d.errors && d.errors.length) parts.push(section("Errors since the start", table([["Class", ""], ["Last", "wrap"], ["Count", "n"]],
-            d.errors.map(e => [e.kind, e.last || "–", num(e.count)]))));
+          if (d.errors && d.errors.length) parts.push(section("Errors since the start", table([["Class", "wrap"], ["Count", "n"]],
+            d.errors.map(e => [e.kind, num(e.count)]))));
           document.getElementById("main").replaceChildren(...parts);
           document.getElementById("updated").textContent = "Updated " + new Date(d.time || Date.now()).toLocaleTimeString();
           document.body.classList.remove("stale");

@@ -33,12 +33,6 @@ public struct StatusReport {
                 })
         }
         if let sink = document.sink { write(sink) }
-        if let replay = document.replay {
-            heading("Replay \(Self.clean(replay.id))")
-            lines.append(
-                "  at \(Self.clean(replay.atLSN)), from \(Self.clean(replay.fromLSN)) to \(Self.clean(replay.toLSN)), \(replay.rows) rows"
-            )
-        }
         if !document.gaps.isEmpty {
             table(
                 "Gaps", ["kind", "from", "to", "accepted"], left: 4,
@@ -46,8 +40,7 @@ public struct StatusReport {
         }
         if !document.errors.isEmpty {
             table(
-                "Errors", ["class", "last", "count"], left: 2,
-                document.errors.map { [$0.kind, $0.last ?? "", "\($0.count)"] })
+                "Errors", ["class", "count"], left: 1, document.errors.map { [$0.kind, "\($0.count)"] })
         }
     }
 
@@ -77,7 +70,6 @@ public struct StatusReport {
     private mutating func write(_ kafka: StatusDocument.Kafka) {
         heading("Kafka")
         var facts = ["\(kafka.rows) rows in \(kafka.transactions) transactions"]
-        if let rate = kafka.rowsPerSecond { facts.append("\(Self.short(rate)) rows/s") }
         if let commit = kafka.lastCommitMilliseconds { facts.append("last commit \(Self.short(commit)) ms") }
         facts.append("\(Self.bytes(kafka.bufferedBytes)) buffered")
         if let count = kafka.deadLetters { facts.append(paint("\(count) dead letters", "1;31")) }
