@@ -76,14 +76,17 @@ public final class GroupConsumer {
         if let error = KafkaError(list.pass { rd_kafka_subscribe(client, $0) }, operation: "subscribe") { throw error }
     }
 
-    /// Shows up to `most` records; returns an event where there is one, else nil: when `most` were shown, when none are left
-    /// after some were, or when `timeout` has passed without any. A record whose `body` throws counts as shown.
+    /// Shows up to `most` records, and none after those whose values reach `bytes` together; returns an event where there is one, else
+    /// nil: when so much was shown, when none are left after some were, or when `timeout` has passed without any. A record whose `body`
+    /// throws counts as shown.
     public func poll<E>(
-        upTo most: Int = .max, timeout: Duration, _ body: (borrowing ConsumedRecord) throws(E) -> Void
+        upTo most: Int = .max, bytes: Int = .max, timeout: Duration,
+        _ body: (borrowing ConsumedRecord) throws(E) -> Void
     ) throws(E) -> ReaderEvent? {
         let client = client
         let event = try source.poll(
-            upTo: most, timeout: timeout, wait: { _, timeout in rd_kafka_consumer_poll(client, timeout) }, body)
+            upTo: most, bytes: bytes, timeout: timeout, wait: { _, timeout in rd_kafka_consumer_poll(client, timeout) },
+            body)
         switch event {
         case .assigned: unanswered = .assigned
         case .revoked(let partitions), .lost(let partitions): unanswered = .revoked(partitions)

@@ -14,27 +14,31 @@ final class RecordSource {
         alarm = FetcherAlarm(queueBytes: queueBytes)
     }
 
-    /// Shows up to `most` records; returns an event where there is one, else nil: when `most` were shown, when none are left
-    /// after some were, or when `timeout` has passed without any. A record whose `body` throws counts as shown.
+    /// Shows up to `most` records, and none after those whose values reach `bytes` together; returns an event where there is one, else
+    /// nil: when so much was shown, when none are left after some were, or when `timeout` has passed without any. A record whose `body`
+    /// throws counts as shown.
     func poll<E>(
-        upTo most: Int, timeout: Duration, wait: (_ queue: OpaquePointer, Int32) -> MessageBatch.Message?,
+        upTo most: Int, bytes: Int = .max, timeout: Duration,
+        wait: (_ queue: OpaquePointer, Int32) -> MessageBatch.Message?,
         _ body: (borrowing ConsumedRecord) throws(E) -> Void
     ) throws(E) -> ReaderEvent? {
         let deadline = Deadline(after: timeout)
         var shown = 0
+        var taken = 0
         while true {
-            while shown < most, let message = batch.next() {
+            while shown < most, taken < bytes, let message = batch.next() {
                 // The record is done with when `body` returns or throws.
                 defer { rd_kafka_message_destroy(message) }
                 if message.pointee.err != RD_KAFKA_RESP_ERR_NO_ERROR {
                     if let event = event(of: message) { return event }
                 } else if let slot = table.admit(message) {
                     shown += 1
+                    taken &+= message.pointee.len
                     alarm.took(message, from: batch)
                     try body(ConsumedRecord(message: message, slot: slot))
                 }
             }
-            guard shown < most else { return nil }
+            guard shown < most, taken < bytes else { return nil }
             // After the messages that were taken together with it, or before it.
             if let event = nextRebalance() { return event }
             if batch.fill(upTo: most - shown) { continue }

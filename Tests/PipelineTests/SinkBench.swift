@@ -195,6 +195,29 @@ final class SinkBench {
         return sink.state.snapshot
     }
 
+    /// The spool's files, which have no names, and their bytes, as the system has them.
+    func spooled() -> (files: Int, bytes: Int) {
+        guard let descriptors = opendir("/proc/self/fd") else { return (0, 0) }
+        defer { closedir(descriptors) }
+        var found = (files: 0, bytes: 0)
+        while let entry = readdir(descriptors) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            var target = [CChar](repeating: 0, count: 4096)
+            let count = readlink("/proc/self/fd/\(name)", &target, target.count)
+            var status = stat()
+            guard count > 0,
+                String(decoding: target[..<count].map(UInt8.init(bitPattern:)), as: UTF8.self).hasPrefix(
+                    "\(root)/spool/"),
+                stat("/proc/self/fd/\(name)", &status) == 0
+            else { continue }
+            found.files += 1
+            found.bytes += Int(status.st_size)
+        }
+        return found
+    }
+
     // MARK: The store
 
     func store() throws -> ObjectStore { try ObjectStore(location) }

@@ -264,9 +264,73 @@ private func object(
         #expect(!policy.judge(usage { $0.waitingSpool = 7496 }, isPaused: false).pauses)
         #expect(policy.judge(usage { $0.waitingSpool = 7500 }, isPaused: false).pauses)
         let large = PressurePolicy(memory: 1 << 20, spool: 1 << 30, files: 10)
-        let most = (1 << 30) - PressurePolicy.turn
+        let most = (1 << 30) - large.turn
+        #expect(large.turn == 4 << 20 && policy.turn == 500)
         #expect(!large.judge(usage { $0.waitingSpool = most - 4 }, isPaused: false).pauses)
         #expect(large.judge(usage { $0.waitingSpool = most }, isPaused: false).pauses)
+    }
+
+    /// Nothing but what is put makes room: so what is held back by objects that still grow has to end some of them.
+    @Test(arguments: 0..<200) func noPauseLastsWhenObjectsCanBePut(_ seed: UInt64) {
+        var state = seed &* 0x9E37_79B9_7F4A_7C15 | 1
+        func random(_ bound: Int) -> Int {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return Int(state >> 33) % max(1, bound)
+        }
+        let policy = PressurePolicy(memory: 1000, spool: 8000, files: 10)
+        var open = (0..<(1 + random(12))).map { _ in
+            (memory: random(400), spool: random(2) == 0 ? 0 : 1 + random(2500))
+        }
+        var waiting = (0..<random(4)).map { _ in (memory: 0, spool: random(2500)) }
+        var isPaused = true
+        for _ in 0..<200 where isPaused {
+            func judge() -> PressurePolicy.Decision {
+                policy.judge(
+                    usage { usage in
+                        usage.openMemory = open.reduce(0) { $0 + $1.memory }
+                        usage.openSpool = open.reduce(0) { $0 + $1.spool }
+                        usage.waitingMemory = waiting.reduce(0) { $0 + $1.memory }
+                        usage.waitingSpool = waiting.reduce(0) { $0 + $1.spool }
+                        usage.files = (open + waiting).count { $0.spool > 0 }
+                    }, isPaused: isPaused)
+            }
+            // As `SinkSession.press`.
+            var decision = judge()
+            while decision.spillsLargest, let most = open.indices.max(by: { open[$0].memory < open[$1].memory }),
+                open[most].memory > 0
+            {
+                open[most] = (0, open[most].spool + open[most].memory)
+                decision = judge()
+            }
+            if decision.endsLargest, let most = open.indices.max(by: { open[$0].spool < open[$1].spool }) {
+                waiting.append(open.remove(at: most))
+            }
+            isPaused = decision.pauses
+            if !waiting.isEmpty { waiting.removeFirst() }
+        }
+        #expect(!isPaused, "open \(open), waiting \(waiting)")
+    }
+
+    /// It follows with the next record; while nothing is read it does not.
+    @Test func whatIsInMemoryMayComeToDisk() {
+        func judge(_ memory: Int, isPaused: Bool = false) -> PressurePolicy.Decision {
+            policy.judge(
+                usage {
+                    $0.waitingSpool = 7000; $0.openMemory = memory
+                }, isPaused: isPaused)
+        }
+        #expect(!judge(499).pauses && judge(500).pauses)
+        #expect(
+            !policy.judge(
+                usage {
+                    $0.waitingSpool = 5600; $0.openMemory = 700
+                }, isPaused: true
+            ).pauses)
+        let ends = policy.judge(
+            usage {
+                $0.openSpool = 6500; $0.openMemory = 500
+            }, isPaused: false)
+        #expect(ends == .init(endsLargest: true))
     }
 
     @Test func aPauseEndsWhenAQuarterIsFree() {

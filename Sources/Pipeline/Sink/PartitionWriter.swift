@@ -214,10 +214,10 @@ final class PartitionWriter {
         guard kind == .line, let value else { return open.cover(offset, at: at, as: kind, bytes: 0) }
         try check(value, offset)
         do throws(StorageError) {
-            if value.count >= Segment.largeLine, context.limit.bytes > SegmentLimit.least {
+            if value.count >= Segment.largeLine, context.limit.bytes > SegmentLimit.least, context.hasFile(for: open) {
                 try open.appendLarge(value, context.pool, in: context.settings.spoolDirectory)
             } else {
-                if open.isFull(adding: value.count) {
+                if open.isFull(adding: value.count), context.hasFile(for: open) {
                     try open.flush(context.pool, in: context.settings.spoolDirectory)
                 }
                 open.append(value)

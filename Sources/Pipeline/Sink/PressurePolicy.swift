@@ -7,8 +7,8 @@ package struct PressurePolicy: Equatable, Sendable {
     /// Open files.
     package var files: Int
 
-    /// What one turn of the reader takes in at most, bytes, but for a record that is larger alone.
-    package static let turn = 4 << 20
+    /// What one turn of the reader takes in at most, bytes, but for the last record.
+    package var turn: Int { min(4 << 20, spool / 16) }
 
     package init(memory: Int, spool: Int, files: Int) {
         self.memory = memory
@@ -17,7 +17,7 @@ package struct PressurePolicy: Equatable, Sendable {
     }
 
     /// A turn is judged when it has written: room for one is kept, so that the bound itself is never passed.
-    private var fullSpool: Int { spool - min(Self.turn, spool / 16) }
+    private var fullSpool: Int { spool - turn }
 
     /// What is left where a stream in the same process keeps so many bytes on the same disk. It has half of it at most.
     package func leaving(_ bytes: Int) -> PressurePolicy {
@@ -61,17 +61,20 @@ package struct PressurePolicy: Equatable, Sendable {
         var decision = Decision()
         let share = isPaused ? 3 : 4
         func isFull(_ used: Int, _ bound: Int) -> Bool { used >= bound / 4 * share }
-        // Ending an object helps only where few are on their way already.
-        if usage.openSpool > 0, usage.spool >= spool / 8 * 7, usage.waitingSpool < spool / 4 {
+        // What an object has in memory may follow on disk with its next record.
+        let coming = min(usage.openMemory, spool / 8)
+        // Ending an object helps only where few are on their way already. A pause that objects which still grow have caused has no other end.
+        let much = isPaused ? fullSpool / 4 * share : spool / 8 * 7
+        if usage.openSpool > 0, usage.spool + coming >= much, usage.waitingSpool < spool / 4 {
             decision.endsLargest = true
         }
         if usage.files >= files, usage.openSpool > 0 { decision.endsLargest = true }
-        if usage.memory >= memory {
+        if isFull(usage.memory, memory) {
             let hasRoom = usage.files < files && usage.spool < fullSpool
             decision.spillsLargest = hasRoom && usage.openMemory > memory / 8
         }
         decision.pauses =
-            isFull(usage.spool, fullSpool)
+            isFull(usage.spool + (isPaused ? 0 : coming), fullSpool)
             || isFull(usage.memory, memory) && !decision.spillsLargest
             || usage.files > files + files / 2
         return decision

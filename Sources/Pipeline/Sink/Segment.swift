@@ -240,6 +240,8 @@ final class Segment: @unchecked Sendable {
         }
         try packer.compressor.finish { (bytes) throws(StorageError) in try packed.file.append(bytes) }
         packedFile = packed
+        // One file again: many objects may have been put before their results are looked at.
+        spool = nil
         return packed.file.body
     }
 }

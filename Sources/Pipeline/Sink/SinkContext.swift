@@ -16,6 +16,8 @@ final class SinkContext {
     /// Monotonic nanoseconds when the records at hand were polled: a look at the clock for each would be felt.
     var now: Int64
     var dropped: UInt64 = 0
+    /// Files that may be opened before the bounds are looked at again.
+    var filesLeft: Int
     private let dropLog = LogThrottle(every: .seconds(1))
     private var generations = 0
 
@@ -29,6 +31,15 @@ final class SinkContext {
         self.storeID = storeID
         pool = PackerPool(settings.compression, count: settings.packers)
         now = services.clock.monotonic()
+        filesLeft = settings.pressure.files
+    }
+
+    /// Whether an object may write to disk: it has its file, or takes one of those that are left. Else it goes on in memory.
+    func hasFile(for segment: Segment) -> Bool {
+        if segment.spool != nil { return true }
+        guard filesLeft > 0 else { return false }
+        filesLeft -= 1
+        return true
     }
 
     func nextGeneration() -> Int {

@@ -82,14 +82,17 @@ final class SinkSession {
         let isBusy = queue.hasWork || writers.values.contains { $0.phase != .reading }
         var count = 0
         var bytes = 0
-        let event = try consumer.poll(upTo: recordsAtOnce, timeout: isBusy ? .milliseconds(20) : .milliseconds(100)) {
-            (record) throws(SinkFailure) in
+        // What one turn can add to memory and disk stays small whatever the size of a record.
+        let turn = pressure.turn
+        let event = try consumer.poll(
+            upTo: recordsAtOnce, bytes: turn, timeout: isBusy ? .milliseconds(20) : .milliseconds(100)
+        ) { (record) throws(SinkFailure) in
             count += 1
             bytes += record.value?.count ?? 0
             try writer(of: record)?.take(record)
         }
-        // What one turn can add to memory and disk stays small whatever the size of a record.
-        if count > 0 { recordsAtOnce = min(2000, max(1, PressurePolicy.turn / max(1, bytes / count))) }
+        // No more are taken from the client's queue than are shown: it would fill again meanwhile.
+        if count > 0 { recordsAtOnce = min(2000, max(1, turn / max(1, bytes / count))) }
         context.now = services.clock.monotonic()
         if let event { try handle(event) }
         try handleResults()
@@ -140,8 +143,10 @@ final class SinkSession {
         return usage
     }
 
+    private var pressure: PressurePolicy { settings.pressure.leaving(services.state.intakeBytes) }
+
     private func press() throws(SinkFailure) {
-        let policy = settings.pressure.leaving(services.state.intakeBytes)
+        let policy = pressure
         var decision = policy.judge(usage, isPaused: isPressed)
         while decision.spillsLargest {
             let largest = writers.values.max { ($0.open?.memoryBytes ?? 0) < ($1.open?.memoryBytes ?? 0) }
@@ -153,6 +158,7 @@ final class SinkSession {
             let largest = writers.values.max { ($0.open?.spoolBytes ?? 0) < ($1.open?.spoolBytes ?? 0) }
             try largest?.end(.pressure, after: nil)
         }
+        context.filesLeft = policy.files - usage.files
         if decision.pauses != isPressed {
             isPressed = decision.pauses
             if isPressed {

@@ -25,6 +25,8 @@ package struct SinkSettings: Sendable {
     package var memory: Int
     /// Bytes of local disk.
     package var spool: Int
+    /// How many files may be open there.
+    package var files = 256
     /// An existing directory on a local disk.
     package var spoolDirectory: String
     /// How long a server may be unreachable at start, nanoseconds.
@@ -82,7 +84,7 @@ package struct SinkSettings: Sendable {
 
     /// Buffers have up to twice the room that their records take.
     var pressure: PressurePolicy {
-        PressurePolicy(memory: max(1 << 20, memory / 6), spool: spool, files: 256)
+        PressurePolicy(memory: max(1 << 20, memory / 6), spool: spool, files: files)
     }
 
     /// How many compressors may be open at a time: each takes up to 0.7 MiB.
