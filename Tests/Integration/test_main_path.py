@@ -6,6 +6,7 @@ import json
 import os
 import time
 
+import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import ConfigResource
 from conftest import SiteMaker
@@ -96,6 +97,25 @@ def test_rows_arrive_everywhere(make: SiteMaker) -> None:
         {"before": None, "after": {"id": 424242, "title": "by hand", "body": None, "at": None}, "op": "c"}).encode())
     assert stray.flush(10) == 0
     assert site.agent.command("verify").code == 1, "a row that PostgreSQL does not have"
+
+
+@pytest.mark.only("pg18")  # moto keeps what a put asks for, and tells it
+def test_every_object_is_put_as_the_bucket_asks(make: SiteMaker) -> None:
+    key = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+    site = make({"s3": {"encryption": "aws:kms", "kms_key_id": key, "acl": "public-read"}}).init().run()
+    site.sql("insert into public.documents select n, 'x', null, now() from generate_series(1, 20) n")
+    verdict = site.auditor.verdict()
+    assert verdict.clean and verdict.changes == 20, verdict.report()
+    client = site.lake.client()
+    found = {one["Key"]: client.head_object(Bucket=site.lake.bucket, Key=one["Key"])
+             for one in client.list_objects_v2(Bucket=site.lake.bucket)["Contents"]}
+    kinds = {kind for kind in ("_sluice.json", "_sluice/", "+0000000") if any(kind in name for name in found)}
+    assert kinds == {"_sluice.json", "_sluice/", "+0000000"}, sorted(found)
+    for name, head in found.items():
+        assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", key), name
+        grants = client.get_object_acl(Bucket=site.lake.bucket, Key=name)["Grants"]
+        assert any(grant["Permission"] == "READ" and grant["Grantee"].get("URI", "").endswith("/AllUsers") for grant in grants), name
+    assert site.agent.stop() == 0
 
 
 def test_restart_goes_on_where_it_was(make: SiteMaker) -> None:
