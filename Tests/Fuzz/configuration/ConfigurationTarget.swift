@@ -46,6 +46,7 @@ private func check(_ read: Configuration, _ purpose: Configuration.Purpose) {
     precondition(read.s3 != nil || !runsSink, "no store")
     precondition(
         read.s3?.credentials == nil || purpose != .status && purpose != .stream, "a secret is read for who needs none")
+    precondition(read.s3?.kmsKeyID == nil || read.s3?.encryption == .kms, "a key for nothing")
     precondition(read.limits.memory >= 16 << 20 && read.limits.spool >= 1 << 20)
     precondition(read.limits.startTimeout >= .zero && read.limits.stopTimeout >= .zero)
 }
