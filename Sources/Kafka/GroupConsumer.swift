@@ -177,6 +177,12 @@ public final class GroupConsumer {
         }
     }
 
+    /// Asks the brokers whether they are there.
+    /// - Throws: `KafkaError` where none answers in time.
+    public func ask(timeout: Duration) throws(KafkaError) {
+        _ = try source.batch.client.describeCluster(Deadline(after: timeout))
+    }
+
     /// Shows no more records of these partitions until they are resumed, and fetches none.
     public func pause(_ partitions: [TopicPartition]) throws(KafkaError) {
         let list = TopicPartitionList(partitions)

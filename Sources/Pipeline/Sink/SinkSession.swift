@@ -30,6 +30,7 @@ final class SinkSession {
     var nextCommit: Int64 = 0
     private var nextReport: Int64 = 0
     private var recordsAtOnce = 1000
+    private var silence: BrokerSilence
     let unknownTopics = LogThrottle(every: .seconds(60))
 
     var settings: SinkSettings { context.settings }
@@ -42,6 +43,7 @@ final class SinkSession {
         _ settings: SinkSettings, _ services: StreamServices, _ memory: SinkMemory, _ board: HourBoard
     ) throws(SinkFailure) {
         self.board = board
+        silence = BrokerSilence(now: services.clock.monotonic())
         let queue = StoreQueue()
         do throws(StorageError) {
             let storeID = try settings.storeID()
@@ -94,10 +96,39 @@ final class SinkSession {
         // No more are taken from the client's queue than are shown: it would fill again meanwhile.
         if count > 0 { recordsAtOnce = min(2000, max(1, turn / max(1, bytes / count))) }
         context.now = services.clock.monotonic()
+        if count > 0 || event != nil { heard() } else { try listen() }
         if let event { try handle(event) }
         try handleResults()
         try look()
         if context.now >= nextReport { report() }
+    }
+
+    private var isUnheard = false
+
+    private func heard() {
+        silence.heard(now: context.now)
+        guard isUnheard else { return }
+        isUnheard = false
+        services.state.update { $0.sinkFaults.clear(by: .brokers) }
+    }
+
+    /// Nothing comes: where that has been so for long, brokers are asked why.
+    private func listen() throws(SinkFailure) {
+        let action = silence.action(now: context.now)
+        guard action != .none else { return }
+        do throws(KafkaError) {
+            try consumer.ask(timeout: .seconds(5))
+            context.now = services.clock.monotonic()
+            heard()
+        } catch {
+            context.now = services.clock.monotonic()
+            silence.failed(now: context.now)
+            isUnheard = true
+            services.state.failed("kafka", kind: "silent")
+            services.state.update { $0.sinkFaults.set("the brokers do not answer: \(error)", by: .brokers) }
+            if action == .giveUp { throw .kafka(error) }
+            services.log.warning("the brokers do not answer the sink", ["error": .init(error)])
+        }
     }
 
     @inline(__always)
@@ -219,7 +250,10 @@ final class SinkSession {
         queue.close()
         consumer.close(timeout: time / 2)
         report()
-        services.state.update { $0.sink.partitions = [] }
+        services.state.update { snapshot in
+            snapshot.sink.partitions = []
+            snapshot.sinkFaults.clear(by: .brokers)
+        }
         board.publish([:])
         for worker in workers { _ = worker.join(milliseconds: 1200) }
     }

@@ -4,6 +4,8 @@ package struct StandingFaults: Sendable, Equatable {
     package enum Source: Hashable, Sendable {
         /// The sink as a whole: why it has stopped, or what keeps it from reading its partitions.
         case sink
+        /// The sink's reader: its brokers do not answer.
+        case brokers
         /// One of the store's threads: each has a connection of its own.
         case store(ObjectIdentifier)
     }
