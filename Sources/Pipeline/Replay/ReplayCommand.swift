@@ -196,11 +196,9 @@ package struct ReplayCommand {
     private func report(_ scope: ReplayScope, _ topics: [String: String], _ tally: ReplayTally?) {
         let snapshot = services.state.snapshot
         for (name, table) in snapshot.tables.sorted(by: { $0.key < $1.key }) {
-            let operations = table.operations
-            let rows = operations[0] + operations[1] + operations[2] + operations[3]
             let topic = topics[name].map { " -> \($0)" } ?? ""
             output.line(
-                "  \(name)\(topic): \(rows) rows (\(operations[0]) inserts, \(operations[1]) updates, \(operations[2]) deletes, \(operations[3]) truncates)"
+                "  \(name)\(topic): \(table.changes) rows (\(table[.create]) inserts, \(table[.update]) updates, \(table[.delete]) deletes, \(table[.truncate]) truncates)"
             )
         }
         if snapshot.messages > 0 { output.line("  \(snapshot.messages) logical messages") }

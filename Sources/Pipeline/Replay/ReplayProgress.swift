@@ -61,7 +61,5 @@ struct ReplayReporter {
 
 extension AgentState.Snapshot {
     /// Changes of rows and tables that were published: all records but tombstones and messages.
-    var changedRows: UInt64 {
-        tables.values.reduce(0) { $0 + $1.operations[0] + $1.operations[1] + $1.operations[2] + $1.operations[3] }
-    }
+    var changedRows: UInt64 { tables.values.reduce(0) { $0 + $1.changes } }
 }

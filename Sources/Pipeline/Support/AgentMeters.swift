@@ -148,12 +148,11 @@ extension AgentMeters {
 
     /// Registers the series of tables and failures as they appear.
     func seeTable(_ name: String, in state: AgentState) {
-        for (index, operation) in ["c", "u", "d", "t", "m", "tombstone", "dead_letter"].enumerated()
-        where index != Operation.message.rawValue {
+        for operation in Operation.allCases where operation != .message {
             registry.counter(
                 "sluice_rows_total", "Records committed to Kafka, by table and operation.",
-                ["table": name, "op": operation]
-            ) { Double(state.snapshot.tables[name]?.operations[index] ?? 0) }
+                ["table": name, "op": operation.label]
+            ) { Double(state.snapshot.tables[name]?[operation] ?? 0) }
         }
     }
 
@@ -162,5 +161,20 @@ extension AgentMeters {
             "sluice_errors_total", "Failures by component and class; each is retried unless the agent ended.",
             ["component": failure.component, "class": failure.kind]
         ) { Double(state.snapshot.failures[failure] ?? 0) }
+    }
+}
+
+extension Operation {
+    /// As Debezium's `op`, where it has one.
+    fileprivate var label: String {
+        switch self {
+        case .create: "c"
+        case .update: "u"
+        case .delete: "d"
+        case .truncate: "t"
+        case .message: "m"
+        case .tombstone: "tombstone"
+        case .deadLetter: "dead_letter"
+        }
     }
 }

@@ -17,8 +17,16 @@ package final class AgentState: Sendable {
 
     package struct Table: Sendable {
         package var topic = ""
-        /// By `Operation.rawValue`.
-        package var operations = [UInt64](repeating: 0, count: OperationCounts.kinds)
+        /// Records by `Operation.rawValue`.
+        private var operations = [UInt64](repeating: 0, count: OperationCounts.kinds)
+
+        package subscript(operation: Operation) -> UInt64 {
+            get { operations[Int(operation.rawValue)] }
+            set { operations[Int(operation.rawValue)] = newValue }
+        }
+
+        /// Changes of rows and of the table: all records but tombstones and dead letters.
+        package var changes: UInt64 { self[.create] + self[.update] + self[.delete] + self[.truncate] }
     }
 
     package struct Snapshot: Sendable {
@@ -56,7 +64,7 @@ package final class AgentState: Sendable {
         package var messages: UInt64 = 0
         /// Changes in `kafka.dead_letter_topic`.
         package var deadLetters: UInt64 {
-            tables.values.reduce(0) { $0 + $1.operations[Int(Operation.deadLetter.rawValue)] }
+            tables.values.reduce(0) { $0 + $1[.deadLetter] }
         }
         package var lastCommitSeconds = 0.0
         package var bufferedBytes = 0
@@ -205,11 +213,11 @@ package final class AgentState: Sendable {
             snapshot.messages += UInt64(commit.counts.messages)
             snapshot.lastCommitSeconds = commit.seconds
             for (index, name) in commit.tables.enumerated() where (index + 1) * kinds <= commit.counts.byTable.count {
-                for operation in 0..<kinds {
-                    let count = commit.counts.byTable[index * kinds + operation]
+                for operation in Operation.allCases {
+                    let count = commit.counts.byTable[index * kinds + Int(operation.rawValue)]
                     guard count > 0 else { continue }
                     if snapshot.tables[name] == nil { seen.append(name) }
-                    snapshot.tables[name, default: Table()].operations[operation] += UInt64(count)
+                    snapshot.tables[name, default: Table()][operation] += UInt64(count)
                 }
                 // Not known from dead letters.
                 let topic = commit.counts.topics[index]

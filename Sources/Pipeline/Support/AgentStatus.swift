@@ -64,10 +64,10 @@ package struct AgentStatus: Sendable {
         }
         document.tables = snapshot.tables.sorted { $0.key < $1.key }.map { name, table in
             var row = StatusDocument.Table(table: name, topic: table.topic)
-            row.inserts = Int64(table.operations[0])
-            row.updates = Int64(table.operations[1])
-            row.deletes = Int64(table.operations[2])
-            row.truncates = Int64(table.operations[3])
+            row.inserts = Int64(table[.create])
+            row.updates = Int64(table[.update])
+            row.deletes = Int64(table[.delete])
+            row.truncates = Int64(table[.truncate])
             return row
         }
         if sinks { document.sink = sink(snapshot) }
