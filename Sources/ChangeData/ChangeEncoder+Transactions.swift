@@ -32,7 +32,9 @@ extension ChangeEncoder {
         }
         transaction = nil
         lastEnd = message.endLSN
-        lastCommitTime = open.head.commitTime
+        // One that comes again does not take back what the clock has been since.
+        lastCommitTime =
+            open.isDiscarded ? max(lastCommitTime ?? .min, open.head.commitTime) : open.head.commitTime
         let whole = Transaction(
             xid: open.head.xid, commitLSN: message.commitLSN, endLSN: message.endLSN,
             commitTime: open.head.commitTime, changes: open.ordinal)

@@ -239,7 +239,8 @@ public struct ChangeEncoder: ~Copyable {
 }
 
 /// The names that the flat envelope uses itself.
-private let reservedColumns: Set<String> = ["_op", "_lsn", "_commit_ts", "_xid", "_seq", "_unchanged"]
+/// Members of a flat record that are not columns.
+package let reservedColumns: Set<String> = ["_op", "_lsn", "_commit_ts", "_xid", "_seq", "_unchanged"]
 
 /// Reads a whole message; a fault in it becomes an error with the LSN.
 @inline(__always)

@@ -241,9 +241,8 @@ public struct SourceMap: Sendable, Equatable {
     /// The file, as the user named it.
     public let file: String
     package var locations: [String: SourceLocation] = [:]
-
-    /// Whether the file names a key.
-    public func names(_ keyPath: String) -> Bool { locations[keyPath] != nil }
+    /// The files that keys ending in `_file` name and that were read, by the key without that ending.
+    public internal(set) var secretFiles: [String: String] = [:]
 
     /// The place of a key, or of the nearest section around it; nil where the file names none of them.
     public func location(of keyPath: String) -> SourceLocation? {

@@ -16,8 +16,8 @@ enum Settings {
             connection = try ConnectionSettings(
                 url: configuration.postgres.url.reveal(), password: configuration.postgres.password?.reveal())
         } catch { throw problem(configuration, "postgres.url", error.description) }
-        if configuration.source.names("postgres.password_file") {
-            connection.renewedPassword = { secrets(configuration)?.postgres.password?.reveal() }
+        if let path = configuration.source.secretFiles["postgres.password"] {
+            connection.renewedPassword = { (try? Secret.read(path))?.reveal() }
         }
         let kafka = configuration.kafka
         var settings = StreamSettings(
@@ -53,30 +53,21 @@ enum Settings {
         do throws(KafkaSettings.Refusal) {
             var settings = try KafkaSettings(
                 brokers: configuration.kafka.brokers.joined(separator: ","), clientID: "sluice-\(configuration.name)",
-                properties: properties(configuration))
-            let isInFile = configuration.kafka.client.contains {
-                configuration.source.names("kafka.client.\($0.name)_file")
+                properties: Dictionary(
+                    configuration.kafka.client.map { ($0.name, $0.value.reveal()) },
+                    uniquingKeysWith: { _, last in last }))
+            let files = configuration.kafka.client.compactMap { property in
+                configuration.source.secretFiles["kafka.client.\(property.name)"].map { (property.name, $0) }
             }
-            if isInFile { settings.renewed = { secrets(configuration).map(properties) ?? [:] } }
+            if !files.isEmpty {
+                settings.renewed = {
+                    // One that cannot be read stays as it was.
+                    let now = files.compactMap { name, path in (try? Secret.read(path)).map { (name, $0.reveal()) } }
+                    return Dictionary(now, uniquingKeysWith: { _, last in last })
+                }
+            }
             return settings
         } catch { throw problem(configuration, "kafka.client.\(error.property)", error.reason) }
-    }
-
-    private static func properties(_ configuration: Configuration) -> [String: String] {
-        Dictionary(
-            configuration.kafka.client.map { ($0.name, $0.value.reveal()) }, uniquingKeysWith: { _, last in last })
-    }
-
-    /// The configuration as it is by now, for the secrets in the files that it names: they may change while an agent runs. Nil where it
-    /// cannot be read: what was read before goes on to be used.
-    private static func secrets(_ configuration: Configuration) -> Configuration? {
-        // A worker's configuration need not name a server, and an agent's no keys for the store.
-        for purpose in [Configuration.Purpose.stream, .sink] {
-            let now = try? Configuration.load(
-                path: configuration.source.file, environment: Environment.variables, purpose: purpose)
-            if let now { return now }
-        }
-        return nil
     }
 
     private static func format(_ configuration: Configuration, database: String) -> EventFormat {

@@ -9,7 +9,6 @@ import random
 import subprocess
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
@@ -17,19 +16,11 @@ from conftest import SiteMaker
 
 from harness.agent import Agent, binary
 from harness.oracle.topics import read_progress, read_topics
-from harness.processes import wait_until
+from harness.processes import peak_memory, wait_until
 from harness.site import Site
 
 KILLS = 10
 MIB = 1 << 20
-
-
-def peak_memory(pid: int) -> int:
-    """VmHWM: the most that was ever resident, in bytes."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    raise LookupError("no VmHWM")
 
 
 def peak_of(agent: Agent, *arguments: str) -> tuple[int, str, int]:
@@ -53,6 +44,14 @@ def position(site: Site) -> dict[str, object]:
 
 def splits(site: Site) -> int:
     return site.agent.log.read_text().count("split a transaction") if site.agent.log.exists() else 0
+
+
+def written(site: Site) -> int:
+    """Where the WAL of what was committed ends."""
+    row = site.connection.execute("select pg_current_wal_insert_lsn() - '0/0'::pg_lsn").fetchone()
+    assert row is not None
+    site.sql("insert into public.unpublished values (1, 'x') on conflict (id) do update set v = 'y'")
+    return int(row[0])
 
 
 def test_killed_ten_times_in_the_middle_of_a_split_transaction(make: SiteMaker) -> None:
@@ -86,6 +85,80 @@ def test_killed_ten_times_in_the_middle_of_a_split_transaction(make: SiteMaker) 
     records = [record for found in read_topics(site.stack.kafka.brokers, site.auditor.topics).values() for record in found]
     assert len({record.split for record in records}) > 10, "parts are marked"
     assert site.agent.stop() == 0
+
+
+@pytest.mark.parametrize(("rows", "bounds"), [
+    (20_000, {"transaction": {"bytes": "256KiB"}, "split": {"bytes": "1MiB"}}), (60_000, {"split": {"age": "50ms"}})], ids=["bytes", "age"])
+def test_a_transaction_is_split_past_its_bytes_and_its_age(make: SiteMaker, rows: int, bounds: dict[str, dict[str, str]]) -> None:
+    site = make({"kafka": {**bounds, "partitions": 1}}, tables=[("public", "positions")])
+    site.agent.must("init")
+    site.sql(f"insert into public.positions select 7, 'bond ' || n, '2026-01-01', n, true, null from generate_series(1, {rows}) n")
+    site.run("--only", "stream")
+    site.agent.wait_stored(written(site))
+    [records] = read_topics(site.stack.kafka.brokers, [site.agent.topic(("public", "positions"))]).values()
+    assert len(records) == rows == len({record.key for record in records})
+    parts: dict[str, int] = {}
+    for record in records:
+        parts[record.split or "1"] = parts.get(record.split or "1", 0) + len(record.key or b"") + len(record.value or b"")
+    assert sorted(parts, key=int) == [str(part) for part in range(1, splits(site) + 2)], parts
+    if "bytes" in bounds["split"]:
+        *full, _ = (parts[part] for part in sorted(parts, key=int))
+        assert len(full) >= 5 and all(MIB * 3 // 4 <= size <= MIB * 5 // 4 for size in full), full
+    else:
+        assert len(parts) >= 3, parts
+    assert site.agent.stop() == 0
+
+
+def test_a_batch_is_closed_at_its_rows_and_not_before_its_interval(make: SiteMaker) -> None:
+    site = make(tables=[("public", "documents")]).init()
+
+    def commits() -> float:
+        return site.agent.metrics()["sluice_kafka_transactions_total"]
+    # A backlog of a thousand transactions: in batches of a hundred, or as one, whose rows are far from their bound.
+    for bounds, least, most in (({"rows": 100}, 10, 14), ({"interval": "2s"}, 1, 3)):
+        site.agent.settings["kafka"]["transaction"] = bounds
+        site.agent.write()
+        site.sql("do $$ begin for i in 1..1000 loop insert into public.documents select count(*), 'x', null, null from public.documents; commit;"
+                 " end loop; end $$")
+        site.run("--only", "stream")
+        site.auditor.wait_kafka()
+        assert least <= commits() <= most, f"{bounds}: {commits():.0f} Kafka transactions"
+        if "rows" in bounds:
+            assert site.agent.stop() == 0
+    before, began = commits(), time.monotonic()
+    for number in range(50):
+        site.sql(f"insert into public.documents values ({number + 10_000}, 'x', null, null)")
+        time.sleep(0.05)
+    site.auditor.wait_kafka()
+    assert commits() - before <= (time.monotonic() - began) / 2 + 2, "one in two seconds"
+    verdict = site.auditor.verdict(objects=False)
+    assert verdict.clean and verdict.changes == 2050, verdict.report()
+    assert site.agent.stop() == 0
+
+
+def test_options_that_change_in_the_middle_of_a_split_transaction_are_3(make: SiteMaker) -> None:
+    """Its changes could not be counted again. Put back as they were, it goes on."""
+    site = make({"kafka": {"transaction": {"rows": 1000}, "split": {"rows": 2000}}}, tables=[("public", "positions")])
+    site.agent.must("init")
+    site.sql("insert into public.positions select 7, 'bond ' || n, '2026-01-01', n, true, null from generate_series(1, 60000) n",
+             "create publication other for table public.positions with (publish_via_partition_root = true)")
+    site.agent.start("--only", "stream")
+    wait_until("a part of the transaction is in Kafka", lambda: site.agent.running().require_running() or splits(site) > 1, 60, pause=0.005)
+    site.agent.kill()
+    before = position(site)
+    assert int(str(before["ordinal"])) > 0, "the transaction was over too early"
+    changed = site.twin("changed", {"postgres": {"publication": "other"}})
+    for command in (["run", "--only", "stream"], ["init"]):
+        refused = changed.command(*command)
+        for text in ("kind: options-changed", f"({before['ordinal']} changes)", "stored position: ", "-> restore the publication as it was",
+                     "-> sluice init --accept-gap"):
+            assert refused.code == 3 and text in refused.err, refused.text
+    assert position(site) == before
+    site.run("--only", "stream")
+    wait_until("the transaction is whole", lambda: site.agent.running().require_running() or position(site)["ordinal"] == 0, 60, pause=0.2)
+    assert site.agent.stop() == 0
+    verified = site.agent.must("verify")
+    assert "60000 rows, 60000 changes: equal" in verified.out, verified.text
 
 
 def test_savepoints_rolled_back_and_100000_subtransactions(make: SiteMaker) -> None:
@@ -263,4 +336,6 @@ def test_verify_compares_a_table_that_is_larger_than_its_memory(make: SiteMaker)
     kafka, s3 = json.loads(output)["comparisons"]
     assert kafka["rows"] == s3["rows"] == rows * 9 // 10 and kafka["changes"] == rows * 8 // 5 and s3["changes"] == rows
     assert peak < 100 * MIB, f"{rows * 1280 // MIB} MiB of rows, held twice beside the table"
+    little = site.twin("little", {"limits": {"spool": "16MiB"}}).command("verify", "--table", "public.documents")
+    assert little.code == 69 and "do not fit on the disk" in little.err and "-> raise limits.spool, or compare a table at a time" in little.err, little.text
     assert site.agent.stop() == 0

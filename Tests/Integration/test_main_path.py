@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import ConfigResource
 from conftest import SiteMaker
 
+from harness.agent import Agent
+from harness.kafka import KAFKA_PASSWORD
 from harness.oracle.topics import read_progress, read_topics
 from harness.postgres import AGENT_ROLE
 from harness.processes import wait_until
-from harness.site import Site
+from harness.site import Site, use_secure_kafka
+from harness.stores import Access, Moto
 
 
 def slots(site: Site) -> set[str]:
@@ -65,7 +74,7 @@ def test_rows_arrive_everywhere(make: SiteMaker) -> None:
         time.sleep(6)
         assert site.agent.http("/healthz")[0] == 200
         status = site.agent.status()
-        assert isinstance(status, dict) and status
+        assert (status["name"], status["state"], status["source"]["slot"]) == (site.agent.name, "streaming", site.agent.slot), status
         metrics = site.agent.metrics()
         assert metrics and all(name.startswith("sluice_") for name in metrics), sorted(metrics)[:5]
         assert site.agent.http("/status")[0] == 200
@@ -80,23 +89,28 @@ def test_rows_arrive_everywhere(make: SiteMaker) -> None:
     assert {"v", "system_id", "timeline", "slot", "epoch", "lsn", "commit_lsn", "ordinal", "commit_ts", "options", "state"} <= set(progress[-1])
     assert progress[-1]["slot"] == site.agent.slot and progress[-1]["state"] == "streaming"
 
-    # verify agrees, until something is damaged.
+    # verify agrees, until something is damaged. While an agent streams it waits for an idle position: once is enough.
     site.agent.must("verify")
+    assert site.agent.stop() == 0
     client = site.lake.client()
     key = f"lake/{sorted(site.lake.listing(site.auditor.topics))[0]}"
     whole = client.get_object(Bucket=site.lake.bucket, Key=key)
     body, metadata = whole["Body"].read(), whole["Metadata"]
     client.delete_object(Bucket=site.lake.bucket, Key=key)
     gone = site.agent.command("verify")
-    assert gone.code == 1, gone.text
+    assert gone.code == 1 and "records are missing" in gone.out, "GONE" + gone.text
     client.put_object(Bucket=site.lake.bucket, Key=key, Body=body, Metadata=metadata)
     site.agent.must("verify")
-    assert site.agent.stop() == 0
     stray = Producer({"bootstrap.servers": site.stack.kafka.brokers})
-    stray.produce(site.agent.topic(("public", "documents")), key=b'{"id":424242}', value=json.dumps(
-        {"before": None, "after": {"id": 424242, "title": "by hand", "body": None, "at": None}, "op": "c"}).encode())
+    topic = site.agent.topic(("public", "documents"))
+    last = max((r for found in read_topics(site.stack.kafka.brokers, [topic]).values() for r in found if r.value and b'"after":{' in r.value),
+               key=lambda r: r.position_text)
+    document = json.loads(last.value or b"")
+    document["after"]["id"] = 424242
+    stray.produce(topic, key=b'{"id":424242}', value=json.dumps(document).encode(), headers=[("sluice.pos", last.position_text.encode())])
     assert stray.flush(10) == 0
-    assert site.agent.command("verify").code == 1, "a row that PostgreSQL does not have"
+    more = site.agent.command("verify", "--table", "public.documents")
+    assert more.code == 1 and "extra: 424242" in more.out, more.text  # a row that PostgreSQL does not have
 
 
 @pytest.mark.only("pg18")  # moto keeps what a put asks for, and tells it
@@ -149,8 +163,11 @@ def test_tables_by_glob_and_a_partition_count(make: SiteMaker) -> None:
     with site.workload(large_every=0):
         time.sleep(2)
     verdict = site.auditor.verdict()
-    assert verdict.clean and verdict.changes > 0, verdict.report()
+    assert verdict.clean and verdict.changes > 50, verdict.report()
     assert site.agent.topic(("public", "documents")) not in site.stack.kafka.topics()
+    found = read_topics(site.stack.kafka.brokers, site.auditor.topics)
+    assert sorted(found) == sorted((topic, number) for topic in site.auditor.topics for number in range(5))
+    assert sum(1 for records in found.values() if records) > 5, "keys are spread over the partitions"
 
 
 def test_the_catalog_is_asked_over_one_connection_which_may_be_lost(make: SiteMaker) -> None:
@@ -248,3 +265,92 @@ def test_a_service_names_the_database(make: SiteMaker) -> None:
     assert value is not None and json.loads(value)["source"]["db"] == site.database
     site.agent.must("check")
     assert site.agent.stop() == 0
+
+
+def test_kafka_over_tls_with_a_password(make: SiteMaker) -> None:
+    """As managed clusters want it."""
+    site = make(tables=[("public", "documents")])
+    use_secure_kafka(site)
+    site.init().run()
+    site.sql("insert into public.documents values (1, 'a', 'b', now())")
+    verdict = site.auditor.verdict()
+    assert verdict.clean and verdict.changes == 1, verdict.report()
+    site.agent.must("check")
+    assert site.agent.stop() == 0
+    site.agent.must("verify")
+    assert all(KAFKA_PASSWORD not in text for text in (site.agent.log.read_text(), site.agent.config.read_text()))
+
+
+@contextmanager
+def container_service(access: Access, authorization: str) -> Iterator[str]:
+    """The keys of a role, as a container's own service gives them to whoever shows the token: its address."""
+    class Service(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.headers["Authorization"] == authorization else 403)
+            self.end_headers()
+            self.wfile.write(json.dumps({
+                "AccessKeyId": access.access_key, "SecretAccessKey": access.secret, "Token": access.token,
+                "Expiration": f"{datetime.now(UTC) + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"}).encode())
+
+        def log_message(self, *_: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Service) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/keys"
+        server.shutdown()
+
+
+@pytest.mark.only("pg18")  # its store knows temporary keys
+def test_each_way_to_the_keys_of_the_store(make: SiteMaker) -> None:
+    """A sink for each of them, a partition for each sink: all write."""
+    site = make({"kafka": {"partitions": 5}, "s3": {"rotate": {"age": "1s"}}}, tables=[("public", "documents")])
+    store = site.stack.store
+    assert isinstance(store, Moto)
+    keys = [store.session() for _ in range(5)]
+    assert len({one.secret for one in keys}) == 5
+
+    def file(name: str, text: str) -> str:
+        path = site.agent.folder / name
+        path.write_text(text)
+        return str(path)
+
+    def variables(access: Access) -> dict[str, str]:
+        return {"AWS_ACCESS_KEY_ID": access.access_key, "AWS_SECRET_ACCESS_KEY": access.secret, "AWS_SESSION_TOKEN": access.token or ""}
+
+    def profile(name: str, access: Access) -> str:
+        return f"[{name}]\n" + "".join(f"{key.lower()} = {value}\n" for key, value in variables(access).items())
+
+    none = {"access_key_id": None, "secret_access_key_file": None}
+    # A default profile whose keys are wrong: whoever takes it where something goes before it is refused.
+    refused = profile("default", Access("", "AKIAWRONG", "wrong", "wrong"))
+    with container_service(keys[4], "Bearer of the pod") as address:
+        ways = {
+            "session-file": ({"access_key_id": keys[0].access_key, "secret_access_key_file": file("secret", keys[0].secret + "\n"),
+                              "session_token_file": file("token", (keys[0].token or "") + "\n")}, {}),
+            "environment": (none, {**variables(keys[1]), "AWS_SHARED_CREDENTIALS_FILE": file("refused", refused)}),
+            "profile": ({**none, "profile": "lake"}, {**variables(Access("", "AKIAWRONG", "wrong", "wrong")),
+                                                      "AWS_SHARED_CREDENTIALS_FILE": file("two", refused + profile("lake", keys[2]))}),
+            "default-profile": (none, {"AWS_SHARED_CREDENTIALS_FILE": file("one", profile("default", keys[3]))}),
+            "container": (none, {"AWS_SHARED_CREDENTIALS_FILE": "/nonexistent", "AWS_CONFIG_FILE": "/nonexistent",
+                                 "AWS_CONTAINER_CREDENTIALS_FULL_URI": address, "AWS_CONTAINER_AUTHORIZATION_TOKEN": "Bearer of the pod"}),
+        }
+        site.init().run("--only", "stream")
+        sinks = [site.twin(way, {"s3": changes}).start("--only", "sink", env=env) for way, (changes, env) in ways.items()]
+        for sink in sinks:
+            sink.wait_ready()
+
+        def written() -> bool:
+            site.sql("insert into public.documents select (select count(*) from public.documents) + n, 'x', null, null from generate_series(1, 50) n")
+            return all(count(sink, "sluice_objects_total") > 0 for sink in sinks)
+        wait_until("each sink has written an object", written, 60, pause=0.5)
+        verdict = site.auditor.verdict()
+        assert verdict.clean, verdict.report()
+        for sink in sinks:
+            sink.running().send(signal.SIGTERM)
+        assert [sink.running().wait(30) for sink in sinks] == [0] * 5 and site.agent.stop() == 0
+    told = "".join(sink.log.read_text() for sink in sinks)
+    assert not [one for one in keys if one.secret in told or (one.token or "") in told]
+
+
+def count(agent: Agent, name: str) -> float:
+    return sum(value for sample, value in agent.metrics().items() if sample.split("{")[0] == name)

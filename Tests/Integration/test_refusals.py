@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import subprocess
 import threading
 import time
+from contextlib import suppress
+from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,9 +20,10 @@ from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 from conftest import SiteMaker
 
 from harness.agent import binary, merge, yaml
-from harness.oracle.topics import partitions_of, read_topics
-from harness.processes import free_port, wait_until
-from harness.site import Site
+from harness.kafka import KAFKA_PASSWORD
+from harness.oracle.topics import partitions_of, read_progress, read_topics
+from harness.processes import NotReady, Process, free_port, listening, wait_until
+from harness.site import Site, use_secure_kafka
 from harness.stores import Rclone
 from harness.workload import TABLES
 
@@ -102,6 +106,22 @@ def test_no_kafka_is_69(site: Site) -> None:
     assert str(port) in unreachable(site, {"kafka": {"brokers": f"127.0.0.1:{port}"}})
 
 
+@pytest.mark.parametrize("wrong", ["password", pytest.param("authority", marks=pytest.mark.long)])
+def test_kafka_that_refuses_a_login_is_69(site: Site, wrong: str) -> None:
+    """The password, or the broker's certificate: the word of it is in the log, and in what `check` says."""
+    use_secure_kafka(site)
+    secret = site.agent.folder / "wrong-kafka.secret"
+    secret.write_text("not-the-password-5533\n")
+    client, told = ({"sasl.password_file": str(secret)}, "authentication") if wrong == "password" else ({"ssl.ca.location": None}, "certificate")
+    other = site.twin("wrong", {"kafka": {"client": client}, "limits": {"start_timeout": "2s"}}).start("--only", "stream")
+    checked = other.command("check")
+    assert checked.code == 1 and other.running().wait(30) == 69
+    log = other.log.read_text()
+    assert "-> sluice check" in log and told in log.lower(), log
+    assert all(secret not in log + checked.text for secret in ("not-the-password-5533", KAFKA_PASSWORD))
+    assert told in checked.text.lower(), checked.text
+
+
 def test_no_store_is_69_for_a_sink(site: Site) -> None:
     site.agent.must("init")
     other = site.twin("sink", {"s3": {"endpoint": f"http://127.0.0.1:{free_port()}"}, "limits": {"start_timeout": "3s"}})
@@ -135,7 +155,6 @@ def test_status_and_verify_need_no_store_and_status_no_secret(make: SiteMaker) -
     site = make({"s3": None}).init().run("--only", "stream")
     site.sql("insert into public.documents values (1, 'a', 'b', now())")
     site.auditor.wait_kafka(30)
-    site.agent.must("verify")
     file = site.agent.folder / "reader.yaml"
     file.write_text(yaml(merge(site.agent.settings, {
         "postgres": {"password_file": "/nonexistent"},
@@ -153,6 +172,19 @@ def test_status_and_verify_need_no_store_and_status_no_secret(make: SiteMaker) -
     checked = site.agent.command("check", config=file)
     assert checked.code == 1 and "position" in checked.out and "secret_access_key_file" in checked.text, checked.text
     assert site.agent.stop() == 0
+    site.agent.must("verify")
+
+
+def test_verify_compares_the_tables_that_it_is_given(make: SiteMaker) -> None:
+    site = make({"s3": None})
+    site.agent.must("init")
+    for tables, matched in ((["public.*_gold"], 2), (["public.documents", "*.positions"], 2), (["public.*_gold", "public.d*"], 3), (["nowhere.*"], 0)):
+        told = site.agent.command("verify", "--json", *(word for table in tables for word in ("--table", table)))
+        if matched:
+            names = {one["table"] for one in json.loads(told.out)["comparisons"]}
+            assert told.code == 0 and len(names) == matched and all(any(fnmatch(name, table) for table in tables) for name in names), told.text
+        else:
+            assert told.code == 64 and "--table matches no table" in told.err, told.text
 
 
 def test_status_of_an_agent_that_does_not_go_on_is_69(site: Site) -> None:
@@ -160,6 +192,8 @@ def test_status_of_an_agent_that_does_not_go_on_is_69(site: Site) -> None:
     site.init().run("--only", "stream")
     document = site.agent.http("/status")[1].encode()
     assert site.agent.must("status").code == 0 and site.agent.stop() == 0
+    nobody = site.agent.command("status")
+    assert nobody.code == 69 and f"no agent answers at 127.0.0.1:{site.agent.port}" in nobody.err and "-> sluice run" in nobody.err, nobody.text
 
     class Hung(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -174,7 +208,36 @@ def test_status_of_an_agent_that_does_not_go_on_is_69(site: Site) -> None:
         for more in ([], ["--json"]):
             status = site.agent.command("status", *more)
             assert status.code == 69 and "stream: no turn for 90 s" in status.err and site.agent.slot in status.out, status.text
+        document = b"{}"
+        other = site.agent.command("status")
+        assert other.code == 70 and "is not a status document" in other.err, other.text
         server.shutdown()
+
+
+def test_where_the_agent_listens(site: Site) -> None:
+    """On every address, on none, and not where somebody else does."""
+    site.agent.must("init")
+    for address in (f"0.0.0.0:{site.agent.port}", "off"):
+        site.agent.settings["http"] = address
+        site.agent.write()
+        process = site.agent.start("--only", "stream").running()
+        status = site.agent.command("status")
+        if address == "off":
+            wait_until("it streams", lambda: "streaming slot" in site.agent.log.read_text().rsplit("sluice version", 1)[-1], 30)
+            assert status.code == 78 and "http" in status.err and "is off" in status.err, status.text
+            assert not listening(site.agent.port) and process.running
+        else:
+            site.agent.wait_ready()
+            status = site.agent.must("status")
+            assert "streaming" in status.out and site.agent.slot in status.out, status.text
+            # One that listens there already is no other agent's error.
+            other = site.twin("second")
+            other.settings["http"] = f"127.0.0.1:{site.agent.port}"
+            other.write()
+            done = other.command("run", "--only", "stream", timeout=30)
+            line = next(n for n, text in enumerate(other.config.read_text().splitlines(), 1) if text.startswith("http:"))
+            assert done.code == 78 and f"second.yaml:{line}" in done.err and "http" in done.err and str(site.agent.port) in done.err, done.text
+        assert site.agent.stop() == 0
 
 
 def test_globs_that_match_nothing_leave_nothing_behind(make: SiteMaker) -> None:
@@ -229,6 +292,27 @@ def test_a_store_that_ignores_conditions_is_refused_unless_switched_off(make: Si
         rclone.kill()
 
 
+def test_an_object_of_somebody_elses_under_a_name_of_ours_is_69(make: SiteMaker) -> None:
+    """Nobody knows which records it holds. The sink ends, the stream goes on; `verify` and `hours` say so too."""
+    site = make(tables=[("public", "documents")]).init()
+    topic = site.agent.topic(("public", "documents"))
+    key = f"{topic}/year=2026/month=01/day=01/hour=00/{topic}+0+0000000000.json"
+    site.lake.client().put_object(Bucket=site.lake.bucket, Key=f"{site.lake.prefix}/{key}", Body=b'{"op":"c"}\n')
+    told = "the object has no metadata of sluice"
+    sink = site.twin("sink").start("--only", "sink")
+    assert sink.running().wait(30) == 69 and told in sink.log.read_text() and key in sink.log.read_text()
+    site.agent.start()
+    wait_until("the sink has ended", lambda: site.agent.metrics().get("sluice_sink_failed") == 1, 30)
+    assert "the sink cannot start" in site.agent.log.read_text()
+    site.sql("insert into public.documents values (1, 'a', null, null)")
+    site.auditor.wait_kafka(30)
+    assert site.agent.http("/readyz")[0] == 503 and site.agent.stop() == 0
+    for command, code in ((["verify"], 1), (["hours", "--hour", "2026-01-01T00:00Z"], 1)):
+        done = site.agent.command(*command)
+        assert done.code == code, done.text
+        assert command[0] == "hours" or told in done.text and key in done.text, done.text
+
+
 # 3: gaps
 
 def gap(site: Site) -> str:
@@ -264,7 +348,16 @@ def test_slot_of_another_plugin_is_3(site: Site) -> None:
     site.init()
     site.sql(f"select pg_drop_replication_slot('{site.agent.slot}')",
              f"select pg_create_logical_replication_slot('{site.agent.slot}', 'test_decoding')")
-    assert "test_decoding" in gap(site)
+    log = gap(site)
+    assert "kind: slot-foreign" in log and "test_decoding" in log and "sluice drop && sluice init --accept-gap" in log, log
+    assert "choose another postgres.slot" in log and site.agent.command("init").code == 3
+    # The way out.
+    site.agent.must("drop")
+    assert "kind: slot-missing" in site.agent.must("init", "--accept-gap").out
+    site.run("--only", "stream")
+    site.sql("insert into public.documents values (1, 'sent', null, null)")
+    wait_until("the row is sent", lambda: rows_total(site) == 1, 20)
+    assert site.agent.stop() == 0
 
 
 def test_slot_moved_past_the_stored_position_is_3_with_both_lsns(site: Site) -> None:
@@ -347,11 +440,11 @@ def test_a_table_that_a_glob_finds_later_is_taken_in(make: SiteMaker) -> None:
     site = make({"postgres": {"tables": ["public.documents", "public.late_*"]}}, tables=[("public", "documents")]).init()
     site.sql("create table public.late_one (id bigint primary key)", "alter table public.late_one owner to sluice",
              "insert into public.late_one select generate_series(1, 3)")
-    assert site.agent.command("init").code == 78, "what is run unattended at every start accepts nothing"
-    add = f'ALTER PUBLICATION "{site.agent.slot}" ADD TABLE "public"."late_one"'
-    planned = site.agent.must("init", "--accept-gap", "--dry-run")
-    assert add in planned.out and not site.connection.execute("select 1 from pg_publication_tables where tablename = 'late_one'").fetchone()
-    done = site.agent.must("init", "--accept-gap")
+    add = f'ALTER PUBLICATION "{site.agent.publication}" ADD TABLE "public"."late_one"'
+    planned = site.agent.must("init", "--dry-run")
+    assert add in planned.out and not site.connection.execute("select 1 from pg_publication_tables where tablename = 'late_one'").fetchone(), planned.text
+    # Nothing was ever streamed of it, so that there is no gap to be accepted.
+    done = site.agent.must("init")
     assert add in done.out and "public.late_one: its 3 existing rows will not be sent" in done.out and "nothing was changed" not in done.out, done.text
     assert "public.documents" not in done.out, "nothing is new of it"
     site.run("--only", "stream")
@@ -371,7 +464,7 @@ def test_a_table_without_a_key_is_refused_with_the_cure(make: SiteMaker) -> None
     site = make({"postgres": {"tables": ["public.documents", "public.keyless"]}})
     site.sql("create table public.keyless (v text)", "alter table public.keyless owner to sluice")
     done = site.agent.command("init")
-    assert done.code != 0 and "public.keyless" in done.text and "ALTER TABLE" in done.text.upper()
+    assert done.code == 78 and "public.keyless" in done.text and "ALTER TABLE" in done.text.upper(), done.text
     site.sql("insert into public.keyless values ('a')", "update public.keyless set v = 'b'")  # the application is not broken
 
 
@@ -478,6 +571,38 @@ def test_init_killed_at_any_moment_is_begun_again(make: SiteMaker) -> None:
     assert slots == [(site.agent.slot,)]
 
 
+@pytest.mark.parametrize("cut_off", [False, True], ids=["first", "begun-again"])
+def test_init_waits_for_a_transaction_that_is_open_and_says_so(site: Site, cut_off: bool) -> None:
+    """Also where the walsender of one that was cut off waits for it still, and holds the slot."""
+    log = site.agent.folder / "init.log"
+    waiting = Process("sluice init", [str(binary()), "init", "-c", str(site.agent.config)], log, env=site.agent.env)
+
+    def told() -> bool:
+        text = log.read_text()
+        return "waiting for 1 running transactions to end" in text and f"pid {job.info.backend_pid}, for " in text
+    def drops() -> bool:
+        return site.connection.execute("select 1 from pg_stat_activity where query like 'DROP_REPLICATION_SLOT%%' and datname = %s and state = 'active'",
+                                       (site.database,)).fetchone() is not None
+    with site.stack.postgres.connect(site.database, autocommit=False) as job:
+        job.execute("insert into public.unpublished values (1, 'open')")
+        waiting.start()
+        wait_until("it says whom it waits for", told, 20)
+        if cut_off:
+            waiting.kill()
+            log.write_text("")
+            waiting.start()
+            wait_until("the next one waits for the slot", drops, 20)
+        waiting.require_running()
+        with suppress(NotReady):
+            wait_until("it says whom it waits for", told, 4)
+        said = told()
+        job.commit()
+    assert waiting.wait(30) == 0 and f"slot {site.agent.slot}: streams from " in log.read_text(), log.read_text()
+    assert said, log.read_text()
+    site.run("--only", "stream")
+    assert site.agent.stop() == 0
+
+
 # drop
 
 def names(site: Site) -> tuple[set[str], set[str]]:
@@ -487,17 +612,36 @@ def names(site: Site) -> tuple[set[str], set[str]]:
     return {row[0] for row in slots if not row[0].startswith("oracle_")}, {row[0] for row in publications}
 
 
-def test_drop_removes_slot_and_publication_but_no_topic_and_no_object(site: Site) -> None:
+OTHER_NAMES = {"postgres": {"slot": "other_slot", "publication": "Their Publication"}}
+
+
+@pytest.mark.parametrize("changes", [pytest.param(None, marks=pytest.mark.long), OTHER_NAMES], ids=["default", "other-names"])
+def test_drop_removes_slot_and_publication_but_no_topic_and_no_object(make: SiteMaker, changes: dict[str, Any] | None) -> None:
+    """And every command before it, and the way out behind it, works on those that the configuration names."""
+    site = make(changes)
+    slot, publication = ("other_slot", "Their Publication") if changes else (f"sluice_{site.name}",) * 2
+    assert (site.agent.slot, site.agent.publication) == (slot, publication)
+    planned = site.agent.must("init", "--dry-run")
+    assert f'CREATE PUBLICATION "{publication}" FOR TABLE' in planned.out and f"-- slot {slot}, which" in planned.out, planned.text
+    assert site.agent.command("check").code == 1
     site.init().run()
+    site.agent.must("check")
     site.sql("insert into public.documents values (1, 'kept', null, null)")
     assert site.auditor.verdict().clean
-    ours = ({site.agent.slot}, {site.agent.slot})
+    assert site.agent.status()["source"]["slot"] == slot
+    ours = ({slot}, {publication})
     assert names(site) == ours
-    held = site.agent.command("drop")
-    assert held.code == 69 and "stop the agent first" in held.err and names(site) == ours, held.text
+    before = read_progress(site.stack.kafka.brokers, site.agent.name)[-1]
+    assert json.loads(before.raw)["slot"] == slot
+    for command in (["drop"], ["init", "--accept-gap"]):
+        held = site.agent.command(*command)
+        assert held.code == 69 and f"slot {slot} is in use by walsender" in held.err and names(site) == ours, held.text
+        assert "stop the agent" in held.err, held.text
+    assert read_progress(site.stack.kafka.brokers, site.agent.name)[-1].lsn >= before.lsn and site.agent.http("/readyz")[0] == 200
     assert site.agent.stop() == 0
+    site.agent.must("verify")
     dry = site.agent.must("drop", "--dry-run")
-    assert "pg_drop_replication_slot" in dry.out and "DROP PUBLICATION" in dry.out and names(site) == ours, dry.text
+    assert f"pg_drop_replication_slot('{slot}')" in dry.out and f'DROP PUBLICATION "{publication}"' in dry.out and names(site) == ours, dry.text
     objects, topics = site.lake.listing(site.auditor.topics), site.stack.kafka.topics()
     site.agent.must("drop")
     assert names(site) == (set(), set())

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import time
 from dataclasses import dataclass
@@ -184,17 +185,41 @@ def test_a_replay_killed_in_the_middle_goes_on(make: SiteMaker) -> None:
 def test_ctrl_c_ends_a_replay_in_order(make: SiteMaker) -> None:
     site = make({**WINDOW, "kafka": {"transaction": {"rows": 1000}}}).init().run()
     begin = stored(site)
-    insert_many(site, 300, 250)
+    insert_many(site, 600, 250)
     end = settle(site)
     arguments = ["replay", "--from-lsn", text(begin), "--to-lsn", text(end), "--topic-prefix", "stopped."]
     process = Process("sluice replay", [str(binary()), *arguments, "-c", str(site.agent.config)], site.agent.folder / "replay.log",
                       env=site.agent.env).start()
-    wait_until("the replay has begun", lambda: partitions_of(site.stack.kafka.brokers, topics(site, "stopped."))["stopped." + site.agent.topic(
-        ("public", "positions"))] or not process.running, 60)
-    if process.running:
-        assert process.stop() == 1, process.tail()
+    topic = "stopped." + site.agent.topic(("public", "positions"))
+    wait_until("some rows were replayed", lambda: process.require_running() or (
+        partitions_of(site.stack.kafka.brokers, [topic])[topic] and written(site, topic) > 0), 60, pause=0.02)
+    assert process.stop(signal.SIGINT) == 1, process.tail()
+    assert 0 < sum(len(found) for found in read(site, topics(site, "stopped.")).values()) < 150_001, "it was over before it was stopped"
+    again = site.agent.must(*arguments)
+    assert "goes on at" in again.out, again.text
+    assert assert_same(site, "stopped.", begin, end) == 150_001
+
+
+def test_a_replay_that_was_begun_before_a_gap_is_3(make: SiteMaker) -> None:
+    """Its range means WAL of another time; under another prefix, what is there now can be had."""
+    site = make(WINDOW).init().run("--only", "stream")
+    begin = stored(site)
+    site.sql("insert into public.documents values (1, 'x', null, now())")
+    end = settle(site)
+    arguments = ["replay", "--from-lsn", text(begin), "--to-lsn", text(end), "--topic-prefix", "old."]
     site.agent.must(*arguments)
-    assert assert_same(site, "stopped.", begin, end) == 75_001
+    assert site.agent.stop() == 0
+    site.sql(f"select pg_drop_replication_slot('{site.agent.slot}')")
+    site.agent.must("init", "--accept-gap")
+    done = site.agent.command(*arguments)
+    assert done.code == 3 and "was begun before a gap" in done.err and "epoch then: 1, now: 2" in done.err, done.text
+    assert "-> choose another --topic-prefix, and a range of now" in done.err, done.text
+    site.run("--only", "stream")
+    begin = stored(site)
+    end = settle(site)
+    site.agent.must("replay", "--from-lsn", text(begin), "--to-lsn", text(end), "--topic-prefix", "new.")
+    assert assert_same(site, "new.", begin, end) == 1
+    assert site.agent.stop() == 0
 
 
 def refused(agent: Agent, *arguments: str) -> tuple[int, int, str]:

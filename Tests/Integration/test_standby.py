@@ -12,7 +12,7 @@ import time
 import uuid
 
 import psycopg
-from confluent_kafka import OFFSET_END, Consumer, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 from conftest import SiteMaker
 
 from harness.agent import Agent
@@ -32,8 +32,9 @@ class Watcher:
         self.consumer = Consumer({
             "bootstrap.servers": site.stack.kafka.brokers, "group.id": f"watcher-{uuid.uuid4()}", "enable.auto.commit": False,
             "isolation.level": "read_committed", "fetch.wait.max.ms": 20, "log_level": 0})
-        self.consumer.assign([TopicPartition(topic, number, OFFSET_END) for number in range(3)])
-        self.consumer.poll(1)  # the ends are looked up before any row
+        # The ends as they are now: where they are looked up by the client, that may be behind the row which is waited for.
+        ends = {number: self.consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)[1] for number in range(3)}
+        self.consumer.assign([TopicPartition(topic, number, end) for number, end in ends.items()])
 
     def wait(self, number: int, timeout: float = 60) -> float:
         """Seconds until the document is visible."""

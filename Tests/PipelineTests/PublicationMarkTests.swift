@@ -5,10 +5,14 @@ import Testing
 
 /// A table that was taken out of the publication and put back, and all that only looks like it.
 @Suite struct PublicationMarkTests {
-    private func table(_ oid: UInt32, _ entries: Set<UInt32>, _ restriction: String? = nil) -> PublishedTable {
+    private func table(
+        _ oid: UInt32, _ entries: Set<UInt32>, _ restriction: String? = nil, schema: String = "public",
+        schemaEntries: Set<UInt32> = [], isRootNamed: Bool = false
+    ) -> PublishedTable {
         PublishedTable(
-            oid: oid, schema: "public", name: "t\(oid)", isNamed: true, isRootNamed: false, columns: nil,
-            isFiltered: false, entries: entries, restriction: restriction)
+            oid: oid, schema: schema, name: "t\(oid)", isNamed: !entries.isEmpty && !isRootNamed,
+            isRootNamed: isRootNamed, columns: nil,
+            isFiltered: false, entries: entries, schemaEntries: schemaEntries, restriction: restriction)
     }
 
     private func publication(_ tables: PublishedTable...) -> Publication {
@@ -44,12 +48,31 @@ import Testing
         let before = publication(table(10, [11]), table(20, [21], "1 2"))
         #expect(returned(publication(table(10, [11]), table(20, [31], "1 2 3")), since: before) == ([], []))
         #expect(returned(publication(table(10, [31], "{filter}"), table(20, [21], "1 2")), since: before) == ([], []))
+        #expect(returned(publication(table(10, [11]), table(20, [31])), since: before) == ([], []), "taken away")
+    }
+
+    @Test func whatOneStatementMayDoIsNoLoss() {
+        let before = publication(table(10, [11]), table(20, [], schemaEntries: [21]))
+        #expect(
+            returned(publication(table(10, [], schemaEntries: [31]), table(20, [], schemaEntries: [21])), since: before)
+                == ([], []), "its schema in its place")
+        #expect(
+            returned(
+                publication(table(10, [11]), table(20, [], schema: "other", schemaEntries: [31])), since: before)
+                == ([], []), "another schema")
+        let leaf = publication(table(10, [11], isRootNamed: true))
+        #expect(returned(publication(table(10, [5], isRootNamed: true)), since: leaf) == ([], []), "another root")
+    }
+
+    @Test func aSchemaThatCameBackIsFoundWhileTheAgentRuns() {
+        let before = publication(table(10, [], schemaEntries: [11]))
+        #expect(returned(publication(table(10, [], schemaEntries: [31])), since: before).exact == [10])
     }
 
     @Test func aTableThatAnotherEntryPublishesStays() {
-        let before = publication(table(10, [11, 15]))
-        #expect(returned(publication(table(10, [15])), since: before) == ([], []))
-        #expect(returned(publication(table(10, [15, 31])), since: before) == ([], []))
+        let before = publication(table(10, [11], schemaEntries: [15]))
+        #expect(returned(publication(table(10, [], schemaEntries: [15])), since: before) == ([], []))
+        #expect(returned(publication(table(10, [31], schemaEntries: [15])), since: before) == ([], []))
         let all = publication(table(10, []))
         #expect(returned(all, since: all) == ([], []))
     }

@@ -525,13 +525,16 @@ import Testing
         }
         #expect(check.sent(upTo: LSN(1000)) == .differs, "nothing came")
         var known = check
-        #expect(known.began(head(700)) == .fits && known.began(head(800)) == .differs, "nothing was there")
+        #expect(known.began(head(700)) == .fits && known.changed() == .fits)
+        #expect(known.began(head(800)) == .fits && known.changed() == .differs, "nothing was there")
+        #expect(known.began(head(1000)) == .proven && known.changed() == .fits)
     }
 
     @Test func aSlotThatIsPastTheTransactionSendsNothing() throws {
         var check = try #require(HistoryCheck(stored, confirmed: LSN(701)))
         #expect(check.sent(upTo: LSN(1000)) == .proven)
-        #expect(check.began(head(800)) == .differs)
+        #expect(check.began(head(800)) == .fits, "14 sends the ends of transactions without a change")
+        #expect(check.changed() == .differs)
         #expect(HistoryCheck(stored, confirmed: LSN(1000)) == nil)
     }
 

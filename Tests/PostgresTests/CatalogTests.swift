@@ -148,12 +148,30 @@ struct CatalogTests {
             try sql.execute("alter publication \(name) set table \(schema).root, \(schema).t (a) where (a > 6)")
             #expect(try look()["t"]?.restriction != listed["t"]?.restriction)
             try sql.execute("alter publication \(name) set table \(schema).root, tables in schema \(schema)")
-            #expect(try look()["leaf"]?.entries.count == 2)
+            #expect(try look()["leaf"]?.entries.count == 1 && look()["leaf"]?.schemaEntries.count == 1)
+            #expect(try look()["t"]?.entries.isEmpty == true && look()["t"]?.schemaEntries.count == 1)
         }
         try sql.execute("drop schema \(schema) cascade; drop publication \(name)")
         try sql.execute("create publication \(name) for all tables")
-        #expect(try sql.publication(named: name)?.tables.allSatisfy { $0.entries.isEmpty } == true)
+        #expect(
+            try sql.publication(named: name)?.tables.allSatisfy { $0.entries.isEmpty && $0.schemaEntries.isEmpty }
+                == true)
         try sql.execute("drop publication \(name)")
+    }
+
+    @Test func writersOfATable() throws {
+        var sql = try TestServer.connect()
+        var writer = try TestServer.connect()
+        let schema = TestServer.name("s")
+        try sql.execute("create schema \(schema); create table \(schema).t (a int); create table \(schema).u (a int)")
+        let table = try #require(try sql.tables(matching: [TablePattern(schema: schema, table: "t")]).first).oid
+        try writer.execute("begin; select * from \(schema).t; insert into \(schema).u values (1)")
+        #expect(try sql.writers(of: [table]).isEmpty, "who reads, or writes to another one")
+        try writer.execute("insert into \(schema).t values (1)")
+        #expect(try sql.writers(of: [table]).count == 1)
+        try writer.execute("commit")
+        #expect(try sql.writers(of: [table]).isEmpty)
+        try sql.execute("drop schema \(schema) cascade")
     }
 
     /// A TRUNCATE, or an ALTER that rewrites, holds its lock for the whole of its transaction.

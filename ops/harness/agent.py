@@ -94,7 +94,11 @@ class Agent:
 
     @property
     def slot(self) -> str:
-        return f"sluice_{self.name}"
+        return str(self.settings["postgres"].get("slot", f"sluice_{self.name}"))
+
+    @property
+    def publication(self) -> str:
+        return str(self.settings["postgres"].get("publication", f"sluice_{self.name}"))
 
     @property
     def progress_topic(self) -> str:
@@ -186,14 +190,14 @@ class Agent:
 
     # What it stored
 
-    def wait_stored(self, lsn: int, timeout: float = 60) -> None:
-        """Until the position in Kafka has reached `lsn`."""
+    def wait_stored(self, lsn: int, timeout: float = 60, brokers: str | None = None) -> None:
+        """Until the position in Kafka has reached `lsn`. `brokers`: where to look, if not where the agent does."""
         from .oracle.topics import read_progress
 
         def reached() -> bool:
             if self.process is not None:
                 self.process.require_running()
-            stored = read_progress(self.settings["kafka"]["brokers"], self.name)
+            stored = read_progress(brokers or self.settings["kafka"]["brokers"], self.name)
             return bool(stored) and stored[-1].lsn >= lsn
         wait_until(f"{self.label} has stored the position {lsn >> 32:X}/{lsn & 0xFFFFFFFF:X} (log: {self.log})", reached, timeout, pause=0.3)
 

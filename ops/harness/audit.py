@@ -116,7 +116,7 @@ class Auditor:
         """Until the agent's position has passed the last committed change."""
         source = self.committed()
         if source:
-            self.agent.wait_stored(source[-1].end_lsn, timeout)
+            self.agent.wait_stored(source[-1].end_lsn, timeout, self.brokers)
         return source
 
     def wait_objects(self, records: Mapping[Partition, list[Record]], timeout: float = 90) -> None:

@@ -10,9 +10,12 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from .certificates import make_certificate
 from .processes import Process, free_port, wait_until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+KAFKA_USER = "sluice"
+KAFKA_PASSWORD = "pw-4Jd8wqTz-kafka"
 
 
 def kafka_home() -> Path | None:
@@ -36,6 +39,7 @@ class Node:
         self.controller_port = free_port()
         self.front: tuple[int, int] | None = None  # a second listener: its port, and the port that clients are told
         self.back: tuple[int, int] | None = None  # brokers among themselves: their port, and the port that they are told
+        self.secure_port: int | None = None  # of a listener for clients that show a password, over TLS
         self.process: Process | None = None
         root.mkdir(parents=True)
 
@@ -59,11 +63,13 @@ class Node:
 class Kafka:
     """A cluster. `kill`, `pause`, `resume`, `start` take the node's index."""
 
-    def __init__(self, home: Path, root: Path, nodes: int = 1, overrides: dict[str, str] | None = None) -> None:
+    def __init__(self, home: Path, root: Path, nodes: int = 1, overrides: dict[str, str] | None = None, secure: bool = False) -> None:
         self.home = home
         self.root = root
         self.nodes = [Node(home, root / f"node-{n}", n) for n in range(1, nodes + 1)]
         self.overrides = overrides or {}
+        for node in self.nodes if secure else []:
+            node.secure_port = free_port()
 
     @property
     def brokers(self) -> str:
@@ -73,6 +79,15 @@ class Kafka:
     def agent_brokers(self) -> str:
         """What agents are given: the addresses in front of the nodes, where there are such."""
         return ",".join(f"127.0.0.1:{node.front[1] if node.front else node.port}" for node in self.nodes)
+
+    @property
+    def secure_brokers(self) -> str:
+        """The listeners that want `KAFKA_USER` and `KAFKA_PASSWORD` over TLS by `authority`."""
+        return ",".join(f"127.0.0.1:{node.secure_port}" for node in self.nodes)
+
+    @property
+    def authority(self) -> Path:
+        return self.root / "authority.pem"
 
     @property
     def data_folders(self) -> list[Path]:
@@ -109,6 +124,17 @@ class Kafka:
                 settings["listeners"] += f",{name}://127.0.0.1:{ports[0]}"
                 settings["advertised.listeners"] += f",{name}://127.0.0.1:{ports[1]}"
                 settings["listener.security.protocol.map"] += f",{name}:PLAINTEXT"
+        if node.secure_port is not None:
+            settings["listeners"] += f",SECURE://127.0.0.1:{node.secure_port}"
+            settings["advertised.listeners"] += f",SECURE://127.0.0.1:{node.secure_port}"
+            settings["listener.security.protocol.map"] += ",SECURE:SASL_SSL"
+            settings["listener.name.secure.sasl.enabled.mechanisms"] = "SCRAM-SHA-512,PLAIN"
+            security = "org.apache.kafka.common.security"
+            settings["listener.name.secure.scram-sha-512.sasl.jaas.config"] = f"{security}.scram.ScramLoginModule required;"
+            settings["listener.name.secure.plain.sasl.jaas.config"] = (
+                f'{security}.plain.PlainLoginModule required user_{KAFKA_USER}="{KAFKA_PASSWORD}";')
+            settings["listener.name.secure.ssl.keystore.type"] = "PEM"
+            settings["listener.name.secure.ssl.keystore.location"] = str(self.root / "keystore.pem")
         if node.front is not None or node.back is not None:
             settings["inter.broker.listener.name"] = "PLAINTEXT" if node.back is None else "BACK"
         return "".join(f"{key}={value}\n" for key, value in settings.items())
@@ -130,10 +156,15 @@ class Kafka:
         if len(self.nodes) > 1:
             voters = "--initial-controllers=" + ",".join(
                 f"{node.number}@127.0.0.1:{node.controller_port}:{run('random-uuid')}" for node in self.nodes)
+        users: list[str] = []
+        if any(node.secure_port is not None for node in self.nodes):
+            make_certificate(self.root)
+            (self.root / "keystore.pem").write_text((self.root / "server.key").read_text() + (self.root / "server.pem").read_text())
+            users = ["--add-scram", f"SCRAM-SHA-512=[name={KAFKA_USER},password={KAFKA_PASSWORD}]"]
         for node in self.nodes:
             file = node.root / "server.properties"
             file.write_text(self._properties(node))
-            run("format", "-t", cluster, "-c", str(file), voters)
+            run("format", "-t", cluster, "-c", str(file), voters, *users)
         return self
 
     def start(self, index: int | None = None, timeout: float = 90) -> Kafka:

@@ -59,6 +59,14 @@ def free_port() -> int:
     raise NotReady("no free port between 20000 and 32000")
 
 
+def peak_memory(pid: int) -> int:
+    """VmHWM: the most that was ever resident, in bytes."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise LookupError("no VmHWM")
+
+
 def listening(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)

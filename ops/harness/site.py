@@ -15,7 +15,7 @@ import psycopg
 
 from .agent import Agent, Settings, merge
 from .audit import Auditor, Lake
-from .kafka import Kafka, kafka_home
+from .kafka import KAFKA_PASSWORD, KAFKA_USER, Kafka, kafka_home
 from .oracle.source import Table
 from .postgres import AGENT_PASSWORD, AGENT_ROLE, SUPERUSER_PASSWORD, Postgres, debian_bin, wheel_bin
 from .processes import Lab
@@ -66,7 +66,7 @@ def start_stack(name: str, lab: Lab) -> Stack:
     old = name.startswith("pg15")
     postgres = Postgres(root / "postgres", debian_bin() if old else wheel_bin(), name.split("-")[0])
     store: Store = S3Proxy(root / "store") if old and s3proxy_home() is not None else Moto(root / "store")
-    kafka = Kafka(home, root / "kafka").create().start()
+    kafka = Kafka(home, root / "kafka", secure=True).create().start()
     store.start()
     postgres.create().start()
     return Stack(name, lab, postgres, kafka, store, {} if old else {"LD_LIBRARY_PATH": librdkafka_folder()})
@@ -137,7 +137,7 @@ class Site:
         """Secrets that stand in a log: must be none, whatever happened."""
         text = self.logs()
         secrets = {"agent's password": AGENT_PASSWORD, "superuser's password": SUPERUSER_PASSWORD,
-                   "S3 secret": self.stack.store.access.secret}
+                   "Kafka's password": KAFKA_PASSWORD, "S3 secret": self.stack.store.access.secret}
         return [name for name, secret in secrets.items() if secret in text]
 
     def close(self) -> None:
@@ -207,3 +207,15 @@ def make_site(stack: Stack, changes: Mapping[str, Any] | None = None, tables: li
         lake = Lake(stack.store.access, bucket_of(name), "lake")
     agent = Agent(folder, merge(settings, changes or {}), stack.env)
     return Site(stack, name, agent, connection, lake, published, [agent])
+
+
+def use_secure_kafka(site: Site) -> None:
+    """The site's agent goes to the broker over TLS, and shows its password."""
+    kafka, secret = site.stack.kafka, site.agent.folder / "kafka.secret"
+    secret.write_text(KAFKA_PASSWORD + "\n")
+    # Before 2.6.1 librdkafka's SCRAM is not what brokers from 4.0 on take (confluentinc/librdkafka#4895).
+    mechanism = "PLAIN" if "librdkafka2.0" in site.stack.name else "SCRAM-SHA-512"
+    client = {"security.protocol": "SASL_SSL", "sasl.mechanism": mechanism, "sasl.username": KAFKA_USER,
+              "sasl.password_file": str(secret), "ssl.ca.location": str(kafka.authority)}
+    site.agent.settings = merge(site.agent.settings, {"kafka": {"brokers": kafka.secure_brokers, "client": client}})
+    site.agent.write()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import boto3
 from botocore.config import Config
 
+from .certificates import make_certificate
 from .kafka import REPOSITORY
 from .processes import Process, free_port, listening
 
@@ -164,15 +164,7 @@ class SecureRclone(Rclone):
         self.access = replace(self.access, endpoint=f"https://127.0.0.1:{self.port}", authority=str(self.authority))
 
     def start(self) -> SecureRclone:
-        def openssl(*arguments: str) -> None:
-            subprocess.run(["openssl", *arguments], cwd=self.root, check=True, capture_output=True)
-        if not self.authority.exists():
-            openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=sluice tests", "-keyout", "authority.key",
-                    "-out", "authority.pem")
-            openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1", "-keyout", "server.key", "-out", "server.csr")
-            (self.root / "server.ext").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
-            openssl("x509", "-req", "-in", "server.csr", "-CA", "authority.pem", "-CAkey", "authority.key", "-CAcreateserial", "-days", "30",
-                    "-extfile", "server.ext", "-out", "server.pem")
+        make_certificate(self.root)
         self.options = ("--cert", str(self.root / "server.pem"), "--key", str(self.root / "server.key"))
         super().start()
         return self

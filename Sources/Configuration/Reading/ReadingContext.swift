@@ -44,24 +44,28 @@ final class ReadingContext {
         environment[name].flatMap { $0.isEmpty ? nil : $0 }
     }
 
-    /// The text of a file that holds a secret, without one line end at its end; nil once the problem is reported.
+    /// The text of a file that holds a secret; nil once the problem is reported.
     func secretFile(_ path: String, for keyPath: String, at location: SourceLocation?) -> Secret? {
-        var bytes: [UInt8]
-        do throws(FileProblem) {
-            bytes = try readFile(path)
-        } catch {
-            report(keyPath, at: location, "cannot read \(path): \(error.message)")
+        do throws(FileProblem) { return try Secret.read(path, by: readFile) } catch {
+            report(keyPath, at: location, error.message)
             return nil
+        }
+    }
+}
+
+extension Secret {
+    /// What a file holds, without one line end at its end.
+    /// - Throws: why it cannot be had, with the path.
+    public static func read(_ path: String, by readFile: FileReading = FileReader.read) throws(FileProblem) -> Secret {
+        var bytes: [UInt8]
+        do throws(FileProblem) { bytes = try readFile(path) } catch {
+            throw FileProblem("cannot read \(path): \(error.message)")
         }
         if bytes.last == UInt8(ascii: "\n") { bytes.removeLast() }
         if bytes.last == UInt8(ascii: "\r") { bytes.removeLast() }
-        guard !bytes.isEmpty else {
-            report(keyPath, at: location, "\(path) is empty")
-            return nil
-        }
+        guard !bytes.isEmpty else { throw FileProblem("\(path) is empty") }
         guard !bytes.contains(0), let text = String(validating: bytes, as: UTF8.self) else {
-            report(keyPath, at: location, "\(path) does not hold text in UTF-8")
-            return nil
+            throw FileProblem("\(path) does not hold text in UTF-8")
         }
         return Secret(text)
     }

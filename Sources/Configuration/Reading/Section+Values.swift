@@ -92,6 +92,8 @@ extension Section {
         if has(key) { return text(key).map { Secret($0) } }
         guard has(fileKey), let path = text(fileKey) else { return nil }
         let keyPath = keyPath(fileKey)
-        return context.secretFile(path, for: keyPath, at: context.source.location(of: keyPath))
+        let secret = context.secretFile(path, for: keyPath, at: context.source.location(of: keyPath))
+        if secret != nil { context.source.secretFiles[self.keyPath(key)] = path }
+        return secret
     }
 }

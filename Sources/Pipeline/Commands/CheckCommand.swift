@@ -36,7 +36,7 @@ package struct CheckCommand {
             let slot = try connection.replicationSlot(named: settings.slot)
             var findings = Preflight.server(server, hasSlot: slot != nil)
             findings += Preflight.tables(tables, patterns: patterns, role: server.role)
-            findings += Preflight.topics(settings, tables)
+            findings += Preflight.topics(settings, tables) + Preflight.columns(settings, tables)
             findings += Preflight.publication(
                 publication, named: settings.publication, wanted: tables, patterns: patterns)
             findings += replication()
@@ -75,7 +75,11 @@ package struct CheckCommand {
             for topic in topics { findings += try self.topic(topic, admin) }
             findings += try position(maker, topics)
         } catch {
-            findings.append(Finding(.problem, "kafka", error.description))
+            let refusal = services.state.snapshot.kafkaRefusal
+            findings.append(
+                Finding(
+                    .problem, "kafka", [error.description, refusal].compactMap(\.self).joined(separator: "; "),
+                    fixes: refusal == nil ? [] : ["look at kafka.client: user, password, mechanism, certificates"]))
         }
         return findings
     }

@@ -8,10 +8,12 @@ enum HistoryScan {
         _ stored: StoredPosition, _ facts: StartFacts, _ settings: StreamSettings, _ services: StreamServices
     ) throws(PostgresError) -> StartRefusal? {
         guard let slot = facts.slot, slot.activePID == nil,
-            var history = HistoryCheck(stored, confirmed: slot.confirmedFlush)
+            HistoryCheck(stored, confirmed: slot.confirmedFlush) != nil
         else { return nil }
         let copy = "\(settings.slot.prefix(57))_check"
         var scan = try ReplayScan(settings, services: services, copy: copy)
+        // An agent may have moved the slot since it was looked at.
+        guard var history = HistoryCheck(stored, confirmed: scan.window) else { return nil }
         try scan.start(settings, copy: copy, at: HistoryCheck.start(stored))
         var result = HistoryCheck.Result.fits
         while result == .fits {
@@ -20,6 +22,8 @@ enum HistoryScan {
                 break
             }
             result = history.began(head)
+            // From 15 on none is sent without a change.
+            if result == .fits, scan.serverVersion >= 150_000 { result = history.changed() }
         }
         guard result == .differs else { return nil }
         return StartDecision.otherHistory(stored, available: slot.confirmedFlush, now: facts.clock)

@@ -64,26 +64,34 @@ extension InitCommand {
                     : "publication \(settings.publication) is another role's, and nothing comes of it until that one gives: \(cure);"
             )
         }
-        if isChanged { try awaitOlder() }
+        if isChanged {
+            let changed = Set(source.faults.compactMap(\.table))
+            try awaitWriters(of: source.tables.filter { changed.contains($0.qualifiedName) })
+        }
         guard source.publication == nil else { return isMended }
         try postgres { (connection) throws(PostgresError) in try connection.execute(createPublication(source.tables)) }
         output.line("publication \(settings.publication): made for \(source.tables.count) tables")
         return true
     }
 
-    /// Waits for the transactions that were running when the publication was changed: what they wrote to a table before it was published
-    /// is not sent, also where they commit later. Only then its rows are counted.
-    private func awaitOlder() throws(AgentExit) {
-        var horizon: UInt64?
+    /// Waits for the transactions that had written to these tables when the publication was changed: what they wrote before that is not
+    /// sent, also where they commit later. Only then its rows are counted.
+    private func awaitWriters(of tables: [TableFacts]) throws(AgentExit) {
+        let oids = tables.flatMap { [$0.oid] + $0.partitionLeaves }
+        var awaited: Set<String>?
         var waited = 0
         let wakeup = Wakeup()
-        while !services.stop.isRequested {
-            let running = try postgres { (connection) throws(PostgresError) in try connection.runningRange() }
-            let until = horizon ?? running.next
-            horizon = until
-            if running.oldest >= until { return }
+        while true {
+            let now = try postgres { (connection) throws(PostgresError) in try connection.writers(of: oids) }
+            let left = now.intersection(awaited ?? now)
+            if left.isEmpty { return }
+            awaited = left
             waited += 1
-            if waited % 10 == 5 { tellBlockers(seconds: waited / 2) }
+            if waited % 10 == 1 {
+                output.line(
+                    "waiting for \(left.count) transactions that have written to what is published now (\(waited / 2) s): \(left.sorted().joined(separator: ", "))"
+                )
+            }
             wakeup.wait(milliseconds: 500)
         }
     }

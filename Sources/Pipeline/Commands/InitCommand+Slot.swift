@@ -15,7 +15,7 @@ extension InitCommand {
         let producer: TransactionalProducer
         if let fenced { producer = fenced } else { producer = try makeProducer() }
         var position = StoredPosition(
-            systemID: source.server.systemID, timeline: source.server.timeline, slot: settings.slot, epoch: epoch,
+            systemID: source.server.systemID, timeline: try gather().facts.timeline, slot: settings.slot, epoch: epoch,
             lsn: existing?.lsn ?? LSN(0), commitTime: existing?.commitTime ?? 0, options: settings.fingerprint,
             state: .creating, gaps: existing?.gaps ?? [])
         position.partitions = try pins(source, after: existing)
@@ -101,7 +101,7 @@ extension InitCommand {
     private func createSlot(_ source: Source) throws(AgentExit) -> LSN {
         try postgres { (_) throws(PostgresError) in
             var connection = try ReplicationConnection(connecting: settings.postgres, timeout: .seconds(10))
-            if source.slot != nil { try connection.dropSlot(settings.slot, waitForRelease: true) }
+            if let slot = source.slot { try drop(slot, &connection) }
             var waited = 0
             return try connection.createLogicalSlot(
                 settings.slot, failover: takesFailover(source), timeout: .seconds(24 * 3600),
@@ -113,8 +113,16 @@ extension InitCommand {
         }
     }
 
+    /// The walsender of an init that was cut off may still be making it, and takes it away when it ends.
+    private func drop(_ slot: ReplicationSlot, _ connection: inout ReplicationConnection) throws(PostgresError) {
+        if slot.activePID != nil { tellBlockers(seconds: 0) }
+        do throws(PostgresError) {
+            try connection.dropSlot(settings.slot, waitForRelease: true, timeout: .seconds(24 * 3600))
+        } catch  where error.kind == .slotMissing {}
+    }
+
     /// A slot waits for every transaction that is running; for hours, if one runs for hours (trap 37).
-    func tellBlockers(seconds: Int) {
+    private func tellBlockers(seconds: Int) {
         guard var connection = try? PostgresConnection(connecting: settings.postgres, timeout: .seconds(2)),
             let running = try? connection.runningTransactions()
         else { return }

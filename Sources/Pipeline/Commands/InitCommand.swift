@@ -27,7 +27,8 @@ package struct InitCommand {
             throw source.findings.exit(.configuration, "init changes nothing before these are settled")
         }
         if dryRun { return try plan(source, acceptGap: acceptGap) }
-        if acceptGap || source.isForAnAgentToCome(settings.tables), let holder = source.slot?.activePID {
+        // An agent that runs may have been started with other tables, and would pass the rows of one that is added over.
+        if acceptGap || !source.added.isEmpty, let holder = source.slot?.activePID {
             throw inUse(holder)
         }
         // The slot before the position: an agent that runs moves both meanwhile.
@@ -47,6 +48,7 @@ package struct InitCommand {
                     hints: ["the statements above, by whoever may give them, then sluice run"])
             }
             try acceptPartitions(existing, source, isAccepted: acceptGap)
+            if !source.added.isEmpty { try noteEntries() }
             let changed = source.faults.isEmpty ? "nothing was changed" : "the stream goes on where it was"
             output.line(
                 "slot \(settings.slot): is there, position \(existing.lsn), epoch \(existing.epoch); there is no gap, \(changed)"
@@ -102,16 +104,6 @@ package struct InitCommand {
         var added: [PublicationFault] = []
         var slot: ReplicationSlot?
         var findings: [Finding]
-
-        /// Whether tables are added that the configuration names one by one: an agent that runs was started with another one, and would
-        /// pass their rows over until it is started again.
-        func isForAnAgentToCome(_ patterns: [TablePattern]) -> Bool {
-            let names = patterns.filter { !$0.isGlob }
-            return tables.contains { table in
-                added.contains { $0.table == table.qualifiedName }
-                    && names.match(schema: table.schema, table: table.name)
-            }
-        }
     }
 
     private func inspect(acceptGap: Bool) throws(AgentExit) -> Source {
@@ -135,7 +127,7 @@ package struct InitCommand {
             var findings =
                 Preflight.server(server, hasSlot: slot != nil)
                 + Preflight.tables(tables, patterns: patterns, role: server.role)
-            findings += Preflight.topics(settings, tables)
+            findings += Preflight.topics(settings, tables) + Preflight.columns(settings, tables)
             if tables.isEmpty, publication == nil {
                 findings.append(Finding(.problem, "postgres.tables", "matches no table: there is nothing to publish"))
             }
@@ -249,6 +241,17 @@ package struct InitCommand {
             }
             return pins
         }
+    }
+
+    /// The tables that were added are known to be so: with a topic, they would be taken for ones that came back.
+    private func noteEntries() throws(AgentExit) {
+        let producer = try makeProducer()
+        guard var position = try position(isFenced: true) else { return }
+        let publication = try postgres { (connection) throws(PostgresError) in
+            try connection.publication(named: settings.publication)
+        }
+        position.mark = publication.map { PublicationMark(of: $0) }
+        try store(position, by: producer)
     }
 
     func makeProducer() throws(AgentExit) -> TransactionalProducer {

@@ -204,6 +204,19 @@ package enum Preflight {
     }
 
     /// The publication against the tables that are wanted.
+    /// Columns that flat records have a member of their own for.
+    static func columns(_ settings: StreamSettings, _ tables: [TableFacts]) -> [Finding] {
+        guard settings.format.envelope == .flat else { return [] }
+        return tables.flatMap { table in
+            table.columns.filter { reservedColumns.contains($0.name) }.map { column in
+                Finding(
+                    .problem, "table \(table.qualifiedName)",
+                    "has a column \(column.name), which flat records use for themselves: its first row would stop the stream",
+                    fixes: ["events.envelope: debezium", "another name for the column"])
+            }
+        }
+    }
+
     package static func publication(
         _ publication: Publication?, named name: String, wanted: [TableFacts], patterns: [TablePattern],
         except mended: [PublicationFault] = []

@@ -26,6 +26,8 @@ struct ReplayScan: ~Copyable {
         self.connection = connection
     }
 
+    var serverVersion: Int { connection.serverVersion }
+
     /// Starts reading at a position in the window; once.
     mutating func start(_ settings: StreamSettings, copy name: String, at lsn: LSN) throws(PostgresError) {
         try connection.startReplication(slot: name, at: lsn, publications: [settings.publication])

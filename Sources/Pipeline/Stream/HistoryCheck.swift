@@ -5,14 +5,18 @@ package import ChangeData
 /// A server that was restored to an older point, by the copy of a disk, has the same system identifier and timeline, and once it has
 /// been written to for long enough its WAL ends behind the position as well. What was committed up to there since the restore would be
 /// passed over. So replication starts where the last transaction that Kafka holds was committed: unless the slot is past it, the server
-/// sends it again, and up to the position nothing else.
+/// sends it again, and up to the position no other change. (Before 15 it also sends the ends of transactions without any.)
 package struct HistoryCheck: Equatable {
     /// The commit of the last transaction of which Kafka holds something.
     private let last: (lsn: LSN, time: Int64)
-    /// Nothing else is committed before it.
+    /// No other change is committed before it.
     package let end: LSN
+    /// Where the slot was when replication started.
+    package let confirmed: LSN
     /// Whether `last` has yet to come.
     private var isAwaited: Bool
+    /// Whether a transaction between the two has begun.
+    private var isBetween = false
 
     /// - Parameters:
     ///   - stored: what Kafka holds.
@@ -25,6 +29,7 @@ package struct HistoryCheck: Equatable {
         // Of a transaction that is half in Kafka the rest must come.
         end = stored.ordinal > 0 ? LSN(stored.commitLSN.rawValue &+ 1) : stored.lsn
         guard confirmed < end else { return nil }
+        self.confirmed = confirmed
         isAwaited = confirmed <= stored.commitLSN
     }
 
@@ -43,14 +48,20 @@ package struct HistoryCheck: Equatable {
 
     /// A transaction has begun.
     package mutating func began(_ head: TransactionHead) -> Result {
+        isBetween = false
         if head.commitLSN >= end { return isAwaited ? .differs : .proven }
         if head.commitLSN == last.lsn, head.commitTime == last.time {
             isAwaited = false
             return .fits
         }
         // The slot may be further behind than where this was asked to start.
-        return head.commitLSN < last.lsn ? .fits : .differs
+        if head.commitLSN < last.lsn { return .fits }
+        isBetween = true
+        return isAwaited || head.commitLSN == last.lsn ? .differs : .fits
     }
+
+    /// The transaction that has begun has a change.
+    package func changed() -> Result { isBetween ? .differs : .fits }
 
     /// The server has sent all that was committed before this.
     package func sent(upTo lsn: LSN) -> Result {
@@ -59,6 +70,7 @@ package struct HistoryCheck: Equatable {
     }
 
     package static func == (one: HistoryCheck, other: HistoryCheck) -> Bool {
-        one.last == other.last && one.end == other.end && one.isAwaited == other.isAwaited
+        one.last == other.last && one.end == other.end && one.confirmed == other.confirmed
+            && one.isAwaited == other.isAwaited && one.isBetween == other.isBetween
     }
 }

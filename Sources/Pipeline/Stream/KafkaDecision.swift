@@ -23,8 +23,8 @@ enum KafkaDecision {
 
     /// Tables that were taken out of the publication and put back since the stored position.
     ///
-    /// A table that nothing was ever written of is not one of them: it is published for the first time, by a hand that did not
-    /// wait for `init`.
+    /// A table without a topic is not one of them: it is published for the first time, by a hand that did not wait for `init`, which
+    /// makes the topic and notes the entry.
     private static func returned(
         _ stored: StoredPosition, _ facts: StartFacts, _ settings: StreamSettings, _ maker: TopicMaker
     ) throws(KafkaError) -> StartRefusal? {
@@ -35,8 +35,7 @@ enum KafkaDecision {
         for table in mark.returned(in: publication) where table.matches(settings.tables) {
             let topic = try? topicName(
                 template: settings.format.topicTemplate, name: settings.name, schema: table.schema, table: table.name)
-            guard let topic, let count = try maker.partitions(of: topic) else { continue }
-            if try !maker.isEmpty(topic, partitions: count) { returned.append(table) }
+            if let topic, try maker.partitions(of: topic) != nil { returned.append(table) }
         }
         guard !returned.isEmpty else { return nil }
         return StartDecision.returned(

@@ -17,34 +17,44 @@ package struct PublicationMark: Equatable, Sendable {
     }
 
     package init(of publication: Publication) {
-        newest = publication.tables.flatMap(\.entries).max() ?? 0
+        newest = publication.tables.flatMap { $0.entries.union($0.schemaEntries) }.max() ?? 0
         // FNV-1a (RFC 9923): the same in every process.
         restrictions = publication.tables.filter { $0.restriction != nil }
             .map { "\($0.oid) \($0.restriction ?? "")\n" }.joined().utf8
             .reduce(0x811C_9DC5) { ($0 ^ UInt32($1)) &* 0x0100_0193 }
     }
 
-    /// The tables whose entries are newer than this and that were there before. Whether they were streamed before, the mark does not
+    /// The tables whose entries are newer than this and that were there before. Whether they were published before, the mark does not
     /// know.
     ///
-    /// ALTER PUBLICATION ... SET TABLE with another list or filter makes a new entry as well, and loses nothing: such a table is not
-    /// among them where lists or filters have changed.
+    /// One ALTER PUBLICATION ... SET makes new entries too, and loses nothing: for another list or filter, or a schema in place of its
+    /// tables. So none is told of where any list or filter has changed, and none that its schema publishes.
     package func returned(in publication: Publication) -> [PublishedTable] {
-        let isChanged = PublicationMark(of: publication).restrictions != restrictions
+        guard PublicationMark(of: publication).restrictions == restrictions else { return [] }
         return publication.tables.filter { table in
-            table.oid < newest && (table.entries.min() ?? 0) > newest && !(isChanged && table.restriction != nil)
+            table.oid < newest && table.schemaEntries.isEmpty && (table.entries.min() ?? 0) > newest
         }
     }
 }
 
 extension Publication {
     /// The tables that were taken out of it and put back since it was seen as it was before.
+    ///
+    /// Not those that are published in another way than before, or that have another schema or root: one statement may have done that.
     package func returned(since before: Publication) -> [PublishedTable] {
         let known = Dictionary(before.tables.map { ($0.oid, $0) }, uniquingKeysWith: { first, _ in first })
         return tables.filter { table in
-            guard let known = known[table.oid] else { return false }
-            return !known.entries.isEmpty && known.entries.isDisjoint(with: table.entries)
-                && known.restriction == table.restriction
+            guard let known = known[table.oid], known.schema == table.schema, known.restriction == table.restriction,
+                known.isNamed == table.isNamed, !known.isRootNamed, !table.isRootNamed,
+                known.schemaEntries.isEmpty == table.schemaEntries.isEmpty
+            else { return false }
+            let (old, new) = (
+                known.entries.union(known.schemaEntries), table.entries.union(table.schemaEntries)
+            )
+            return !old.isEmpty && old.isDisjoint(with: new)
         }
     }
+
+    /// Whether it was seen to publish a table.
+    func has(_ oid: UInt32) -> Bool { tables.contains { $0.oid == oid } }
 }

@@ -114,8 +114,8 @@ struct Publisher: ~Copyable {
                 open.reachedBoundary()
                 return try commit(isPublishing: false)
             }
-            // What is published for the first time is known as such before its rows can be taken for those of one that came back.
-            if open.isEmpty, let mark = services.state.seen(by: link.walsender).mark, mark != stored.mark {
+            // What is published for the first time is known as such before it can be taken for a table that came back.
+            if open.isEmpty, let mark = services.state.seen.mark, mark != stored.mark {
                 open.reachedBoundary()
                 return try commit(isPublishing: false)
             }
@@ -178,9 +178,7 @@ struct Publisher: ~Copyable {
         if needed > topics.count {
             // To ask brokers may take as long as they are away, and this thread would not see that one went: until the open
             // transaction has begun at the brokers, it may not begin unseen (`EndInDoubt`).
-            if let producer, topics.mustAsk(upTo: needed, names: link.names.topics, producer, pending.partitions) {
-                try drainProducer()
-            }
+            if mustAsk(upTo: needed) { try drainProducer() }
             guard let producer else { return }
             try topics.prepare(
                 upTo: needed, names: link.names.topics, producer: producer, pins: &pending.partitions)
@@ -201,6 +199,12 @@ struct Publisher: ~Copyable {
                 hints: [
                     "kafka-configs.sh --bootstrap-server BROKERS --alter --topic \(topics[record.topic].name) --add-config max.message.bytes=\(large.size * 2)"
                 ]))
+    }
+
+    /// Apart from `prepare`: no reference to the producer may outlive this, see `discard`.
+    private func mustAsk(upTo count: Int) -> Bool {
+        guard let producer else { return false }
+        return topics.mustAsk(upTo: count, names: link.names.topics, producer, pending.partitions)
     }
 
     private func bytes(_ chunk: RecordChunk, _ range: Range<Int>) -> [UInt8] {
@@ -260,7 +264,7 @@ struct Publisher: ~Copyable {
     private mutating func commit(isPublishing: Bool) throws(SessionFailure) {
         let started = services.clock.monotonic()
         var isCommitted = false
-        let seen = services.state.seen(by: link.walsender)
+        let seen = services.state.seen
         pending.mark = seen.mark ?? pending.mark
         // A standby may be promoted under its walsender, which goes on.
         pending.timeline = max(pending.timeline, seen.timeline ?? 0)

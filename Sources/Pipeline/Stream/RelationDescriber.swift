@@ -20,6 +20,8 @@ struct RelationDescriber: ~Copyable {
     /// The table that each of these names was seen for last: one that took another's name takes its place above.
     private var holders: [TableName: UInt32] = [:]
     private var passedOver: Set<UInt32> = []
+    /// Tables that the publication was looked at for.
+    private var looked: Set<UInt32> = []
 
     /// How long a connection is kept for the next question, nanoseconds.
     private static let keptFor: Int64 = .seconds(5)
@@ -64,6 +66,14 @@ struct RelationDescriber: ~Copyable {
         }
         return Self.description(
             primaryKey: keys.primary, identityIndex: keys.identity, types: types)
+    }
+
+    /// The publication as it is now, once for each table that it was not seen to have.
+    mutating func publication(
+        having oid: UInt32, unlike before: Publication?, _ settings: StreamSettings
+    ) throws(SessionFailure) -> Publication? {
+        guard let before, !before.has(oid), looked.insert(oid).inserted else { return nil }
+        return try ask(settings) { (open) throws(PostgresError) in try open.publication(named: settings.publication) }
     }
 
     /// A table that is published, and that nobody wants. It may be one that somebody does, by another name: where a table that is

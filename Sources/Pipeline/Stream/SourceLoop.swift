@@ -191,7 +191,11 @@ struct SourceLoop: ~Copyable {
         case .began(let head):
             try judge(history?.began(head))
             ending?.began(at: head.commitLSN)
-        case .describe(let relation): try describe(relation)
+        case .changed: try judge(history?.changed())
+        case .describe(let relation):
+            // A change of it follows.
+            try judge(history?.changed())
+            try describe(relation)
         case .setAside(let why): deadLetters.note(why, services.log, now: wall)
         default: break
         }
@@ -207,8 +211,9 @@ struct SourceLoop: ~Copyable {
         case nil, .fits: break
         case .proven: history = nil
         case .differs:
-            let now = services.clock.wall() / 1000
-            throw .exit(StartDecision.otherHistory(link.start, available: feedback.received, now: now).exit)
+            let (start, now) = (link.start, services.clock.wall() / 1000)
+            let available = link.history?.confirmed ?? feedback.received
+            throw .exit(StartDecision.otherHistory(start, available: available, now: now).exit)
         }
     }
 
@@ -217,9 +222,27 @@ struct SourceLoop: ~Copyable {
 
     private mutating func describe(_ relation: Relation) throws(SessionFailure) {
         let description = try tables.describe(relation, in: encoder?.openXID, settings: settings)
+        if !description.isIgnored { try look(relation.oid) }
         do throws(ChangeDataError) {
             try encoder?.define(relation, as: description)
         } catch { throw .exit(exit(for: error)) }
+    }
+
+    /// A table that is published since the last look: known as such before its first row goes on, lest it be taken for one that came
+    /// back where the agent ends before the next look.
+    private mutating func look(_ table: UInt32) throws(SessionFailure) {
+        let before = services.state.published
+        guard let before, let now = try tables.publication(having: table, unlike: before, settings) else { return }
+        let returned = now.returned(since: before).filter { $0.matches(settings.tables) }
+        guard returned.isEmpty else {
+            let snapshot = services.state.snapshot
+            throw .exit(
+                StartDecision.returned(
+                    returned, now.name, stored: snapshot.stored, available: snapshot.serverLSN,
+                    now: services.clock.wall() / 1000
+                ).exit)
+        }
+        services.state.saw(now)
     }
 
     /// Tells the publisher what the records of the next chunk may name: tables as they are described, and the topic of
@@ -338,8 +361,10 @@ struct SourceLoop: ~Copyable {
         }
         // What it could not commit comes again; why it could not is told.
         switch link.failure {
-        case nil, .stopped: break
-        case let failure?: throw failure
+        case .exit(let exit): throw .exit(exit)
+        case .retry(_, let reason):
+            services.log.warning("what was received last is not in Kafka, and comes again", ["reason": .init(reason)])
+        case nil, .stopped, .slotInUse, .fallBack: break
         }
         learn()
         let last = feedback.finalReport()

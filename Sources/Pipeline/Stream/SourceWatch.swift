@@ -32,8 +32,10 @@ package struct SourceWatch {
                 let session = services.state.snapshot.sessions
                 let look = try look()
                 let snapshot = services.state.snapshot
-                // Not what was asked before the session began: it may be older than what the session has seen.
-                if snapshot.phase == .streaming, snapshot.sessions == session {
+                // Not what was asked before the session began: it may be older than what the session has seen. Nor what another server
+                // says that answers at the same address.
+                if snapshot.phase == .streaming, snapshot.sessions == session, look.holder == snapshot.walsender {
+                    services.state.update { $0.timeline = look.timeline }
                     let lost = look.faults.filter { fault in
                         fault.table.map { look.named.contains($0) || seen.contains($0) } ?? true
                     }
@@ -93,6 +95,9 @@ package struct SourceWatch {
     }
 
     private struct Look {
+        /// The process of the walsender that has the slot.
+        var holder: Int32?
+        var timeline: UInt32?
         var wanted: [TableFacts]
         var faults: [PublicationFault]
         /// Tables that are wanted by their very name.
@@ -110,10 +115,10 @@ package struct SourceWatch {
         var connection = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(5))
         let slot = try connection.replicationSlot(named: settings.slot)
         let position = try connection.serverPosition()
+        let timeline = position.isInRecovery ? StartFacts.timeline(settings) : position.timeline
         services.state.update { snapshot in
             snapshot.see(position.wal, at: services.clock.wall() / 1000)
             snapshot.serverSeen = (position.wal, position.committed)
-            snapshot.timelineSeen = slot?.activePID.map { ($0, position.timeline) }
             snapshot.restartLSN = slot?.restartLSN ?? LSN(0)
             snapshot.retainedWAL = slot?.retainedBytes.map { UInt64(clamping: $0) }
             snapshot.safeWAL = slot?.safeWALSize
@@ -128,7 +133,8 @@ package struct SourceWatch {
         let missing = names.absent(from: wanted)
         let unpublished = publication == nil ? wanted.map(\.qualifiedName) : faults.compactMap(\.table)
         return Look(
-            wanted: wanted, faults: faults, named: Set(named.map(\.qualifiedName)),
+            holder: slot?.activePID, timeline: timeline, wanted: wanted, faults: faults,
+            named: Set(named.map(\.qualifiedName)),
             published: Set(wanted.map(\.qualifiedName)).subtracting(unpublished),
             unpublished: Set(unpublished + missing.map(\.description)), missing: missing.map(\.description),
             publication: publication)

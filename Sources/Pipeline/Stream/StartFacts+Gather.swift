@@ -12,9 +12,12 @@ extension StartFacts {
         let position = try connection.serverPosition()
         let found = try connection.replicationSlot(named: settings.slot)
         var history: [UInt32: LSN] = [:]
-        if server.timeline > 1 {
+        var timeline = server.timeline
+        if server.timeline > 1 || server.isInRecovery {
             var replication = try ReplicationConnection(connecting: settings.postgres, timeout: .seconds(10))
-            for step in try replication.timelineHistory(server.timeline) { history[step.timeline] = step.endLSN }
+            // What a standby's catalog says is that of its last checkpoint.
+            if server.isInRecovery { timeline = try replication.identifySystem().timeline }
+            for step in try replication.timelineHistory(timeline) { history[step.timeline] = step.endLSN }
         }
         let slot = found.map { slot in
             var facts = Slot(
@@ -32,7 +35,7 @@ extension StartFacts {
         let named = try connection.tables(matching: names)
         var facts = StartFacts(
             slotName: settings.slot, database: connection.database, systemID: server.systemID,
-            timeline: server.timeline, history: history, walEnd: position.wal, slot: slot,
+            timeline: timeline, history: history, walEnd: position.wal, slot: slot,
             options: settings.fingerprint,
             publication: publication?.name, faults: publication?.faults(of: named, patterns: patterns) ?? [],
             clock: position.clock)
@@ -46,5 +49,13 @@ extension StartFacts {
         }
         .map(\.qualifiedName)
         return (facts, server.walSenderTimeoutMilliseconds)
+    }
+
+    /// The timeline that a standby replays; nil where it cannot be asked for.
+    static func timeline(_ settings: StreamSettings) -> UInt32? {
+        do throws(PostgresError) {
+            var replication = try ReplicationConnection(connecting: settings.postgres, timeout: .seconds(5))
+            return try replication.identifySystem(timeout: .seconds(5)).timeline
+        } catch { return nil }
     }
 }

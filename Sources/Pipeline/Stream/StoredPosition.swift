@@ -40,7 +40,7 @@ package struct StoredPosition: Equatable, Sendable {
     package var epoch: UInt32
     /// End of the last whole transaction, or an idle position: where replication restarts.
     package var lsn: LSN
-    /// The commit LSN of the transaction that `ordinal` counts in.
+    /// The commit LSN of the transaction that `ordinal` counts in; else of the last whole one, 0 before the first.
     package var commitLSN: LSN
     /// How many changes of a split transaction Kafka holds; 0 when none is split.
     package var ordinal: UInt64

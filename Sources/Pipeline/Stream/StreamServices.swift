@@ -25,6 +25,13 @@ package struct StreamServices: Sendable {
         let state = state
         return KafkaEvents(
             log: { line in
+                // The call that fails for it says only that no broker can be reached, and not every client has its events polled.
+                if ["SASL authentication error", "SSL handshake failed"].contains(where: line.text.contains),
+                    !line.text.contains("handle destroyed")
+                {
+                    let text = line.text.split(separator: "]: ", maxSplits: 1).last.map { String($0) }
+                    state.update { $0.kafkaRefusal = text }
+                }
                 // librdkafka calls a broker that is away an error, each second; what it means for us is logged by us.
                 log.log(
                     line.level <= 4 ? .info : .debug, "librdkafka",

@@ -50,6 +50,7 @@ struct StreamSession: Sendable {
         let link = StreamLink(memory: settings.chunkMemory, chunkBytes: settings.chunkBytes)
         link.holdsSlot(walsender: connection.backendPID)
         memory.holdsSlot(walsender: connection.backendPID)
+        services.state.update { [pid = connection.backendPID] in ($0.walsender, $0.timeline) = (pid, nil) }
         services.stop.register(link.queue.freed)
         defer { services.stop.unregister(link.queue.freed) }
         let publisher = WorkerThread(name: "publisher") { [services] in
@@ -212,15 +213,17 @@ struct StreamSession: Sendable {
         }
         if let refusal { throw .exit(refusal.exit) }
         if let publication = facts.published { services.state.saw(publication) }
+        // An older sluice stored where logical messages were as well, which the server does not send again.
+        if stored.mark == nil, stored.ordinal == 0 { stored.commitLSN = LSN(0) }
+        stored.cluster = cluster ?? stored.cluster
         if stored != found.position {
-            // What was cut off is cut off for whoever reads it next.
+            // What holds from here on is what the publisher finds when it looks; and what was cut off is so for whoever reads it next.
             try StreamFailures.kafka { () throws(KafkaError) in
                 try producer.begin()
                 try ProgressStore.produce(stored, for: settings.progressKey, to: topics.progress, by: producer)
                 try producer.commit(timeout: .seconds(30))
             }
         }
-        stored.cluster = cluster ?? stored.cluster
         // (5)
         memory.began()
         services.state.update { [stored] in $0.stored = stored }

@@ -51,8 +51,9 @@ package struct StreamSupervisor {
                         return AgentExit(
                             .unavailable, "\(component.rawValue) cannot be used",
                             details: [
-                                reason, "tried for \(settings.startTimeout / .seconds(1)) s (limits.start_timeout)",
-                            ],
+                                reason, component == .kafka ? services.state.snapshot.kafkaRefusal : nil,
+                                "tried for \(settings.startTimeout / .seconds(1)) s (limits.start_timeout)",
+                            ].compactMap(\.self),
                             hints: ["sluice check"])
                     }
                     if services.state.snapshot.phase == .streaming { services.state.entered(.starting) }

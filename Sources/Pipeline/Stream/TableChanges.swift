@@ -19,7 +19,8 @@ package struct TableChanges {
         let changes = tables.flatMap { table in
             known[table.qualifiedName].map { Self.changes(of: table, since: $0) } ?? []
         }
-        // One that is gone stays known: another may take its place.
+        // One that is gone stays known, since another may take its place; but not ever more of them.
+        if known.count > 2 * tables.count + 1000 { known.removeAll() }
         for table in tables { known[table.qualifiedName] = table }
         return changes
     }

@@ -37,6 +37,8 @@ package final class AgentState: Sendable {
         package var streamError: String?
         package var sinkFaults = StandingFaults()
         package var slotHolder: Int32?
+        /// Why brokers let a client of ours not in, as it last said: what fails for it says only that no broker can be reached.
+        package var kafkaRefusal: String?
 
         package var serverLSN = LSN(0)
         package fileprivate(set) var receivedLSN = LSN(0)
@@ -44,8 +46,10 @@ package final class AgentState: Sendable {
         package var restartLSN = LSN(0)
         /// Where the server's WAL ended, and a time by which all that had been committed was before it, microseconds since 1970.
         package var serverSeen: (lsn: LSN, clock: Int64) = (LSN(0), 0)
-        /// The timeline of the server that had this walsender on our slot.
-        var timelineSeen: (walsender: Int32, timeline: UInt32)?
+        /// The process of our walsender.
+        var walsender: Int32?
+        /// The timeline of the server that it is of, as it was last seen.
+        var timeline: UInt32?
         /// Whether a replay window holds the slot back.
         package var hasWindow = false
         package var stored: StoredPosition?
@@ -133,10 +137,10 @@ package final class AgentState: Sendable {
     package var serverSeen: (lsn: LSN, clock: Int64) { content.withLock { $0.serverSeen } }
 
     /// What a position remembers: the publication as it was last seen with nothing amiss, and the server's timeline.
-    /// - Parameter walsender: ours. What another server says, behind the same address, is not of our stream.
-    func seen(by walsender: Int32) -> (mark: PublicationMark?, timeline: UInt32?) {
-        content.withLock { ($0.mark, $0.timelineSeen.flatMap { $0.walsender == walsender ? $0.timeline : nil }) }
-    }
+    var seen: (mark: PublicationMark?, timeline: UInt32?) { content.withLock { ($0.mark, $0.timeline) } }
+
+    /// The publication as it was last seen with nothing amiss.
+    var published: Publication? { content.withLock { $0.published } }
 
     /// The publication was looked at, and nothing is amiss.
     func saw(_ publication: Publication) {

@@ -40,9 +40,11 @@ public struct PublishedTable: Sendable, Equatable {
     public let columns: [String]?
     /// Whether it has a row filter (15 and later).
     public let isFiltered: Bool
-    /// The OIDs of the entries that publish it: its own, its roots' and its schema's; none where all tables are published. An entry
-    /// that was taken out and put back, or got another list or filter, has another OID.
+    /// The OIDs of the entries that publish it by its name or its roots'; none where all tables are published. An entry that was taken
+    /// out and put back, or got another list or filter, has another OID.
     public let entries: Set<UInt32>
+    /// The same, of the entries of its schema and its roots'.
+    public let schemaEntries: Set<UInt32>
     /// Its list of columns and its filter as the catalog spells them (15 and later); nil where it has neither.
     public let restriction: String?
 }
@@ -98,25 +100,25 @@ extension PostgresConnection {
                     isNamed: try row.bool("named"), isRootNamed: try row.bool("root_named"),
                     columns: columns.isEmpty ? nil : columns,
                     isFiltered: try row.bool("filtered"),
-                    entries: Set((row.optional("entries") ?? "").split(separator: " ").compactMap { UInt32($0) }),
+                    entries: row.oids("entries"), schemaEntries: row.oids("schema_entries"),
                     restriction: row.optional("restriction")))
             columns = []
         }
         return tables
     }
 
-    /// SQL of the columns `entries` and `restriction` of a table `c`, whose own entry is `r`, in publication `p`. Where the text of a
-    /// filter stood in its statement is no part of it.
+    /// SQL of the columns `entries`, `schema_entries` and `restriction` of a table `c`, whose own entry is `r`, in publication `p`. Where
+    /// the text of a filter stood in its statement is no part of it.
     private static func entries(isListing: Bool) -> String {
         let above = "SELECT c.oid UNION SELECT relid FROM pg_catalog.pg_partition_ancestors(c.oid)"
         return """
-            (SELECT pg_catalog.string_agg(e.oid::pg_catalog.text, ' ') FROM (
-                SELECT o.oid FROM pg_catalog.pg_publication_rel o WHERE o.prpubid = p.oid AND o.prrelid IN (\(above))
-                \(isListing ? """
-                 UNION
-                SELECT o.oid FROM pg_catalog.pg_publication_namespace o JOIN pg_catalog.pg_class a ON a.relnamespace = o.pnnspid
-                 WHERE o.pnpubid = p.oid AND a.oid IN (\(above))
-                """ : "")) e WHERE NOT p.puballtables) AS entries,
+            (SELECT pg_catalog.string_agg(o.oid::pg_catalog.text, ' ') FROM pg_catalog.pg_publication_rel o
+              WHERE NOT p.puballtables AND o.prpubid = p.oid AND o.prrelid IN (\(above))) AS entries,
+            \(isListing ? """
+                (SELECT pg_catalog.string_agg(o.oid::pg_catalog.text, ' ') FROM pg_catalog.pg_publication_namespace o
+                   JOIN pg_catalog.pg_class a ON a.relnamespace = o.pnnspid
+                  WHERE NOT p.puballtables AND o.pnpubid = p.oid AND a.oid IN (\(above)))
+                """ : "NULL") AS schema_entries,
             \(isListing ? """
                 nullif(pg_catalog.concat(r.prattrs::pg_catalog.text, ' ' || pg_catalog.regexp_replace(
                     r.prqual::pg_catalog.text, ' :(stmt_)?(location|len) -?[0-9]+', '', 'g')), '')
@@ -167,5 +169,12 @@ extension PostgresConnection {
              WHERE r.prrelid = $1::oid AND p.pubname = $2
             """, [String(table), publication])
         return rows.isEmpty ? nil : rows[0, "filter"]
+    }
+}
+
+extension CatalogRow {
+    /// OIDs in a text, with spaces between them.
+    fileprivate func oids(_ column: String) -> Set<UInt32> {
+        Set((optional(column) ?? "").split(separator: " ").compactMap { UInt32($0) })
     }
 }

@@ -114,15 +114,19 @@ extension PostgresConnection {
         }
     }
 
-    /// The oldest transaction that is running, or the next where none is; and the next. Of transactions that write, in all databases.
-    public mutating func runningRange() throws(PostgresError) -> (oldest: UInt64, next: UInt64) {
+    /// The transactions that have written to these tables and are not over, each as `pid N` or `prepared N`.
+    public mutating func writers(of tables: some Sequence<UInt32>) throws(PostgresError) -> Set<String> {
+        // Who writes to a table keeps its lock to the end of the transaction; of a prepared one there is no process.
         let rows = try query(
             """
-            SELECT pg_catalog.pg_snapshot_xmin(s) AS oldest, pg_catalog.pg_snapshot_xmax(s) AS next
-              FROM pg_catalog.pg_current_snapshot() s
-            """)
-        let row = CatalogRow(rows: rows, index: 0)
-        return (try row.integer("oldest"), try row.integer("next"))
+            SELECT DISTINCT coalesce('pid ' || l.pid, 'prepared ' || l.virtualtransaction) || ' ' || l.virtualtransaction AS writer
+              FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_database d ON d.oid = l.database
+             WHERE d.datname = pg_catalog.current_database() AND l.locktype = 'relation' AND l.granted
+               AND l.relation = ANY ($1::oid[]) AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
+                                                               'AccessExclusiveLock')
+               AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid()
+            """, [arrayLiteral(tables)])
+        return Set(try rows.map { row throws(PostgresError) in try row.text("writer") })
     }
 
     /// SQL for the position up to which this server has WAL: a standby has no insert position.
