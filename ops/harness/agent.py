@@ -94,11 +94,11 @@ class Agent:
 
     @property
     def slot(self) -> str:
-        return str(self.settings["postgres"].get("slot", f"sluice_{self.name}"))
+        return str(self.settings.get("postgres", {}).get("slot", f"sluice_{self.name}"))
 
     @property
     def publication(self) -> str:
-        return str(self.settings["postgres"].get("publication", f"sluice_{self.name}"))
+        return str(self.settings.get("postgres", {}).get("publication", f"sluice_{self.name}"))
 
     @property
     def progress_topic(self) -> str:
