@@ -210,7 +210,7 @@ final class TopicMaker {
     private func judge(_ name: String) throws(Problem) -> Int {
         let configuration: [String: String]
         do throws(KafkaError) {
-            configuration = try admin.configuration(ofTopic: name, timeout: Self.timeout)
+            configuration = try self.configuration(of: name)
         } catch {
             // Describing needs a right that producing does not.
             guard error.reason == .authorization else { throw .kafka(error) }
@@ -218,6 +218,18 @@ final class TopicMaker {
             return Self.defaultLimit
         }
         return try judge(name, configuration)
+    }
+
+    /// The settings of a topic that is there: a broker that has not heard of it yet is asked again, or another one.
+    private func configuration(of name: String) throws(KafkaError) -> [String: String] {
+        let wakeup = Wakeup()
+        for _ in 0..<100 {
+            do throws(KafkaError) { return try admin.configuration(ofTopic: name, timeout: Self.timeout) } catch {
+                guard error.reason == .unknownTopic else { throw error }
+            }
+            wakeup.wait(milliseconds: 100)
+        }
+        return try admin.configuration(ofTopic: name, timeout: Self.timeout)
     }
 
     private func judge(_ name: String, _ configuration: [String: String]) throws(Problem) -> Int {
