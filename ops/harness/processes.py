@@ -45,16 +45,22 @@ def wait_until(what: str, predicate: Callable[[], object], timeout: float, pause
         time.sleep(pause)
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
     """A port that is free now, below the range from which the kernel takes ports for outgoing connections,
-    so that a server that is restarted finds its port free again."""
+    so that a server that is restarted finds its port free again. No port is given twice: who has it may not listen yet."""
     for _ in range(200):
         port = random.randint(20000, 32000)
+        if port in _given:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+            _given.add(port)
             return port
     raise NotReady("no free port between 20000 and 32000")
 
