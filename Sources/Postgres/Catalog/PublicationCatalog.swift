@@ -110,20 +110,26 @@ extension PostgresConnection {
     /// SQL of the columns `entries`, `schema_entries` and `restriction` of a table `c`, whose own entry is `r`, in publication `p`. Where
     /// the text of a filter stood in its statement is no part of it.
     private static func entries(isListing: Bool) -> String {
-        let above = "SELECT c.oid UNION SELECT relid FROM pg_catalog.pg_partition_ancestors(c.oid)"
-        return """
-            (SELECT pg_catalog.string_agg(o.oid::pg_catalog.text, ' ') FROM pg_catalog.pg_publication_rel o
-              WHERE NOT p.puballtables AND o.prpubid = p.oid AND o.prrelid IN (\(above))) AS entries,
-            \(isListing ? """
-                (SELECT pg_catalog.string_agg(o.oid::pg_catalog.text, ' ') FROM pg_catalog.pg_publication_namespace o
-                   JOIN pg_catalog.pg_class a ON a.relnamespace = o.pnnspid
-                  WHERE NOT p.puballtables AND o.pnpubid = p.oid AND a.oid IN (\(above)))
+        // Of a table that is no partition without a look at what is above it: there may be thousands.
+        """
+        pg_catalog.concat_ws(' ', r.oid, CASE WHEN c.relispartition THEN (
+            SELECT pg_catalog.string_agg(o.oid::pg_catalog.text, ' ') FROM pg_catalog.pg_partition_ancestors(c.oid) a
+              JOIN pg_catalog.pg_publication_rel o ON o.prrelid = a.relid AND o.prpubid = p.oid
+             WHERE a.relid <> c.oid) END) AS entries,
+        \(isListing ? """
+                pg_catalog.concat_ws(' ', (SELECT o.oid FROM pg_catalog.pg_publication_namespace o
+                                            WHERE o.pnnspid = c.relnamespace AND o.pnpubid = p.oid),
+                    CASE WHEN c.relispartition THEN (
+                        SELECT pg_catalog.string_agg(o.oid::pg_catalog.text, ' ') FROM pg_catalog.pg_partition_ancestors(c.oid) a
+                          JOIN pg_catalog.pg_class t ON t.oid = a.relid
+                          JOIN pg_catalog.pg_publication_namespace o ON o.pnnspid = t.relnamespace AND o.pnpubid = p.oid
+                         WHERE a.relid <> c.oid) END)
                 """ : "NULL") AS schema_entries,
-            \(isListing ? """
+        \(isListing ? """
                 nullif(pg_catalog.concat(r.prattrs::pg_catalog.text, ' ' || pg_catalog.regexp_replace(
                     r.prqual::pg_catalog.text, ' :(stmt_)?(location|len) -?[0-9]+', '', 'g')), '')
                 """ : "NULL") AS restriction
-            """
+        """
     }
 
     /// SQL that begins a question with `publication`, of the name `$1`, and `published`, the OIDs of its tables as rows will be named:
