@@ -58,6 +58,14 @@ def wait_row(site: Site, number: int) -> int:
     return int(str(wait_until(f"document {number} is in Kafka (log: {site.agent.log})", there, 60, pause=0.3)))
 
 
+def streaming(site: Site) -> None:
+    """Row 1 is in Kafka, and the agent runs."""
+    site.agent.must("init")
+    site.run("--only", "stream")
+    insert(site, 1)
+    wait_row(site, 1)
+
+
 def stopped(site: Site) -> Site:
     """Rows 1 and 2 are in Kafka, and the agent has stopped."""
     site.agent.must("init")
@@ -256,10 +264,7 @@ def test_another_cluster_behind_the_address(server: ServerMaker) -> None:
 def test_a_backup_restored_to_an_older_point(server: ServerMaker, grown: bool) -> None:
     """Also where nobody looked until its WAL had grown past the position."""
     site, postgres = server()
-    site.agent.must("init")
-    site.run("--only", "stream")
-    insert(site, 1)
-    wait_row(site, 1)
+    streaming(site)
     assert site.agent.stop() == 0
     postgres.stop()
     backup = postgres.root / "backup"
@@ -300,10 +305,7 @@ def test_a_backup_restored_to_an_older_point(server: ServerMaker, grown: bool) -
 def test_a_password_that_is_changed_is_read_again(server: ServerMaker) -> None:
     """From its file, by an agent that runs: no gap, and nobody has to start it again."""
     site, postgres = server()
-    site.agent.must("init")
-    site.run("--only", "stream")
-    insert(site, 1)
-    wait_row(site, 1)
+    streaming(site)
     secret = Path(site.agent.settings["postgres"]["password_file"])
     site.sql("alter role sluice password 'another-4417'")
     site.sql("select pg_terminate_backend(pid) from pg_stat_replication")
@@ -415,10 +417,7 @@ def test_promotion_without_the_slot_is_a_gap(server: ServerMaker) -> None:
 
 def test_promotion_of_a_standby_that_was_behind(server: ServerMaker) -> None:
     site, primary = server()
-    site.agent.must("init")
-    site.run("--only", "stream")
-    insert(site, 1)
-    wait_row(site, 1)
+    streaming(site)
     standby = standby_of(primary, server)
     caught_up(primary, standby)
     standby.stop()
@@ -517,10 +516,7 @@ def test_another_kafka_cluster(little: Site) -> None:
 
 def test_publication_dropped_while_running(little: Site) -> None:
     site = little
-    site.agent.must("init")
-    site.run("--only", "stream")
-    insert(site, 1)
-    wait_row(site, 1)
+    streaming(site)
     site.sql(f"drop publication {site.agent.slot}")
     insert(site, 3)
     refused(site, "publication-missing", running=True)
@@ -542,10 +538,7 @@ def test_publication_made_again_while_nobody_looked(little: Site) -> None:
 
 def test_table_unpublished_while_running(little: Site) -> None:
     site = little
-    site.agent.must("init")
-    site.run("--only", "stream")
-    insert(site, 1)
-    wait_row(site, 1)
+    streaming(site)
     site.sql(f"alter publication {site.agent.slot} drop table public.documents")
     insert(site, 3)
     refused(site, "table-unpublished", "public.documents", running=True)
@@ -639,10 +632,7 @@ def test_a_table_published_by_hand_is_not_taken_for_one_that_came_back(make: Sit
 def test_a_table_is_added_without_a_gap(little: Site) -> None:
     """What was written to it before is not in the stream, also where it is committed later: `init` waits, and counts it."""
     site = little
-    site.agent.must("init")
-    site.run("--only", "stream")
-    insert(site, 1)
-    wait_row(site, 1)
+    streaming(site)
     site.sql("create table public.later (id bigint primary key)", "alter table public.later owner to sluice", "insert into public.later values (1)")
     site.agent.settings = merge(site.agent.settings, {"postgres": {"tables": [*map(".".join, DOCUMENTS), "public.later"]}})
     site.agent.write()
@@ -767,10 +757,7 @@ def ended_as_missing(site: Site, stranger: str) -> None:
 
 def test_a_table_renamed_under_the_stream_is_not_passed_over(little: Site) -> None:
     site = little
-    site.agent.must("init")
-    site.run("--only", "stream")
-    insert(site, 1)
-    wait_row(site, 1)
+    streaming(site)
     site.sql("alter table public.documents rename to papers", "insert into public.papers values (3, 'row 3', null, null)")
     ended_as_missing(site, "public.papers")
     site.agent.start("--only", "stream")
@@ -804,10 +791,7 @@ def test_a_table_that_was_dropped_does_not_stop_the_others(make: SiteMaker) -> N
     """Under a publication of all tables, where there are always some that nobody wants."""
     site = make({"postgres": {"tables": ["public.documents", "public.positions"]}}, tables=DOCUMENTS)
     site.sql(f"create publication {site.agent.slot} for all tables with (publish_via_partition_root = true)")
-    site.agent.must("init")
-    site.run("--only", "stream")
-    insert(site, 1)
-    wait_row(site, 1)
+    streaming(site)
     site.sql("drop table public.positions", "create table public.scratch (id bigint primary key)", "insert into public.scratch values (1)")
     insert(site, 2)
     wait_row(site, 2)
@@ -840,10 +824,7 @@ def test_a_partition_that_was_wanted_by_its_name_is_not_passed_over(make: SiteMa
 def test_a_loss_that_another_role_must_mend_is_on_record_until_then(little: Site) -> None:
     site = little
     site.sql(f"create publication {site.agent.slot} for table public.documents, public.positions with (publish_via_partition_root = true)")
-    site.agent.must("init")
-    site.run("--only", "stream")
-    insert(site, 1)
-    wait_row(site, 1)
+    streaming(site)
     assert site.agent.stop() == 0
     site.sql(f"alter publication {site.agent.slot} drop table public.documents")
     insert(site, 2)

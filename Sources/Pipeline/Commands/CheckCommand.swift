@@ -181,7 +181,9 @@ package struct CheckCommand {
         if let early { facts.slot = early.facts.slot }
         var refusal: StartRefusal?
         do throws(StartRefusal) { stored = try StartDecision.judge(stored, facts) } catch { refusal = error }
-        if refusal == nil, let stored { refusal = try KafkaDecision.refusal(stored, facts, settings, maker) }
+        if refusal == nil, let stored {
+            refusal = try KafkaDecision.refusal(stored, facts, settings, maker, in: KafkaDecision.cluster(maker))
+        }
         if refusal == nil, let stored {
             do throws(PostgresError) { refusal = try HistoryScan.refusal(stored, facts, settings, services) } catch {
                 return changed + [Finding(.problem, "position", error.description)]

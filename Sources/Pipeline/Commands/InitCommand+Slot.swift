@@ -14,16 +14,14 @@ extension InitCommand {
         if let existing { epoch = existing.epoch + (gap == nil ? 0 : 1) } else { epoch = try firstEpoch(source) }
         let producer: TransactionalProducer
         if let fenced { producer = fenced } else { producer = try makeProducer() }
+        let facts = try gather().facts
         var position = StoredPosition(
-            systemID: source.server.systemID, timeline: try gather().facts.timeline, slot: settings.slot, epoch: epoch,
+            systemID: source.server.systemID, timeline: facts.timeline, slot: settings.slot, epoch: epoch,
             lsn: existing?.lsn ?? LSN(0), commitTime: existing?.commitTime ?? 0, options: settings.fingerprint,
             state: .creating, gaps: existing?.gaps ?? [])
         position.partitions = try pins(source, after: existing)
-        let publication = try postgres { (connection) throws(PostgresError) in
-            try connection.publication(named: settings.publication)
-        }
-        position.publication = publication?.oid
-        position.mark = publication.map { PublicationMark(of: $0) }
+        position.publication = facts.published?.oid
+        position.mark = facts.published.map { PublicationMark(of: $0) }
         position.cluster = try kafka { () throws(KafkaError) in
             try KafkaDecision.cluster(TopicMaker(settings, events: services.kafkaEvents, log: services.log))
         }

@@ -77,7 +77,7 @@ package struct InitCommand {
         do throws(StartRefusal) { stored = try StartDecision.judge(existing, facts) } catch { return error }
         let returned = try kafka { () throws(KafkaError) in
             let maker = try TopicMaker(settings, events: services.kafkaEvents, log: services.log)
-            return try KafkaDecision.refusal(stored, facts, settings, maker)
+            return try KafkaDecision.refusal(stored, facts, settings, maker, in: KafkaDecision.cluster(maker))
         }
         if let returned { return returned }
         return try postgres { (_) throws(PostgresError) in

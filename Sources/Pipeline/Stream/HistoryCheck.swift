@@ -6,7 +6,7 @@ package import ChangeData
 /// been written to for long enough its WAL ends behind the position as well. What was committed up to there since the restore would be
 /// passed over. So replication starts where the last transaction that Kafka holds was committed: unless the slot is past it, the server
 /// sends it again, and up to the position no other change. (Before 15 it also sends the ends of transactions without any.)
-package struct HistoryCheck: Equatable {
+package struct HistoryCheck {
     /// The commit of the last transaction of which Kafka holds something.
     private let last: (lsn: LSN, time: Int64)
     /// No other change is committed before it.
@@ -67,10 +67,5 @@ package struct HistoryCheck: Equatable {
     package func sent(upTo lsn: LSN) -> Result {
         if lsn < end { return .fits }
         return isAwaited ? .differs : .proven
-    }
-
-    package static func == (one: HistoryCheck, other: HistoryCheck) -> Bool {
-        one.last == other.last && one.end == other.end && one.confirmed == other.confirmed
-            && one.isAwaited == other.isAwaited && one.isBetween == other.isBetween
     }
 }

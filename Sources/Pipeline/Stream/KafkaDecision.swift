@@ -11,11 +11,13 @@ enum KafkaDecision {
     }
 
     /// Why the stream may not go on; nil if it may.
+    /// - Parameter cluster: the cluster's identifier.
     static func refusal(
-        _ stored: StoredPosition, _ facts: StartFacts, _ settings: StreamSettings, _ maker: TopicMaker
+        _ stored: StoredPosition, _ facts: StartFacts, _ settings: StreamSettings, _ maker: TopicMaker,
+        in cluster: String?
     ) throws(KafkaError) -> StartRefusal? {
         // A copy of the topics may lack rows that the copy of the position says are there: they are copied one by one.
-        if let known = stored.cluster, let cluster = try cluster(maker), cluster != known {
+        if let known = stored.cluster, let cluster, cluster != known {
             return StartDecision.otherKafka(cluster, stored, available: facts.slot?.confirmedFlush, now: facts.clock)
         }
         return try returned(stored, facts, settings, maker)

@@ -208,8 +208,9 @@ struct StreamSession: Sendable {
         let facts = try gather().facts
         try requireSlot(facts, link)
         var stored = try judge(found, facts)
-        let (refusal, cluster) = try StreamFailures.kafka { () throws(KafkaError) in
-            (try KafkaDecision.refusal(stored, facts, settings, maker), try KafkaDecision.cluster(maker))
+        let cluster = try StreamFailures.kafka { () throws(KafkaError) in try KafkaDecision.cluster(maker) }
+        let refusal = try StreamFailures.kafka { () throws(KafkaError) in
+            try KafkaDecision.refusal(stored, facts, settings, maker, in: cluster)
         }
         if let refusal { throw .exit(refusal.exit) }
         if let publication = facts.published { services.state.saw(publication) }

@@ -83,18 +83,15 @@ final class TopicMaker {
     /// A topic that was just made is known to one broker after the other.
     private func awaitTopic(_ name: String) throws(KafkaError) {
         let wakeup = Wakeup()
-        for _ in 0..<100 {
-            do throws(KafkaError) {
-                if try admin.partitionCount(of: name, timeout: Self.timeout) != nil {
-                    _ = try admin.configuration(ofTopic: name, timeout: Self.timeout)
-                    return
-                }
-            } catch {
-                // Describing needs a right that creating does not.
-                if error.reason == .authorization { return }
-                guard error.reason == .unknownTopic else { throw error }
+        do throws(KafkaError) {
+            for _ in 0..<100 {
+                if try admin.partitionCount(of: name, timeout: Self.timeout) != nil { break }
+                wakeup.wait(milliseconds: 100)
             }
-            wakeup.wait(milliseconds: 100)
+            _ = try configuration(of: name)
+        } catch {
+            // Describing needs a right that creating does not.
+            guard error.reason == .authorization else { throw error }
         }
     }
 
