@@ -82,7 +82,7 @@ class Workload:
     connections: int = 3
     rate: float = 120  # transactions a second, all connections together
     large_every: int = 400  # of a connection's transactions, one in so many is large
-    large_rows: int = 10_000
+    large_rows: int = 3_000
     counts: Counter[str] = field(default_factory=Counter)
     _stop: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
