@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
 from .certificates import make_certificate
 from .processes import Process, free_port, wait_until
@@ -212,6 +212,14 @@ class Kafka:
         topic = NewTopic(name, partitions, len(self.nodes), config={k.replace("_", "."): v for k, v in config.items()})
         admin = self.admin()  # held until the answer is here
         admin.create_topics([topic])[name].result(20)
+
+    def set_topic(self, topic: str, name: str, value: str) -> None:
+        """Sets one of a topic's settings."""
+        admin = self.admin()
+        entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+        for done in admin.incremental_alter_configs([resource]).values():
+            done.result(20)
 
     def delete_topics(self, names: list[str]) -> None:
         admin = self.admin()
