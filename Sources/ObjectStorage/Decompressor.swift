@@ -45,12 +45,12 @@ public struct Decompressor: ~Copyable {
             case .gzip(let decoder): decoder.isComplete
             case .lz4(let decoder): decoder.isComplete
             }
-        if !isComplete { throw StorageError(.fatal, "decompress", "the stream is cut") }
+        if !isComplete { throw StorageError(.malformed, "decompress", "the stream is cut") }
     }
 }
 
 extension StorageError {
     static var trailingBytes: StorageError {
-        StorageError(.fatal, "decompress", "there are bytes after the end of the stream")
+        StorageError(.malformed, "decompress", "there are bytes after the end of the stream")
     }
 }

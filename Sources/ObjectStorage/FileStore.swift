@@ -98,15 +98,18 @@ final class FileStore {
         guard let slash = directory.lastIndex(of: "/"), !directory.isEmpty else { return }
         let parent = String(directory[..<slash])
         let isBelowRoot = directory.utf8.count > root.utf8.count
-        var made = mkdir(directory, 0o755) == 0
-        if !made, errno == ENOENT {
+        // Kept at once: what follows has failures of its own.
+        var failure = mkdir(directory, 0o755) == 0 ? 0 : errno
+        if failure == ENOENT {
             try makeDurable(parent, key)
-            made = mkdir(directory, 0o755) == 0
+            failure = mkdir(directory, 0o755) == 0 ? 0 : errno
         } else if isBelowRoot {
             try makeDurable(parent, key)
         }
-        if !made, errno != EEXIST { throw StorageError(errno: errno, "put", key: key, "mkdir \(directory)") }
-        if made || isBelowRoot {
+        guard failure == 0 || failure == EEXIST else {
+            throw StorageError(errno: failure, "put", key: key, "mkdir \(directory)")
+        }
+        if failure == 0 || isBelowRoot {
             try OpenFile(parent.isEmpty ? "/" : parent, O_RDONLY | O_DIRECTORY, "put", key: key)
                 .synchronize("put", key: key)
         }

@@ -38,7 +38,7 @@ final class GzipDecoder {
                     let code = isal_inflate(state)
                     guard code == ISAL_DECOMP_OK || code == ISAL_END_INPUT else {
                         throw StorageError(
-                            .fatal, "decompress", code: "isal \(code)", "the stream is not gzip, or broken")
+                            .malformed, "decompress", code: "isal \(code)", "the stream is not gzip, or broken")
                     }
                     let count = output.count - Int(state.pointee.avail_out)
                     if count > 0 { try sink(UnsafeBufferPointer(start: base, count: count).span) }

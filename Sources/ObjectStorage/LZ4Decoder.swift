@@ -39,7 +39,11 @@ final class LZ4Decoder {
                     var given = output.count
                     let source = UnsafeRawBufferPointer(rebasing: rest).baseAddress
                     let code = LZ4F_decompress(context, output.baseAddress, &given, source, &taken, nil)
-                    guard LZ4F_isError(code) == 0 else { throw StorageError(lz4: code, "decompress") }
+                    guard LZ4F_isError(code) == 0 else {
+                        throw StorageError(
+                            .malformed, "decompress", code: String(cString: LZ4F_getErrorName(code)),
+                            "the stream is not lz4, or broken")
+                    }
                     rest = rest.dropFirst(taken)
                     isComplete = code == 0
                     mayHoldMore = given == output.count

@@ -16,6 +16,8 @@ public struct StorageError: Error, Sendable, Equatable {
         case notFound
         /// The store knows us not, or does not allow it; `code` says which (`SignatureDoesNotMatch`, `AccessDenied`...).
         case denied
+        /// What an object holds is not what was written there.
+        case malformed
         /// Wrong settings, a broken answer, or our own fault: repeating does not help.
         case fatal
     }

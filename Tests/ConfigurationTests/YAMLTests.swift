@@ -103,7 +103,8 @@ import Testing
         #expect(ObjectLocation("s3://abc/x/y/") == .bucket(name: "abc", prefix: "x/y"))
         #expect(ObjectLocation("file:///var/lake") == .directory("/var/lake"))
         for text in [
-            "s3:/abc", "s3://ab", "s3://abc/x//y", "s3://abc/../y", "s3://abc/x?y", "s3://a bc", "file://var",
+            "s3:/abc", "s3://ab", "s3://abc/x//y", "s3://abc/../y", "s3://abc/.x", "s3://abc/x/.y", "s3://abc/x?y",
+            "s3://a bc", "file://var",
             "file:///", "file:///a/../b", "",
         ] {
             #expect(ObjectLocation(text) == nil, "\(text)")

@@ -262,6 +262,10 @@ def test_without_a_window_nothing_is_held(make: SiteMaker) -> None:
     low, high, _ = refused(site.agent, "--from-lsn", text(begin))
     assert end <= low <= high <= stored(site)
     refused(site.agent, "--from-time", datetime.now(UTC).isoformat())
+    # Nor is there a gap to be seen while slot and position move.
+    with site.workload(large_every=0):
+        for _ in range(3):
+            refused(site.agent, "--from-lsn", text(begin))
 
 
 def test_a_window_of_bytes(make: SiteMaker) -> None:

@@ -115,6 +115,15 @@ import Testing
         #expect(try store.head("b") == nil)
     }
 
+    /// Nobody makes a folder there, not even root; that it lies in one that exists is no reason to say so.
+    @Test func aFolderThatCannotBeMadeSaysWhy() throws {
+        let store = try ObjectStore(.file(FileStoreSettings(root: "/sys")))
+        let error = #expect(throws: StorageError.self) { try store.put("sluice-test/a", body: .bytes([1])) }
+        #expect(
+            error?.kind == .denied && error?.message.contains("mkdir /sys/sluice-test") == true,
+            "\(error.debugDescription)")
+    }
+
     @Test func listsInTheOrderOfKeys() throws {
         let store = try open()
         let keys = [

@@ -31,6 +31,13 @@ import Testing
         #expect(!isComplete([0: .init(readTo: 9, held: nil), 1: .init(readTo: 21, held: nil)]))
         #expect(!isComplete([0: .init(readTo: 10, held: noon), 1: .init(readTo: 21, held: nil)]))
         #expect(!isComplete([0: .init(readTo: 10, held: nil)]), "nothing is known of the second")
+        // What is held is all that there is, once retention has emptied the log.
+        let emptied = [TopicPartition("t", 0): (low: Int64(7), high: Int64(7))]
+        func isPut(_ held: SourceHour?) -> Bool {
+            SealDecision.isComplete(
+                noon, ends: emptied, reach: [TopicPartition("t", 0): .init(readTo: 7, held: held)], committed: [:])
+        }
+        #expect(!isPut(noon) && isPut(noon.next) && isPut(nil))
     }
 
     @Test func partitionsOfOtherWorkersCountByTheGroupsOffset() {

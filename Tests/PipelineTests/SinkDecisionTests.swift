@@ -104,7 +104,7 @@ private func object(
 @Suite struct StoredObjectTests {
     @Test func metadataComesBack() throws {
         var object = object(first: at(0x98AC920, 3, time: 1_795_633_610_160_929))
-        object.dropped = 2
+        (object.end, object.dropped) = (21, 2)
         object.gap = "1-9"
         #expect(object.firstPosition.text == "1/0/98AC920/3/1795633610160929")
         #expect(StoredObject(metadata: Dictionary(uniqueKeysWithValues: object.metadata)) == object)
@@ -115,6 +115,14 @@ private func object(
         var metadata = Dictionary(uniqueKeysWithValues: object.metadata)
         metadata["sluice-end"] = "\(Int64.max)"
         #expect(StoredObject(metadata: metadata) == nil, "there is no offset behind it")
+        // Sums are made of what they say.
+        for (name, value) in [
+            ("records", "-1"), ("records", "\(Int.max)"), ("tombstones", "\(Int.max)"), ("dropped", "-1"),
+        ] {
+            var wrong = Dictionary(uniqueKeysWithValues: object.metadata)
+            wrong["sluice-\(name)"] = value
+            #expect(StoredObject(metadata: wrong) == nil, "\(name) \(value)")
+        }
     }
 
     @Test func notesComeBack() {
@@ -481,5 +489,13 @@ private func object(
             facts.sameStore = true
         }
         #expect(resume(empty) == .init(offset: 3, seen: 3))
+        // The same name, and another log: what is in it was never read.
+        let anew = facts(0, 9) { facts in
+            facts.committed = 3
+            facts.note = OffsetNote(last: nil, pin: "p", store: "s")
+            facts.samePin = true
+            facts.sameStore = true
+        }
+        #expect(resume(anew) == .init(offset: 0, seen: 0))
     }
 }

@@ -176,6 +176,36 @@ extension SinkServerTests {
             for partition: Int32 in 0..<4 { try bench.expectExact(partition: partition) }
         }
 
+        /// Retention overtakes a partition while the store is away: what was read of others is put before the sink ends with the gap.
+        @Test(.enabled(if: SinkServers.s3 != nil, "SLUICE_TEST_S3_PROXY is not set"))
+        func aPartitionThatRetentionOvertakesTakesNothingOfOthersAlong() throws {
+            let bench = try SinkBench(partitions: 2, s3: true)
+            let (proxy, through) = try proxied()
+            let sink = try bench.start { settings in
+                through(&settings)
+                settings.spool = 4 << 20
+                settings.memory = 6 << 20
+                settings.segments = SegmentPolicy(bytes: 1 << 20, age: .seconds(600))
+            }
+            try bench.produce([Made(1), Made(2)], partition: 1)
+            #expect(sink.wait { $0.sink.partitions.contains { $0.partition.partition == 1 && $0.openBytes > 0 } })
+            proxy.set(open: false)
+            let filler = String(repeating: "x", count: 2000)
+            for batch in 0..<10 {
+                try bench.produce(
+                    (0..<1000).map { Made(#"{"f":"\#(filler)"}"#, Made.at(UInt64(batch * 1000 + $0 + 1))) })
+            }
+            #expect(sink.wait { $0.sink.isPaused }, "\(sink.log)")
+            // No log has any of it any more.
+            try bench.deleteRecords(below: 10_005)
+            try bench.deleteRecords(below: 3, partition: 1)
+            proxy.set(open: true)
+            let exit = try #require(sink.exit())
+            #expect(exit.code == .gap && exit.message.contains("of \(bench.topic)/0 are not in"), "\(exit)")
+            #expect(try bench.objects(partition: 1).flatMap(\.lines).count == 2)
+            #expect(try bench.objects().count > 2)
+        }
+
         /// As a full disk: nothing can be written any more.
         @Test(arguments: [Compression.none, .gzip]) func withoutADiskObjectsAreSmall(_ compression: Compression) throws
         {

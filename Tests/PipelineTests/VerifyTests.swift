@@ -234,6 +234,15 @@ private func text(_ bytes: [UInt8]?) -> String? { bytes.map { String(decoding: $
         #expect(offsets.next == 0 && !offsets.takes(0))
         for each in [object(2, 5), object(7, 7), object(20, 30, gap: "10-14")] { offsets.add(each) }
         #expect(offsets.next == 31)
+        let last = ResumeDecision.Last(
+            key: "t/o", end: 30,
+            lastPosition: RecordPosition(
+                position: EventPosition(epoch: 1, commitLSN: LSN(1), ordinal: 1), commitTime: 0))
+        #expect(offsets.hole(logStart: 31, nil) == nil && offsets.hole(logStart: 32, nil) != nil)
+        #expect(offsets.hole(logStart: 32, SinkWord(readTo: 32, last: last)) == nil, "ends of transactions")
+        #expect(
+            StoredOffsets().hole(logStart: 0, SinkWord(readTo: 32, last: last))
+                == "t/o was put, and is gone from the store")
         let held = (0...40).filter { offsets.takes($0) }
         #expect(held == Array(2...5) + [7] + Array(10...14) + Array(20...30))
     }

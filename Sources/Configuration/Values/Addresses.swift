@@ -76,7 +76,8 @@ public enum ObjectLocation: Sendable, Equatable {
             let slash = rest.firstIndex(of: "/") ?? rest.endIndex
             let bucket = String(rest[..<slash])
             let prefix = Self.trimmed(rest[slash...])
-            guard Self.isBucket(bucket), prefix.isEmpty || Self.isPlainPath(prefix) else { return nil }
+            guard Self.isBucket(bucket), prefix.isEmpty || Self.isPlainPath(prefix), !Self.hasHiddenPart(prefix)
+            else { return nil }
             self = .bucket(name: bucket, prefix: prefix)
         } else {
             return nil
@@ -98,6 +99,11 @@ public enum ObjectLocation: Sendable, Equatable {
                     $0.value >= 0x20 && $0.value != 0x7F && !"?#%\\".unicodeScalars.contains($0)
                 }
         }
+    }
+
+    /// Readers of a lake (Hive, Spark) pass over what begins with a dot.
+    private static func hasHiddenPart(_ path: String) -> Bool {
+        path.split(separator: "/").contains { $0.hasPrefix(".") }
     }
 
     private static func isBucket(_ name: String) -> Bool {

@@ -43,6 +43,7 @@ final class HourSealer {
     private var nextLate: Int64 = 0
     /// As long as there are hours to seal.
     private var admin: KafkaAdmin?
+    private let otherStore = LogThrottle(every: .seconds(600))
 
     init(_ settings: SinkSettings, _ services: StreamServices, _ board: HourBoard) {
         self.settings = settings
@@ -190,14 +191,24 @@ final class HourSealer {
     /// What the group has of partitions that other workers read.
     private func committed(_ partitions: [TopicPartition]) throws(SinkFailure) -> [TopicPartition: Int64] {
         let storeID: String
-        do throws(StorageError) { storeID = try settings.storeID() } catch { throw .store(error, settings.storeName) }
+        do throws(StorageError) { storeID = try settings.store.digest() } catch {
+            throw .store(error, settings.storeName)
+        }
         do throws(KafkaError) {
-            let offsets = try openAdmin().committedOffsets(of: settings.group, partitions, timeout: .seconds(10))
+            var ours: [TopicPartition: Int64] = [:]
+            for offset in try openAdmin().committedOffsets(of: settings.group, partitions, timeout: .seconds(10)) {
                 // One of before `s3.url` was changed says nothing of this store.
-                .filter { offset in
-                    offset.metadata.flatMap(OffsetNote.init(json:)).map { $0.store == storeID } ?? true
+                if let note = offset.metadata.flatMap(OffsetNote.init(json:)), note.store != storeID {
+                    services.log.log(
+                        .warning,
+                        "no hour is sealed: another worker's offset is for another store, or one of another address",
+                        throttle: otherStore,
+                        ["partition": .init(offset.partition), "store": .init(settings.storeName)])
+                } else {
+                    ours[offset.partition] = offset.offset
                 }
-            return Dictionary(offsets.map { ($0.partition, $0.offset) }, uniquingKeysWith: max)
+            }
+            return ours
         } catch { throw .kafka(error) }
     }
 
@@ -210,7 +221,7 @@ final class HourSealer {
             topic.listedAt = services.clock.monotonic()
             var hour: SourceHour
             if let next = topic.next { hour = next } else { hour = try first(of: name, until: passed, ledger) }
-            for before in max(0, hour.number - Self.recheckedHours)..<hour.number {
+            for before in max(0, hour.number - Self.recheckedHours)..<max(0, hour.number) {
                 try seal(SourceHour(before), of: name, ledger, onlyAgain: true)
             }
             while hour <= passed, !services.stop.isRequested, !board.isClosed {

@@ -37,10 +37,11 @@ package enum SealDecision {
         // Of a topic without partitions nothing is known.
         !ends.isEmpty
             && ends.allSatisfy { partition, end in
-                if end.high <= end.low { return true }
-                if let reach = reach[partition] {
-                    return reach.readTo >= end.high && reach.held.map { $0 > hour } ?? true
-                }
+                let reach = reach[partition]
+                // What is held may be all that is left of a log that retention has emptied.
+                let isPut = reach?.held.map { $0 > hour } ?? true
+                if end.high <= end.low { return isPut }
+                if let reach { return isPut && reach.readTo >= end.high }
                 return committed[partition].map { $0 >= end.high } ?? false
             }
     }

@@ -89,7 +89,8 @@ package enum ResumeDecision: Equatable, Sendable {
             resume.deduplicator = Deduplicator(mark: note.mark, watermark: note.watermark)
             resume.last = note.last
             resume.isTrusted = note.last != nil
-            seen = facts.committed
+            // Where no record was, none is lost by reading it once more; a topic that was made again shows what it has there.
+            seen = note.last == nil ? facts.committed.map { min($0, max(facts.low, 0)) } : facts.committed
         }
         if facts.high < next { return .refuse(.shorter(end: facts.high, stored: next)) }
         resume.offset = max(next, seen ?? 0)

@@ -102,6 +102,15 @@ extension SinkSession {
         commit(timeout: .nanoseconds(max(.milliseconds(100), reserve / 2)))
     }
 
+    /// Puts what was read, of all partitions: retention may be as far with theirs.
+    private func salvage() throws(SinkFailure) {
+        let all = Array(writers.values)
+        context.now = services.clock.monotonic()
+        for writer in all { try writer.end(.shutdown, after: nil) }
+        try settle(all, until: context.now &+ .seconds(30))
+        commit(timeout: .seconds(3))
+    }
+
     // MARK: Positions
 
     /// The last objects of a topic's partitions are known.
@@ -243,6 +252,7 @@ extension SinkSession {
                 return writer.skipCheck(to: next)
             }
             if position < bounds.low {
+                try salvage()
                 throw .refusal(
                     partition, .lost(position...(bounds.low - 1)), group: settings.group, store: settings.storeName)
             }

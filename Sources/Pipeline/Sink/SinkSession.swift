@@ -46,7 +46,7 @@ final class SinkSession {
         silence = BrokerSilence(now: services.clock.monotonic())
         let queue = StoreQueue()
         do throws(StorageError) {
-            let storeID = try settings.storeID()
+            let storeID = try settings.store.digest()
             context = SinkContext(settings, services, memory, queue, storeID: storeID)
             workers = (0..<max(1, settings.uploads)).map { _ in
                 WorkerThread(name: "store") {
@@ -256,15 +256,5 @@ final class SinkSession {
         }
         board.publish([:])
         for worker in workers { _ = worker.join(milliseconds: 1200) }
-    }
-}
-
-extension StoreLocation {
-    /// Tells one store from another: an offset that was committed for another one says nothing about this one.
-    var identity: String {
-        switch self {
-        case .s3(let settings): "s3 \(settings.endpoint ?? settings.region) \(settings.bucket) \(settings.prefix)"
-        case .file(let settings): "file \(settings.root)"
-        }
     }
 }

@@ -63,11 +63,6 @@ package struct SinkSettings: Sendable {
     package var group: String { Self.group(of: name) }
     static func group(of name: String) -> String { "sluice.\(name)" }
 
-    /// A digest of where the store is.
-    func storeID() throws(StorageError) -> String {
-        String(try SHA256Digest.of(Array(store.identity.utf8)).hex.prefix(16))
-    }
-
     /// Where the stream writes its position, and under which key.
     var progressTopic: String { "sluice.\(name).progress" }
     var progressKey: String { name }

@@ -108,7 +108,7 @@ final class StoreClient {
         let wanted = TopicPin(compression: settings.compression.rawValue, id: id)
         return try attempt(key) { (store) throws(StorageError) in
             for _ in 0..<2 {
-                if let found = try read(key, store) { return found }
+                if let found = try TopicPin.read(of: topic, in: store) { return found }
                 let body = ObjectBody.bytes(Array(wanted.json.utf8))
                 let condition: PutCondition = settings.conditional == .off ? .none : .ifAbsent
                 if case .created = try store.put(key, body: body, condition: condition) {
@@ -117,23 +117,6 @@ final class StoreClient {
             }
             throw StorageError(.transient, "put", key: key, "the object comes and goes")
         }
-    }
-
-    private func read(_ key: String, _ store: ObjectStore) throws(StorageError) -> TopicPin? {
-        var bytes: [UInt8] = []
-        do throws(StorageError) {
-            try store.get(key) { piece in
-                for index in piece.indices where bytes.count < 4096 { bytes.append(piece[index]) }
-                return bytes.count < 4096
-            }
-        } catch {
-            if error.kind == .notFound { return nil }
-            throw error
-        }
-        guard let pin = TopicPin(json: bytes) else {
-            throw StorageError(.fatal, "get", key: key, "this is not what sluice writes there")
-        }
-        return pin
     }
 
     /// The last object of each partition: by the name beside the group's offset, else by a listing of the topic, of which one

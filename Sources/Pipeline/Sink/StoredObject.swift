@@ -61,13 +61,19 @@ package struct StoredObject: Equatable, Sendable {
         func number<T: FixedWidthInteger>(_ name: String) -> T? { metadata["sluice-\(name)"].flatMap { T($0) } }
         guard let start: Int64 = number("start"), let end: Int64 = number("end"), start >= 0, start <= end,
             end < Int64.max,
-            let records: Int = number("records"), let tombstones: Int = number("tombstones"),
+            let records: Int = number("records"), let tombstones: Int = number("tombstones"), records >= 0,
+            tombstones >= 0,
             let first = metadata["sluice-first-pos"].flatMap(RecordPosition.init(text:)),
             let last = metadata["sluice-last-pos"].flatMap(RecordPosition.init(text:)),
             let sha256 = metadata["sluice-sha256"]
         else { return nil }
+        let dropped: Int = number("dropped") ?? 0
+        let (most, isWide) = (end - start).addingReportingOverflow(1)
+        guard dropped >= 0, !isWide, records <= most, tombstones <= Int(most) - records,
+            dropped <= Int(most) - records - tombstones
+        else { return nil }
         self.init(
-            start: start, end: end, records: records, tombstones: tombstones, dropped: number("dropped") ?? 0,
+            start: start, end: end, records: records, tombstones: tombstones, dropped: dropped,
             firstPosition: first, lastPosition: last,
             mark: metadata["sluice-mark"].flatMap(RecordMark.init(text:)), watermark: number("watermark"),
             sha256: sha256, gap: metadata["sluice-gap"])

@@ -20,6 +20,24 @@ package struct TopicPin: Equatable, Sendable {
 
     package static func key(_ topic: String) -> String { "\(topic)/_sluice.json" }
 
+    /// nil where there is none.
+    static func read(of topic: String, in store: ObjectStore) throws(StorageError) -> TopicPin? {
+        var bytes: [UInt8] = []
+        do throws(StorageError) {
+            try store.get(key(topic)) { piece in
+                for index in piece.indices where bytes.count < 4096 { bytes.append(piece[index]) }
+                return bytes.count < 4096
+            }
+        } catch {
+            if error.kind == .notFound { return nil }
+            throw error
+        }
+        guard let pin = TopicPin(json: bytes) else {
+            throw StorageError(.malformed, "get", key: key(topic), "this is not what sluice writes there")
+        }
+        return pin
+    }
+
     package var json: String {
         #"{"v":1,"layout":"\#(layout)","compression":"\#(compression)","id":"\#(id)"}"# + "\n"
     }

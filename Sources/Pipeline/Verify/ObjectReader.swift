@@ -33,18 +33,29 @@ package struct ObjectReader: StoredObjects {
                 offsets[name.partition] = held
             }
             return offsets
-        } catch {
-            // A wrong object is a difference; a store that cannot be read is not.
-            let code: AgentExit.Code = error.kind == .fatal ? .different : .unavailable
-            throw AgentExit(code, "the store: \(error)")
-        }
+        } catch { throw Self.exit(error) }
+    }
+
+    package func wrote(_ note: OffsetNote, of topic: String) throws(AgentExit) -> Bool {
+        do throws(StorageError) {
+            if try note.store == store.digest() { return true }
+            // Another host may have another address for the same store.
+            let store = try ObjectStore(store)
+            let pin = try retrying { () throws(StorageError) in try TopicPin.read(of: topic, in: store) }
+            return note.pin == pin?.id
+        } catch { throw Self.exit(error) }
+    }
+
+    /// A wrong object is a difference; a store that cannot be read is not.
+    private static func exit(_ error: StorageError) -> AgentExit {
+        AgentExit(error.kind == .malformed ? .different : .unavailable, "the store: \(error)")
     }
 
     /// Answers what the object says of itself; nil where `body` wants no more.
     private func read(
         _ key: String, _ name: ObjectName, from next: Int64, _ store: ObjectStore, _ body: ([UInt8], UInt32) -> Bool
     ) throws(StorageError) -> StoredObject? {
-        func refuse(_ why: String) -> StorageError { StorageError(.fatal, "verify", key: key, why) }
+        func refuse(_ why: String) -> StorageError { StorageError(.malformed, "verify", key: key, why) }
         // What the metadata says has to be known before the lines are.
         let head = try retrying { () throws(StorageError) in try store.head(key) }
         guard let head else { throw refuse("the object was listed, and is gone") }

@@ -1,3 +1,16 @@
+/// What the sink says of a partition beside the group's offset.
+package struct SinkWord: Equatable, Sendable {
+    /// What is before it is in the store, or was given up, or is no record.
+    package var readTo: Int64
+    /// The object that was put last.
+    package var last: ResumeDecision.Last?
+
+    package init(readTo: Int64, last: ResumeDecision.Last?) {
+        self.readTo = readTo
+        self.last = last
+    }
+}
+
 /// The offsets of a partition that its objects hold, or that somebody has given up. Asked about in growing order.
 package struct StoredOffsets: Equatable {
     private var ranges: [ClosedRange<Int64>] = []
@@ -25,5 +38,13 @@ package struct StoredOffsets: Equatable {
     package mutating func takes(_ offset: Int64) -> Bool {
         while at < ranges.count, ranges[at].upperBound < offset { at += 1 }
         return at < ranges.count && ranges[at].contains(offset)
+    }
+
+    /// Why records are in no object, and in the log no more or never looked at again: nil where that cannot be said.
+    /// - Parameter sink: nil where it has said nothing yet.
+    package func hole(logStart: Int64, _ sink: SinkWord?) -> String? {
+        if let last = sink?.last, last.end >= next { return "\(last.key) was put, and is gone from the store" }
+        guard logStart > max(next, sink?.readTo ?? 0) else { return nil }
+        return "records between the last object and the log's start are lost"
     }
 }

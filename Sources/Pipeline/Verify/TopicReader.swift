@@ -12,9 +12,9 @@ struct TopicReader {
     func bounds(of topic: String) throws(KafkaError) -> [PartitionBounds] {
         let admin = try KafkaAdmin(settings.kafka, events: services.kafkaEvents)
         guard let count = try admin.partitionCount(of: topic, timeout: .seconds(15)) else { return [] }
-        let began = services.clock.monotonic()
         var bounds: [PartitionBounds] = []
         for partition in 0..<count {
+            let began = services.clock.monotonic()
             let name = TopicPartition(topic, partition)
             var now = try admin.bounds(of: name, timeout: .seconds(15))
             let end = now.high
@@ -32,16 +32,13 @@ struct TopicReader {
         return bounds
     }
 
-    /// Up to where the sink has read, by partition: what lies between its last object and there are ends of transactions, or was
-    /// given up by somebody.
-    func readBySink(of topic: String, partitions: Int) throws(KafkaError) -> [Int64] {
+    /// The sink's own word of a topic, by partition: up to where it has read, and what it has put last.
+    func readBySink(of topic: String) throws(KafkaError) -> [Int32: PartitionOffset] {
         let admin = try KafkaAdmin(settings.kafka, events: services.kafkaEvents)
-        var read = [Int64](repeating: 0, count: partitions)
-        let all = read.indices.map { TopicPartition(topic, Int32($0)) }
-        for found in try admin.committedOffsets(of: SinkSettings.group(of: settings.name), all, timeout: .seconds(15)) {
-            read[Int(found.partition.partition)] = found.offset
-        }
-        return read
+        guard let count = try admin.partitionCount(of: topic, timeout: .seconds(15)) else { return [:] }
+        let all = (0..<count).map { TopicPartition(topic, $0) }
+        let found = try admin.committedOffsets(of: SinkSettings.group(of: settings.name), all, timeout: .seconds(15))
+        return Dictionary(found.map { ($0.partition.partition, $0) }, uniquingKeysWith: { $1 })
     }
 
     /// A record of a topic.

@@ -10,12 +10,15 @@ package protocol StoredObjects {
     func forEachLine(
         _ topic: String, _ body: (_ line: [UInt8], _ epoch: UInt32) -> Bool
     ) throws(AgentExit) -> [Int32: StoredOffsets]
+
+    /// Whether an offset of the topic was committed by a sink that writes to this store.
+    func wrote(_ note: OffsetNote, of topic: String) throws(AgentExit) -> Bool
 }
 
 /// `sluice verify`: compares tables, as of an LSN, with what Kafka and S3 say they are (C11).
 ///
-/// The objects are listed first, then a snapshot of the tables is taken together with its LSN: what the objects hold was
-/// committed before it. Kafka is waited for until it holds that LSN. Then three things are folded to rows and compared: the
+/// The sink's offsets are read first: what they say was put is there when the objects are listed then. Next a snapshot of the tables is
+/// taken together with its LSN: what the objects hold was committed before it. Kafka is waited for until it holds that LSN. Then three things are folded to rows and compared: the
 /// table; the topic up to the LSN; the objects, and behind each partition's last object the topic up to the LSN.
 ///
 /// The last row of each key is kept on disk, in `limits.spool_dir`, and the table is read row by row: memory does not grow with it.
@@ -66,6 +69,7 @@ package struct VerifyCommand {
         var fold: TableFold
         /// By partition.
         var offsets: [Int32: StoredOffsets]
+        var sink: [Int32: SinkWord]
     }
 
     /// - Parameter patterns: the tables to look at; none: all.
@@ -147,12 +151,30 @@ package struct VerifyCommand {
         guard let objects else { return nil }
         var failure: TableFold.Failure?
         let name = try topic(of: table)
+        let sink = try words(of: name, for: objects)
         let offsets = try objects.forEachLine(name) { line, epoch in
             do throws(TableFold.Failure) { try fold.apply(line, epoch: epoch) } catch { failure = error }
             return failure == nil
         }
         if let failure { throw Self.exit(failure, of: "the objects of \(name)") }
-        return Stored(fold: fold, offsets: offsets)
+        return Stored(fold: fold, offsets: offsets, sink: sink)
+    }
+
+    /// What the sink says beside the group's offsets, as far as that is of this store.
+    private func words(
+        of topic: String, for objects: any StoredObjects
+    ) throws(AgentExit) -> [Int32: SinkWord] {
+        let committed: [Int32: PartitionOffset]
+        do throws(KafkaError) {
+            committed = try TopicReader(settings: settings, services: services).readBySink(of: topic)
+        } catch { throw CommandErrors.exit(error) }
+        var words: [Int32: SinkWord] = [:]
+        for (partition, offset) in committed {
+            let note = offset.metadata.flatMap(OffsetNote.init(json:))
+            if let note, try !objects.wrote(note, of: topic) { continue }
+            words[partition] = SinkWord(readTo: offset.offset, last: note?.last)
+        }
+        return words
     }
 
     /// Waits until Kafka holds everything that the snapshot shows, as long as an agent streams; answers how far it is.
@@ -255,11 +277,11 @@ package struct VerifyCommand {
             var offsets = bounds.indices.map { index in
                 stored?.offsets[Int32(index)] ?? StoredOffsets()
             }
-            if stored != nil {
-                let sink = try topics.readBySink(of: name, partitions: bounds.count)
-                if bounds.indices.contains(where: { bounds[$0].low > max(offsets[$0].next, sink[$0]) }) {
-                    read.hole = "records between the last object and the log's start are lost"
+            if let stored {
+                let holes = bounds.indices.compactMap { index in
+                    offsets[index].hole(logStart: bounds[index].low, stored.sink[Int32(index)])
                 }
+                read.hole = holes.first
             }
             try topics.forEach(of: name, from: bounds.map(\.low), bounds: bounds, epoch: epoch, before: lsn) { found in
                 let partition = Int(found.partition)
