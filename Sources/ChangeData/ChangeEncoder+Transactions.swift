@@ -108,9 +108,9 @@ extension ChangeEncoder {
             xid: 0, commitLSN: message.lsn, commitTime: lastCommitTime ?? receivedAt / 1000)
         let whole = Transaction(
             xid: 0, commitLSN: message.lsn, endLSN: message.lsn, commitTime: head.commitTime, changes: 1)
-        if message.lsn <= resumingAt { return .committed(whole, discarded: true) }
-        // As Debezium: the message counts as a commit for `sequence`, its own too.
+        // As Debezium: the message counts as a commit for `sequence`, its own too; also one that comes again.
         lastEnd = message.lsn
+        if message.lsn <= resumingAt { return .committed(whole, discarded: true) }
         pieces.make(head, format: format, last: lastEnd, originName: nil, originLSN: nil)
         try append(message, of: bytes, ordinal: 0, receivedAt: receivedAt, into: &chunk)
         chunk.boundaries.append(RecordChunk.Boundary(recordCount: chunk.records.count, transaction: whole))

@@ -6,9 +6,14 @@ extension PostgresError {
         if let result, let state = Self.field(result, .sqlState) {
             let message = Self.field(result, .message) ?? "unknown error"
             let detail = Self.field(result, .detail)
+            let kind = Kind(sqlState: state, during: activity, message: message, detail: detail)
+            // Of a row that cannot be sent it says the LSN, and nothing of the row.
+            let isRow = kind == .untranslatable || kind == .rowTooLarge
+            let context = isRow ? Self.field(result, .context) : nil
             self.init(
-                Kind(sqlState: state, during: activity, message: message, detail: detail), message, sqlState: state,
-                detail: detail, hint: Self.field(result, .hint))
+                kind, message, sqlState: state,
+                detail: context.map { context in detail.map { "\($0); \(context)" } ?? context } ?? detail,
+                hint: Self.field(result, .hint))
             return
         }
         let lost = connection.map { PQstatus($0) == CONNECTION_BAD } ?? true
@@ -31,6 +36,7 @@ extension PostgresError {
         case message = "M"
         case detail = "D"
         case hint = "H"
+        case context = "W"
     }
 
     private static func field(_ result: OpaquePointer, _ field: Field) -> String? {

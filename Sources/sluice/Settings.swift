@@ -27,7 +27,9 @@ enum Settings {
             replicationFactor: Int16(clamping: kafka.replicationFactor),
             batch: BatchPolicy(
                 rows: kafka.transaction.rows, bytes: kafka.transaction.bytes,
-                interval: kafka.transaction.interval.inNanoseconds),
+                interval: kafka.transaction.interval.inNanoseconds,
+                // Long before a transaction that goes on would have to be split.
+                age: kafka.split.age.inNanoseconds / 2),
             split: SplitPolicy(rows: kafka.split.rows, bytes: kafka.split.bytes, age: kafka.split.age.inNanoseconds),
             transactionTimeout: kafka.transaction.timeout.inNanoseconds,
             format: format(configuration, database: connection.database),

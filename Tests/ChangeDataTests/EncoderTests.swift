@@ -78,7 +78,8 @@ struct EncoderTests {
             session,
             [
                 Build.begin(1000), Build.relation(Build.table()), Build.insert(100, Self.row(1)),
-                Build.commit(1000, end: 1100), Build.content("p", [], isTransactional: false, at: 1050),
+                // A message that comes again is the last before what follows, for `sequence` too.
+                Build.commit(1000, end: 1080), Build.content("p", [], isTransactional: false, at: 1100),
                 // A transaction whose commit record begins at the stored end is the next one.
                 Build.begin(1100), Build.insert(100, Self.row(2)), Build.commit(1100, end: 1200),
             ])

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import psutil
 import psycopg
 import pytest
+from confluent_kafka import Producer
 from conftest import SiteMaker
 
 from harness.agent import Agent, binary
@@ -131,6 +132,31 @@ def test_one_that_was_stopped_while_it_fenced_wakes_as_a_standby(make: SiteMaker
         verdict = site.auditor.verdict()
         assert verdict.clean, verdict.report()
         assert first.stop() == 0 and second.stop() == 0
+
+
+def test_one_that_was_stopped_while_it_made_another_producer_ends_with_4(make: SiteMaker) -> None:
+    """Its producer was fenced by nobody that has the slot, and before it fences in turn another takes the slot: it must not commit."""
+    site = make().init()
+    site.agent.program = failpoints()
+    site.agent.start(env={"SLUICE_FAILPOINT": "before-fence:2:stop"}).wait_ready()
+    process = psutil.Process(site.agent.running().pid)
+    with site.workload(rate=100):
+        stranger = Producer({"bootstrap.servers": site.stack.kafka.brokers, "transactional.id": f"sluice.{site.agent.name}"})
+        stranger.init_transactions(30)
+        wait_until("it stops before it fences", lambda: process.status() == psutil.STATUS_STOPPED, 60)
+        second = site.twin("successor").start()
+        wait_until("it waits for the slot", lambda: second.http("/readyz")[1].startswith("standby"), 30)
+        site.sql(f"select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = '{site.agent.slot}' and active")
+        second.wait_ready()
+        site.auditor.agent = second
+        time.sleep(1)
+        site.agent.resume()
+        assert site.agent.running().wait(60) == 4
+        time.sleep(2)
+        assert second.running().running, f"it ended with {second.running().wait(1)}\n{second.running().tail(20)}"
+    verdict = site.auditor.verdict()
+    assert verdict.clean, verdict.report()
+    assert second.stop() == 0
 
 
 def test_a_slot_that_knows_more_than_kafka_is_seen(make: SiteMaker) -> None:

@@ -11,7 +11,6 @@ import threading
 import time
 
 import pytest
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from conftest import SiteMaker
 
 from harness.agent import Agent, binary
@@ -207,12 +206,7 @@ def test_large_transactions_that_interleave(make: SiteMaker) -> None:
 
 
 def set_limit(site: Site, size: int) -> None:
-    topic = site.agent.topic(("public", "documents"))
-    admin = site.stack.kafka.admin()
-    entry = ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-    for done in admin.incremental_alter_configs([resource]).values():
-        done.result(20)
+    site.stack.kafka.set_topic(site.agent.topic(("public", "documents")), "max.message.bytes", str(size))
 
 
 def text_of(size: int) -> str:
@@ -233,6 +227,21 @@ def test_a_row_of_8_mb_where_the_topic_takes_it(make: SiteMaker) -> None:
     print(verdict.line(), f"peak memory {peak >> 20} MiB")
     assert verdict.clean and verdict.changes == 5, verdict.report()
     assert peak < 96 * MIB + 4 * 30 * MIB
+    assert site.agent.stop() == 0
+
+
+def test_a_message_as_large_as_its_topic_takes(make: SiteMaker) -> None:
+    """Nobody foresees the topic of logical messages: it is met with the first of them."""
+    site = make({"limits": {"memory": "24MiB"}}).init()
+    topic = f"{site.agent.name}.message"
+    site.stack.kafka.create_topic(topic, 3, max_message_bytes=str(20 * MIB))
+    site.run()
+    site.sql("insert into public.documents values (1, 'a', null, null)",
+             f"select pg_logical_emit_message(true, 'p', {text_of(9 * MIB)})", "insert into public.documents values (2, 'b', null, null)")
+    verdict = site.auditor.verdict()
+    assert verdict.clean and verdict.changes == 3, verdict.report()
+    [message] = [record for found in read_topics(site.stack.kafka.brokers, [topic]).values() for record in found]
+    assert len(message.value or b"") > 12 * MIB
     assert site.agent.stop() == 0
 
 

@@ -22,6 +22,15 @@ import Testing
         #expect(policy.atBoundary(batch(rows: 99), lastCommit: 0, now: .seconds(9), moreReady: true) == .more)
     }
 
+    /// Else brokers that are slow end it: small transactions of a backlog always have another behind them.
+    @Test func whatIsReadyJoinsNoBatchThatIsOld() {
+        var old = batch(rows: 99)
+        old.openedAt = .seconds(1)
+        #expect(policy.atBoundary(old, lastCommit: 0, now: .seconds(20), moreReady: true) == .more)
+        #expect(policy.atBoundary(old, lastCommit: 0, now: .seconds(21), moreReady: true) == .commit)
+        #expect(policy.atBoundary(batch(rows: 0), lastCommit: 0, now: .seconds(60), moreReady: true) == .more)
+    }
+
     @Test func nothingReadyCommitsOnceTheIntervalHasPassed() {
         #expect(
             policy.atBoundary(batch(rows: 1), lastCommit: 0, now: 1, moreReady: false) == .wait(until: .milliseconds(5))
@@ -66,10 +75,16 @@ import Testing
 
     @Test func aSplitIsDueAtEachBound() {
         let split = SplitPolicy(rows: 10, bytes: 100, age: .seconds(45))
-        #expect(!split.mustSplit(batch(rows: 9), now: .seconds(44)))
-        #expect(split.mustSplit(batch(rows: 10), now: 0))
-        #expect(split.mustSplit(batch(rows: 1, bytes: 100), now: 0))
-        #expect(split.mustSplit(batch(rows: 1), now: .seconds(45)))
+        func open(rows: Int, bytes: Int = 10) -> BatchPolicy.Batch {
+            // What whole transactions have brought before it does not count.
+            var open = batch(rows: 1000, bytes: 10_000)
+            (open.openRows, open.openBytes) = (rows, bytes)
+            return open
+        }
+        #expect(!split.mustSplit(open(rows: 9), now: .seconds(44)))
+        #expect(split.mustSplit(open(rows: 10), now: 0))
+        #expect(split.mustSplit(open(rows: 1, bytes: 100), now: 0))
+        #expect(split.mustSplit(open(rows: 1), now: .seconds(45)))
     }
 }
 
@@ -97,7 +112,9 @@ import Testing
         open.produced(0..<2, bytes: 200, now: 0)
         open.close()
         #expect(treatment(open) == .keep && queue.bytesOut == 300)
+        #expect(open.batch.openRows == 2 && open.batch.openBytes == 200)
         open.reachedBoundary()
+        #expect(open.batch.openRows == 0 && open.batch.openBytes == 0 && open.batch.rows == 2)
         open.committed(isPublishing: false, after: 0)
         #expect(queue.bytesOut == 0)
     }

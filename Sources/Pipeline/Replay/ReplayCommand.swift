@@ -21,8 +21,10 @@ package struct ReplayCommand {
     /// - Parameter dryRun: counts, and produces nothing.
     package func run(_ request: ReplayRequest, dryRun: Bool) throws(AgentExit) {
         let topics = try ReplayTopics(settings: settings).check(request.topicPrefix)
+        // The slot before the position: an agent that runs moves both meanwhile.
+        let slot = try gather().facts.slot
         let live = try livePosition()
-        let (facts, senderTimeout) = try judge(live)
+        let (facts, senderTimeout) = try judge(live, slot)
         var scope = request.scope(name: settings.name, range: ReplayRange(from: LSN(0), to: LSN(0)))
         let planner = ReplayPlanner(
             settings: settings, services: services, live: live, request: request, copy: scope.slot + "_scan")
@@ -67,13 +69,17 @@ package struct ReplayCommand {
     }
 
     /// The live slot and its position must fit together, whether an agent streams from it or not.
-    private func judge(_ live: StoredPosition) throws(AgentExit) -> (facts: StartFacts, senderTimeout: Int) {
-        let found: (facts: StartFacts, senderTimeout: Int)
-        do throws(PostgresError) {
-            found = try StartFacts.gather(settings)
-        } catch { throw CommandErrors.exit(error) }
+    private func judge(
+        _ live: StoredPosition, _ slot: StartFacts.Slot?
+    ) throws(AgentExit) -> (facts: StartFacts, senderTimeout: Int) {
+        var found = try gather()
+        found.facts.slot = slot
         do throws(StartRefusal) { try StartDecision.judge(live, found.facts) } catch { throw error.exit }
         return found
+    }
+
+    private func gather() throws(AgentExit) -> (facts: StartFacts, senderTimeout: Int) {
+        do throws(PostgresError) { return try StartFacts.gather(settings) } catch { throw CommandErrors.exit(error) }
     }
 
     /// How far this replay has come; nil if it was never begun.
@@ -128,7 +134,7 @@ package struct ReplayCommand {
                 break
             } catch {
                 switch error {
-                case .exit(let exit): throw exit
+                case .exit(let exit), .unpublishable(let exit, _): throw exit
                 case .stopped: continue
                 case .slotInUse:
                     failure = ("postgres", "this replay runs already: slot \(session.settings.slot) is there")

@@ -101,7 +101,8 @@ struct ReplaySession: Sendable {
         services.state.update { $0.stored = stored }
         link.begin(after: stored)
         var publisher = Publisher(
-            settings: settings, link: link, services: services, store: store, producer: consume producer,
+            settings: settings, link: link, services: services, memory: memory, store: store,
+            producer: consume producer,
             topics: topics,
             stored: stored, timeline: stored.timeline, walEnd: stored.lsn)
         try publisher.run()

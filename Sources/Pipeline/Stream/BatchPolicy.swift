@@ -6,13 +6,19 @@ package struct BatchPolicy: Equatable, Sendable {
     package var bytes: Int
     /// Least nanoseconds between two commits.
     package var interval: Int64
+    /// Nanoseconds after the first record from which on it is closed at the next boundary, whatever is at hand: brokers that are slow
+    /// would end the Kafka transaction else, again and again, however small the transactions in it.
+    package var age: Int64
     /// Least nanoseconds between two commits that hold no row, only an idle position (C4).
     package var idleInterval: Int64
 
-    package init(rows: Int, bytes: Int, interval: Int64, idleInterval: Int64 = .seconds(10)) {
+    package init(
+        rows: Int, bytes: Int, interval: Int64, age: Int64 = .seconds(20), idleInterval: Int64 = .seconds(10)
+    ) {
         self.rows = rows
         self.bytes = bytes
         self.interval = interval
+        self.age = age
         self.idleInterval = idleInterval
     }
 
@@ -21,6 +27,9 @@ package struct BatchPolicy: Equatable, Sendable {
         package var rows = 0
         package var bytes = 0
         package var transactions = 0
+        /// Of these, what is of a PostgreSQL transaction that has not ended.
+        package var openRows = 0
+        package var openBytes = 0
         /// Monotonic nanoseconds of the first record.
         package var openedAt: Int64 = 0
         /// The bytes of the batch before.
@@ -57,7 +66,7 @@ package struct BatchPolicy: Equatable, Sendable {
     ///   - moreReady: whether another whole transaction is at hand already.
     package func atBoundary(_ batch: Batch, lastCommit: Int64, now: Int64, moreReady: Bool) -> Decision {
         if batch.rows >= rows || batch.bytes >= bytes || batch.isFull { return .commit }
-        if moreReady { return .more }
+        if moreReady { return batch.rows > 0 && now &- batch.openedAt >= age ? .commit : .more }
         var due = lastCommit &+ (batch.rows == 0 ? idleInterval : interval)
         if batch.rows > 0, max(batch.bytes, batch.bytesBefore) >= Self.flow {
             let least = min(Self.longestFlowInterval, batch.commitTook &* Self.flowFactor)
@@ -67,7 +76,8 @@ package struct BatchPolicy: Equatable, Sendable {
     }
 }
 
-/// The bounds past which one PostgreSQL transaction is split over several Kafka transactions.
+/// The bounds past which one PostgreSQL transaction is split over several Kafka transactions: its own rows and bytes, and the age of
+/// the Kafka transaction that it is in.
 package struct SplitPolicy: Equatable, Sendable {
     package var rows: Int
     package var bytes: Int
@@ -82,6 +92,6 @@ package struct SplitPolicy: Equatable, Sendable {
 
     /// Whether the open batch, in the middle of a PostgreSQL transaction, must be committed as it is.
     package func mustSplit(_ batch: BatchPolicy.Batch, now: Int64) -> Bool {
-        batch.rows >= rows || batch.bytes >= bytes || now &- batch.openedAt >= age
+        batch.openRows >= rows || batch.openBytes >= bytes || now &- batch.openedAt >= age
     }
 }

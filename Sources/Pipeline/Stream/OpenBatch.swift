@@ -57,6 +57,8 @@ struct OpenBatch: ~Copyable {
         if batch.rows == 0 { batch.openedAt = now }
         batch.rows += records.count
         batch.bytes += bytes
+        batch.openRows += records.count
+        batch.openBytes += bytes
         pieces[pieces.count - 1].to = records.upperBound
         isAtBoundary = false
     }
@@ -67,6 +69,7 @@ struct OpenBatch: ~Copyable {
     /// A PostgreSQL transaction ends with the last record.
     mutating func reachedBoundary() {
         batch.transactions += 1
+        (batch.openRows, batch.openBytes) = (0, 0)
         isAtBoundary = true
     }
 

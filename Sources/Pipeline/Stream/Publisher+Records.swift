@@ -68,6 +68,10 @@ extension Publisher {
     private mutating func deliver(by producer: TransactionalProducer) throws(KafkaError) {
         services.turned(.publisher)
         try? producer.flush(timeout: .milliseconds(200))
+        try requireCertainty(of: producer)
+    }
+
+    private mutating func requireCertainty(of producer: TransactionalProducer) throws(KafkaError) {
         let lost = producer.connectionsLost
         if producer.outstanding == 0 { doubt.acknowledged(lost) }
         if doubt.forbidsRecords(lost) { throw Self.inDoubt }
@@ -81,6 +85,8 @@ extension Publisher {
             listen(to: producer)
         }
         while producer.outstanding > 0, !link.isAborted { try deliver(by: producer) }
+        // Answers to all may have come before anybody had to wait.
+        try requireCertainty(of: producer)
     }
 
     /// Waits until the client needs the bytes of the newest chunk no more.

@@ -21,6 +21,7 @@ extension Publisher {
         while true {
             guard !link.isAborted else { throw .stopped }
             services.turned(.publisher)
+            error = explained(error)
             services.state.failed("kafka", kind: "\(error.disposition)")
             services.log.warning("kafka refused a call", ["error": .init(error)])
             switch recovery.action(
@@ -28,7 +29,10 @@ extension Publisher {
                 isInDoubt: producer.map { doubt.isDue($0.connectionsLost) } ?? false,
                 isRetained: open.isRetained, now: services.clock.monotonic())
             {
-            case .refuse: throw .exit(tooLarge(error))
+            case .refuse:
+                // The topic's limit may have been lowered meanwhile: the next session knows it, and which record is past it.
+                guard memory.refusedAsTooLarge() else { throw .retry(component: .kafka, reason: error.description) }
+                throw .exit(tooLarge(error))
             case .restartSession: throw .retry(component: .kafka, reason: error.description)
             case .giveUp:
                 throw .exit(
@@ -64,6 +68,16 @@ extension Publisher {
             error = next
             try pause()
         }
+    }
+
+    /// A transaction that has failed says so at each later call; only the reports of its records say that a batch was too large.
+    private func explained(_ error: KafkaError) -> KafkaError {
+        guard error.disposition == .abortable, let producer else { return error }
+        producer.poll(.milliseconds(50))
+        guard let failures = producer.takeDeliveryFailures(), failures.error.reason == .messageTooLarge else {
+            return error
+        }
+        return failures.error
     }
 
     /// Where a connection was lost: looks whether the last end of a transaction has reached all its partitions. One that has
@@ -134,31 +148,57 @@ extension Publisher {
             guard !link.isAborted else { throw .stopped }
             services.turned(.publisher)
             try requireSlot()
-            let changed: String?
-            do throws(KafkaError) {
-                let fresh = try services.makeProducer(settings)
-                Failpoint.hit(.beforeFence)
-                try fresh.initTransactions(timeout: .seconds(20))
-                Failpoint.hit(.afterFence)
-                changed = try topics.reopen(by: fresh, after: stored)
-                doubt = EndInDoubt()
-                producer = fresh
-            } catch {
-                // A topic was deleted: the next session makes it again.
-                guard error.reason != .unknownTopic else { throw StreamFailures.session(error) }
-                services.state.failed("kafka", kind: "renew")
-                services.log.warning("no new producer yet", ["error": .init(error)])
-                try pause()
-                continue
+            if try fence() {
+                // Whoever has taken the slot meanwhile has it by right, though it was fenced here; whoever takes it from now on fences us.
+                guard !link.isAborted else { throw .stopped }
+                try requireSlot()
+                if try reopen() {
+                    services.state.update { $0.producersRenewed += 1 }
+                    if let found = settledPosition() { return try decide(found, attempted) }
+                }
             }
-            if let changed {
-                throw .retry(component: .kafka, reason: "topic \(changed) has another number of partitions than it had")
-            }
-            services.state.update { $0.producersRenewed += 1 }
-            if let found = settledPosition() { return try decide(found, attempted) }
             discard()
             try pause()
         }
+    }
+
+    /// Takes a new producer, before which all others are fenced; false where brokers do not answer yet. Apart from `renew`: no
+    /// reference to the producer may outlive this, see `discard`.
+    private mutating func fence() throws(SessionFailure) -> Bool {
+        do throws(KafkaError) {
+            let fresh = try services.makeProducer(settings)
+            Failpoint.hit(.beforeFence)
+            try fresh.initTransactions(timeout: .seconds(20))
+            Failpoint.hit(.afterFence)
+            producer = fresh
+            return true
+        } catch {
+            try note(error)
+            return false
+        }
+    }
+
+    /// Opens the topics by the new producer; false where brokers do not answer yet.
+    private mutating func reopen() throws(SessionFailure) -> Bool {
+        guard let producer else { return false }
+        let changed: String?
+        do throws(KafkaError) {
+            changed = try topics.reopen(by: producer, after: stored)
+        } catch {
+            try note(error)
+            return false
+        }
+        doubt = EndInDoubt()
+        guard let changed else { return true }
+        throw .retry(component: .kafka, reason: "topic \(changed) has another number of partitions than it had")
+    }
+
+    /// Why there is no new producer yet.
+    private func note(_ error: KafkaError) throws(SessionFailure) {
+        // A topic was deleted: the next session makes it again.
+        guard error.reason != .unknownTopic else { throw StreamFailures.session(error) }
+        services.state.failed("kafka", kind: "renew")
+        services.log.warning("no new producer yet", ["error": .init(error)])
     }
 
     /// What Kafka holds, once no open transaction can change it; nil where that cannot be told.

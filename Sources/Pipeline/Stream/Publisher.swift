@@ -17,6 +17,7 @@ struct Publisher: ~Copyable {
     let settings: StreamSettings
     let link: StreamLink
     let services: StreamServices
+    let memory: SessionMemory
     let store: ProgressStore
     var topics: TopicDirectory
 
@@ -40,13 +41,15 @@ struct Publisher: ~Copyable {
     let replayID: [UInt8]?
 
     init(
-        settings: StreamSettings, link: StreamLink, services: StreamServices, store: consuming ProgressStore,
-        producer: TransactionalProducer, topics: consuming TopicDirectory, stored: StoredPosition, timeline: UInt32,
+        settings: StreamSettings, link: StreamLink, services: StreamServices, memory: SessionMemory,
+        store: consuming ProgressStore, producer: TransactionalProducer, topics: consuming TopicDirectory,
+        stored: StoredPosition, timeline: UInt32,
         walEnd: LSN
     ) {
         self.settings = settings
         self.link = link
         self.services = services
+        self.memory = memory
         self.store = store
         self.producer = producer
         self.topics = topics
@@ -187,18 +190,19 @@ struct Publisher: ~Copyable {
         let record = chunk.records[large.index]
         let table = record.table.map { link.names.tables[$0] } ?? "(logical message)"
         let key = record.key.map { String(decoding: bytes(chunk, $0), as: UTF8.self) } ?? "(no key)"
-        let position = String(decoding: bytes(chunk, record.position), as: UTF8.self)
-        throw .exit(
-            AgentExit(
-                .unrepresentable,
-                "a record of \(table) is larger than topic \(topics[record.topic].name) takes",
-                details: [
-                    "key: \(key.prefix(512))", "size: \(large.size) bytes, max.message.bytes: \(large.limit)",
-                    "position: \(position)",
-                ],
-                hints: [
-                    "kafka-configs.sh --bootstrap-server BROKERS --alter --topic \(topics[record.topic].name) --add-config max.message.bytes=\(large.size * 2)"
-                ]))
+        let position = bytes(chunk, record.position)
+        let exit = AgentExit(
+            .unrepresentable,
+            "a record of \(table) is larger than topic \(topics[record.topic].name) takes",
+            details: [
+                "key: \(key.prefix(512))", "size: \(large.size) bytes, max.message.bytes: \(large.limit)",
+                "position: \(String(decoding: position, as: UTF8.self))",
+            ],
+            hints: [
+                "kafka-configs.sh --bootstrap-server BROKERS --alter --topic \(topics[record.topic].name) --add-config max.message.bytes=\(large.size * 2)"
+            ])
+        guard let lsn = RecordPosition(parsing: position.span)?.position.commitLSN else { throw .exit(exit) }
+        throw .unpublishable(exit, lsn)
     }
 
     /// Apart from `prepare`: no reference to the producer may outlive this, see `discard`.
@@ -279,6 +283,8 @@ struct Publisher: ~Copyable {
                 Failpoint.hit(.afterPosition)
                 try deliverAll()
                 Failpoint.hit(.beforeCommit)
+                // The session is over, and the slot may be another's: `recover` says so.
+                guard !link.isAborted else { throw Self.inDoubt }
                 try producer.commit(timeout: Self.callTimeout)
                 doubt.ended()
                 Failpoint.hit(.afterCommit)
@@ -292,6 +298,7 @@ struct Publisher: ~Copyable {
         pace.committed(now: started &+ took, isSmall: open.batch.bytes < Self.smallBatch)
         backoff.reset()
         hasFailed = false
+        memory.committed()
         stored = pending
         services.state.committed(
             AgentState.Commit(

@@ -4,6 +4,8 @@ import ChangeData
 enum SessionFailure: Error {
     /// The agent must end.
     case exit(AgentExit)
+    /// The agent must end because of a transaction, by its commit LSN, that cannot be published. What is before it goes first.
+    case unpublishable(AgentExit, LSN)
     /// Something that may be better on the next attempt: a new session, after a back-off.
     case retry(component: Component, reason: String)
     /// Another connection holds the slot.

@@ -10,6 +10,9 @@ final class SessionMemory: Sendable {
     private let missing = Mutex(MissingPosition())
     private let unsettled = Mutex(Set<String>())
     private let limit = Mutex(Int.max)
+    private let largest = Mutex(0)
+    private let last = Mutex<(before: LSN, exit: AgentExit)?>(nil)
+    private let tooLarge = Atomic<Bool>(false)
 
     /// Whether a session of this process has streamed.
     var hasStreamed: Bool { streamed.load(ordering: .acquiring) }
@@ -20,6 +23,21 @@ final class SessionMemory: Sendable {
     func isGone(now: Int64) -> Bool { missing.withLock { $0.isGone(now: now, hasStreamed: hasStreamed) } }
     func foundPosition() { missing.withLock { $0.found() } }
 
+    /// The transaction that cannot be published, and why.
+    var end: (before: LSN, exit: AgentExit)? { last.withLock { $0 } }
+    /// Whether the next session shall publish what is before the transaction; false where one has tried to.
+    func ends(before lsn: LSN, _ exit: AgentExit) -> Bool {
+        last.withLock { last in
+            if let last, last.before <= lsn { return false }
+            last = (lsn, exit)
+            return true
+        }
+    }
+
+    /// Whether brokers have refused records as too large since the last commit: it is found out once more which.
+    func refusedAsTooLarge() -> Bool { tooLarge.exchange(true, ordering: .acquiringAndReleasing) }
+    func committed() { tooLarge.store(false, ordering: .releasing) }
+
     /// Topics in which a transaction was found open that our producer may have left.
     var unsettledTopics: Set<String> { unsettled.withLock { $0 } }
     func noteUnsettled(_ topic: String) { unsettled.withLock { _ = $0.insert(topic) } }
@@ -27,6 +45,10 @@ final class SessionMemory: Sendable {
     /// Bytes of one batch that every topic takes which was met; see `StreamSettings.smallestLimit`.
     var smallestLimit: Int { limit.withLock { $0 } }
     func noteLimit(_ bytes: Int) { limit.withLock { $0 = min($0, bytes) } }
+
+    /// Bytes of the largest batch that any topic takes which was met and nobody had foreseen.
+    var largestLimit: Int { largest.withLock { $0 } }
+    func noteLargest(_ bytes: Int) { largest.withLock { $0 = max($0, bytes) } }
 
     func began() { streamed.store(true, ordering: .releasing) }
     func holdsSlot(walsender: Int32) { pid.store(walsender, ordering: .releasing) }

@@ -22,6 +22,8 @@ struct SourceLoop: ~Copyable {
     private var deadLetters = DeadLetterLog()
     private var shutdownProbe: ShutdownProbe
     private var ending: ReplayEnd?
+    /// The transaction before which it ends, and why.
+    private let end: (before: LSN, exit: AgentExit)?
     /// Until it is proven nothing is confirmed.
     private var history: HistoryCheck?
     /// Whether the socket was left alone for want of memory.
@@ -32,10 +34,12 @@ struct SourceLoop: ~Copyable {
     /// - Parameters:
     ///   - slotAt: where the slot stands.
     ///   - intake: set where the connection streams with protocol 2.
+    ///   - end: a transaction that cannot be published.
     init(
         settings: StreamSettings, services: StreamServices, link: StreamLink,
         connection: consuming ReplicationConnection, senderTimeout: Int, slotAt: LSN,
-        tables: consuming RelationDescriber, intake: consuming StreamedIntake? = nil
+        tables: consuming RelationDescriber, intake: consuming StreamedIntake? = nil,
+        end: (before: LSN, exit: AgentExit)? = nil
     ) {
         self.settings = settings
         self.services = services
@@ -43,6 +47,7 @@ struct SourceLoop: ~Copyable {
         self.connection = connection
         self.tables = tables
         self.intake = intake
+        self.end = end
         let now = services.clock.monotonic()
         feedback = ReplicationFeedback(
             senderTimeout: senderTimeout, now: now, heldAt: settings.window == nil ? nil : slotAt,
@@ -57,7 +62,7 @@ struct SourceLoop: ~Copyable {
         while true {
             let now = services.clock.monotonic()
             services.state.turned(.stream, now: now)
-            if let failure = link.failure { throw failure }
+            if let failure = link.failure { throw lastWord() ?? failure }
             if let exit = services.alarm.raised { throw .exit(exit) }
             if services.stop.isRequested { return try drain() }
             begin()
@@ -176,7 +181,7 @@ struct SourceLoop: ~Copyable {
         let step: Step?
         do throws(ChangeDataError) {
             step = try encoder?.consume(message, at: lsn, receivedAt: wall, into: chunk)
-        } catch { throw .exit(exit(for: error)) }
+        } catch { throw failure(exit(for: error)) }
         var isFull = chunk.byteCount >= settings.chunkFill
         switch step {
         case .committed(let transaction, let isDiscarded):
@@ -190,6 +195,10 @@ struct SourceLoop: ~Copyable {
             ending?.sent(upTo: transaction.endLSN)
         case .began(let head):
             try judge(history?.began(head))
+            if let end, head.commitLSN == end.before {
+                try drain()
+                throw .exit(end.exit)
+            }
             ending?.began(at: head.commitLSN)
         case .changed: try judge(history?.changed())
         case .describe(let relation):
@@ -225,7 +234,7 @@ struct SourceLoop: ~Copyable {
         if !description.isIgnored { try look(relation.oid) }
         do throws(ChangeDataError) {
             try encoder?.define(relation, as: description)
-        } catch { throw .exit(exit(for: error)) }
+        } catch { throw failure(exit(for: error)) }
     }
 
     /// A table that is published since the last look: known as such before its first row goes on, lest it be taken for one that came
@@ -362,6 +371,7 @@ struct SourceLoop: ~Copyable {
         // What it could not commit comes again; why it could not is told.
         switch link.failure {
         case .exit(let exit): throw .exit(exit)
+        case .unpublishable(let exit, let lsn): throw .unpublishable(exit, lsn)
         case .retry(_, let reason):
             services.log.warning("what was received last is not in Kafka, and comes again", ["reason": .init(reason)])
         case nil, .stopped, .slotInUse, .fallBack: break
@@ -376,8 +386,32 @@ struct SourceLoop: ~Copyable {
         services.log.info("drained", ["lsn": .init(feedback.durable)])
     }
 
-    private func failure(_ error: PostgresError) -> SessionFailure {
-        guard error.kind == .undefined else { return StreamFailures.session(error, settings) }
+    /// Why the agent must end, where the server has said so before anything was read: the publisher only sees that the slot is nobody's.
+    private mutating func lastWord() -> SessionFailure? {
+        guard encoder == nil else { return nil }
+        do throws(PostgresError) {
+            for _ in 0..<100_000 {
+                guard case .frame = try connection.receive() else { return nil }
+            }
+            return nil
+        } catch {
+            guard case .exit(let exit) = failure(error) else { return nil }
+            return .exit(exit)
+        }
+    }
+
+    /// What makes the agent end, where it is the open transaction's.
+    private mutating func failure(_ exit: AgentExit) -> SessionFailure {
+        guard exit.code == .unrepresentable, let lsn = encoder?.position?.commitLSN else { return .exit(exit) }
+        return .unpublishable(exit, lsn)
+    }
+
+    private mutating func failure(_ error: PostgresError) -> SessionFailure {
+        guard error.kind == .undefined else {
+            let session = StreamFailures.session(error, settings)
+            if case .exit(let exit) = session { return failure(exit) }
+            return session
+        }
         // PostgreSQL before 18: decoding cannot get past a change that was made while there was no publication.
         let snapshot = services.state.snapshot
         return .exit(

@@ -64,7 +64,7 @@ struct StreamSession: Sendable {
         var source = SourceLoop(
             settings: settings, services: services, link: link, connection: connection, senderTimeout: senderTimeout,
             slotAt: slotAt, tables: RelationDescriber(patterns: patterns, clock: services.clock, log: services.log),
-            intake: intake)
+            intake: intake, end: memory.end)
         do throws(SessionFailure) {
             try source.run()
             source.close(politely: true)
@@ -231,7 +231,8 @@ struct StreamSession: Sendable {
         link.begin(
             after: stored, history: HistoryCheck(stored, confirmed: facts.slot?.confirmedFlush ?? LSN(0)))
         var publisher = Publisher(
-            settings: settings, link: link, services: services, store: store, producer: consume producer,
+            settings: settings, link: link, services: services, memory: memory, store: store,
+            producer: consume producer,
             topics: topics,
             stored: stored, timeline: facts.timeline, walEnd: facts.walEnd)
         try publisher.run()
@@ -260,7 +261,7 @@ struct StreamSession: Sendable {
     /// The settings, with room in the producer for the largest record that these topics take, and batches that each of them takes.
     func fitted(to known: TopicMaker.Known) -> StreamSettings {
         var settings = settings
-        settings.largestRecord = max(settings.largestRecord, known.largestLimit)
+        settings.largestRecord = max(settings.largestRecord, known.largestLimit, memory.largestLimit)
         settings.smallestLimit = min(settings.smallestLimit, known.smallestLimit, memory.smallestLimit)
         return settings
     }

@@ -97,6 +97,9 @@ package struct StreamSettings: Sendable {
     /// Whether a topic that takes so many bytes of a batch takes each of ours.
     func fits(_ limit: Int) -> Bool { producerBatchBytes <= Self.batchBytes(within: limit) }
 
+    /// Whether the Kafka client takes a record as large as a topic takes that takes so many bytes of a batch.
+    func clientTakes(_ limit: Int) -> Bool { limit <= copiedBytes - (1 << 20) }
+
     private static func batchBytes(within limit: Int) -> Int { max(1, limit - 1024) }
 
     /// What the ordinals of a split transaction depend on: with another fingerprint they cannot be counted again. With protocol 2

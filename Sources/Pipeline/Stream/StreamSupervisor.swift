@@ -37,6 +37,11 @@ package struct StreamSupervisor {
                 switch error {
                 case .stopped: continue
                 case .exit(let exit): return exit
+                case .unpublishable(let exit, let lsn):
+                    guard memory.ends(before: lsn, exit) else { return exit }
+                    services.log.warning(
+                        "a transaction cannot be published: what was committed before it goes first",
+                        ["commit_lsn": .init(lsn), "reason": .init(exit.message)])
                 case .slotInUse:
                     if let exit = wait(asStreamed: hadStreamed || memory.hasStreamed, wakeup) { return exit }
                     hasStoodBy = true

@@ -94,6 +94,14 @@ struct TopicDirectory: ~Copyable {
                     component: .kafka,
                     reason: "topic \(name) takes \(limit) bytes of a batch: batches are smaller from now on")
             }
+            guard settings.clientTakes(limit) else {
+                memory.noteLargest(limit)
+                throw .retry(
+                    component: .kafka,
+                    reason:
+                        "topic \(name) takes \(limit) bytes of a batch, which nobody foresaw: the client takes as many from now on"
+                )
+            }
             let topic = try StreamFailures.kafka { () throws(KafkaError) in
                 try producer.topic(name, timeout: .seconds(30))
             }
