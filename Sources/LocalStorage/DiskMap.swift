@@ -87,6 +87,19 @@ public final class DiskMap {
         _ = try step(statement)
     }
 
+    /// What a pair is compared by.
+    public enum Part { case key, value }
+
+    /// Takes out all pairs of a map whose key, or value, comes before `bytes`. It looks at each of them.
+    /// - Throws: `DiskMapError`
+    public func removeAll(in map: Int, where part: Part, isBefore bytes: [UInt8]) throws(DiskMapError) {
+        let statement = try statement(
+            part == .key
+                ? "DELETE FROM pairs WHERE map = ?1 AND key < ?2" : "DELETE FROM pairs WHERE map = ?1 AND value < ?2")
+        defer { sqlite3_reset(statement) }
+        try bound(bytes, map, nil, statement) { () throws(DiskMapError) in _ = try step(statement) }
+    }
+
     /// Shows each pair of a map, by key. The maps stay as they are meanwhile.
     /// - Throws: `DiskMapError`
     public func forEach(in map: Int, _ body: (_ key: [UInt8], _ value: [UInt8]) -> Void) throws(DiskMapError) {

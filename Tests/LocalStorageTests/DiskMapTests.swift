@@ -38,6 +38,22 @@ private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
         #expect(try map.value(of: bytes("a"), in: 2) == bytes("2"))
     }
 
+    @Test func pairsGoByTheirKeysOrTheirValues() throws {
+        let map = try make()
+        for (key, value) in [("a", "9"), ("b", "5"), ("bb", "51"), ("c", "1")] { try map.set(bytes(key), to: bytes(value), in: 1) }
+        try map.set(bytes("a"), to: bytes("1"), in: 2)
+        func keys() throws -> [String] {
+            var keys: [String] = []
+            try map.forEach(in: 1) { key, _ in keys.append(String(decoding: key, as: UTF8.self)) }
+            return keys
+        }
+        try map.removeAll(in: 1, where: .value, isBefore: bytes("51"))
+        #expect(try keys() == ["a", "bb"])
+        try map.removeAll(in: 1, where: .key, isBefore: bytes("bb"))
+        #expect(try keys() == ["bb"])
+        #expect(try map.value(of: bytes("a"), in: 2) == bytes("1"))
+    }
+
     /// Forty times what the cache holds.
     @Test func aMapMayBeLargerThanItsCache() throws {
         let map = try make(cache: 1 << 20)

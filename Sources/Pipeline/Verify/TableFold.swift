@@ -21,8 +21,9 @@ final class TableFold {
     /// The map of the last row of each key.
     private let rows: Int
     /// The map of the rows that were deleted, by the change: a changed key is a delete and a create, and what the create does
-    /// not say stood in the row that was deleted.
+    /// not say stood in the row that was deleted. Of those that may have such values.
     private let deleted: Int
+    /// A truncate holds a lock that lets nobody write meanwhile: within an epoch the order of LSNs is the order of the changes.
     private var truncatedAt: ChangeValue.Place?
     /// Changes folded so far.
     private(set) var changes = 0
@@ -54,12 +55,18 @@ final class TableFold {
     }
 
     private func apply(_ change: ChangeValue) throws(Failure) {
+        // Of a partition that is read later.
+        if change.operation != .truncate, let truncatedAt, change.place <= truncatedAt { return }
         switch change.operation {
-        case .truncate: truncatedAt = truncatedAt.map { max($0, change.place) } ?? change.place
+        case .truncate:
+            guard truncatedAt.map({ $0 < change.place }) ?? true else { return }
+            truncatedAt = change.place
+            try forget(upTo: change.place)
         case .delete:
             let key = try key(of: change.row)
             guard let gone = try row(key, in: rows) else { return }
-            try store(gone, change.place.bytes, in: deleted)
+            // Else the disk would have to hold each row that ever was.
+            if mayBeToasted(gone) { try store(gone, change.place.bytes, in: deleted) }
             try remove(key)
         case .create, .update:
             let key = try key(of: change.row)
@@ -76,6 +83,23 @@ final class TableFold {
         }
     }
 
+    /// Whether PostgreSQL may have moved a value of the row out of it, so that a change of the key would not send it: it does so with
+    /// rows of more than some 2,000 bytes. How many a value takes there is not known: no more than its JSON eight times over.
+    private func mayBeToasted(_ row: FoldedRow) -> Bool {
+        guard row.missing == nil, row.unchanged.isEmpty, let members = JSONMembers(row.row) else { return true }
+        return members.members.reduce(0) { $0 + 32 + 8 * $1.value.count } > 2000
+    }
+
+    /// A truncate removes what came before it.
+    private func forget(upTo place: ChangeValue.Place) throws(Failure) {
+        // A row begins with its place, and no flag follows that is as large.
+        let end = place.bytes + [.max]
+        do throws(DiskMapError) {
+            try disk.removeAll(in: rows, where: .value, isBefore: end)
+            try disk.removeAll(in: deleted, where: .key, isBefore: end)
+        } catch { throw .disk(error) }
+    }
+
     /// Fills what was not sent from the row before; what that one lacks itself is still missing.
     private func complete(_ new: inout FoldedRow, from before: FoldedRow) {
         new.row = merged(new, over: before.row)
@@ -85,20 +109,17 @@ final class TableFold {
 
     // MARK: Rows
 
-    /// Takes a key's row out. Nil where there is none, or a truncate came behind it: that holds a lock which lets nobody write
-    /// meanwhile, so that within an epoch the order of the rows' LSNs is the order of the changes.
+    /// Takes a key's row out; nil where there is none.
     func take(_ key: [UInt8]) throws(Failure) -> Row? {
         guard let row = try row(key, in: rows) else { return nil }
         try remove(key)
-        return isTruncated(row) ? nil : try whole(row)
+        return try whole(row)
     }
 
     /// Shows the keys of the rows that were not taken.
     func forEachLeft(_ body: (_ key: [UInt8]) -> Void) throws(Failure) {
         do throws(DiskMapError) {
-            try disk.forEach(in: rows) { key, bytes in
-                if let row = FoldedRow(bytes), !isTruncated(row) { body(key) }
-            }
+            try disk.forEach(in: rows) { key, _ in body(key) }
         } catch { throw .disk(error) }
     }
 
@@ -108,8 +129,6 @@ final class TableFold {
             for map in [rows, deleted] { try disk.removeAll(in: map) }
         } catch { throw .disk(error) }
     }
-
-    private func isTruncated(_ row: FoldedRow) -> Bool { truncatedAt.map { row.place <= $0 } ?? false }
 
     /// A row with the values that were in rows of other keys.
     private func whole(_ found: FoldedRow) throws(Failure) -> Row {
