@@ -18,6 +18,9 @@ struct RunCommand {
         let clock = Clock.system
         let meters = AgentMeters(MetricsRegistry())
         let state = AgentState(meters: meters)
+        meters.identify(
+            name: configuration.name, version: Application.version,
+            half: purpose == .both ? "both" : purpose == .sink ? "sink" : "stream")
         meters.bind(state, clock: clock)
         if purpose != .stream { meters.bindSink(state, clock: clock) }
         let log = Settings.logger(configuration)

@@ -85,6 +85,13 @@ def test_rows_arrive_everywhere(make: SiteMaker) -> None:
     assert verdict.lines > 500 and verdict.kafka_transactions
     final = site.agent.metrics()
     assert final.get("sluice_sink_dropped_total", 0) == 0
+    # What the slot costs the server, as it says itself: alerts go by it.
+    kept = "select pg_current_wal_lsn() - restart_lsn from pg_replication_slots where slot_name = %s"
+
+    def agrees() -> bool:
+        row = site.connection.execute(kept, (site.agent.slot,)).fetchone()
+        return row is not None and abs(site.agent.metrics()["sluice_slot_retained_wal_bytes"] - float(row[0])) < max(65536, float(row[0]) / 10)
+    wait_until("the metric says what the server keeps for the slot", agrees, 30, pause=1)
     progress = [json.loads(p.raw) for p in read_progress(site.stack.kafka.brokers, site.agent.name)]
     assert {"v", "system_id", "timeline", "slot", "epoch", "lsn", "commit_lsn", "ordinal", "commit_ts", "options", "state"} <= set(progress[-1])
     assert progress[-1]["slot"] == site.agent.slot and progress[-1]["state"] == "streaming"

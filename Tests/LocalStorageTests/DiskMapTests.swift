@@ -40,7 +40,9 @@ private func bytes(_ text: String) -> [UInt8] { Array(text.utf8) }
 
     @Test func pairsGoByTheirKeysOrTheirValues() throws {
         let map = try make()
-        for (key, value) in [("a", "9"), ("b", "5"), ("bb", "51"), ("c", "1")] { try map.set(bytes(key), to: bytes(value), in: 1) }
+        for (key, value) in [("a", "9"), ("b", "5"), ("bb", "51"), ("c", "1")] {
+            try map.set(bytes(key), to: bytes(value), in: 1)
+        }
         try map.set(bytes("a"), to: bytes("1"), in: 2)
         func keys() throws -> [String] {
             var keys: [String] = []

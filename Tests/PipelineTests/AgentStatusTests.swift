@@ -40,6 +40,90 @@ import Testing
         #expect(status.health == HTTPResponse(status: 503, text: "sink has not turned for 61 s\n"))
     }
 
+    /// One state, and each series that a dashboard or an alert asks for.
+    @Test func theMetricsSayWhatTheStateHolds() {
+        let registry = MetricsRegistry()
+        let meters = AgentMeters(registry)
+        let state = AgentState(meters: meters)
+        let clock = Clock(wall: { [now] in now.value }, monotonic: { [now] in now.value }, random: { 0 })
+        meters.identify(name: "tesouro", version: "1.2", half: "both")
+        meters.bind(state, clock: clock)
+        meters.bindSink(state, clock: clock)
+        func lines() -> Set<String> { Set(registry.prometheusText().split(separator: "\n").map(String.init)) }
+        let before = lines()
+        for absent in [
+            "sluice_slot_retained_wal_bytes ", "sluice_slot_safe_wal_bytes ", "sluice_replay_window_bytes ",
+            "sluice_lag_bytes{",
+        ] {
+            #expect(!before.contains { $0.hasPrefix(absent) }, "nothing is known of it yet: \(absent)")
+        }
+        now.pass(1000)
+        state.entered(.streaming)
+        var counts = OperationCounts()
+        counts.passed(
+            Transaction(xid: 7, commitLSN: LSN(690), endLSN: LSN(700), commitTime: 998_000_000, changes: 2))
+        state.committed(
+            AgentState.Commit(
+                position: StoredPosition(
+                    systemID: "1", timeline: 1, slot: "s", epoch: 1, lsn: LSN(700), options: "", state: .streaming),
+                rows: 2, bytes: 900, counts: counts, tables: [], topics: [], seconds: 0.02, now: now.value))
+        state.update { snapshot in
+            snapshot.see(LSN(1000), at: 990_000_000)
+            snapshot.received(LSN(900))
+            snapshot.confirmedLSN = LSN(600)
+            snapshot.restartLSN = LSN(500)
+            snapshot.retainedWAL = 4096
+            snapshot.safeWAL = -1
+            snapshot.bufferedBytes = 11
+            snapshot.producersRenewed = 3
+            snapshot.unpublished = ["public.a"]
+            snapshot.pausedSince = .seconds(995)
+            snapshot.intake.open = 2
+            snapshot.intake.bytes = 77
+            snapshot.sink.partitions = [
+                SinkStatus.Partition(
+                    partition: TopicPartition("t", 0), nextOffset: 40, endOffset: 45, openBytes: 1, hour: nil,
+                    oldest: 970_000_000, watermark: nil, writtenLSN: LSN(400))
+            ]
+            snapshot.sink.followed = 5
+            snapshot.sink.dropped = 6
+            snapshot.sink.retries = 8
+            snapshot.sink.spoolBytes = 12
+            snapshot.sink.memoryBytes = 13
+            snapshot.sink.isPaused = true
+            snapshot.sink.spoolFailures = 9
+            snapshot.sinkError = "the store is away"
+        }
+        state.failed("s3", kind: "put")
+        state.stored(topic: "t", bytes: 321, records: 4, tombstones: 1, seconds: 7)
+        state.sealed("t", until: 3_600_000_000)
+        let expected: Set<String> = [
+            #"sluice_info{half="both",name="tesouro",version="1.2"} 1"#, "sluice_up 1",
+            #"sluice_state{state="streaming"} 1"#, #"sluice_state{state="starting"} 0"#,
+            #"sluice_state{state="standby"} 0"#, #"sluice_state{state="stopped"} 0"#,
+            #"sluice_lag_bytes{step="received"} 100"#, #"sluice_lag_bytes{step="kafka"} 300"#,
+            #"sluice_lag_bytes{step="confirmed"} 400"#, #"sluice_lag_bytes{step="restart"} 500"#,
+            #"sluice_lag_bytes{step="s3"} 600"#, #"sluice_lag_seconds{step="received"} 10"#,
+            #"sluice_lag_seconds{step="s3"} 30"#, "sluice_slot_retained_wal_bytes 4096",
+            "sluice_slot_safe_wal_bytes -1",
+            "sluice_transactions_total 1", "sluice_kafka_transactions_total 1", "sluice_buffered_bytes 11",
+            "sluice_producers_renewed_total 3", "sluice_tables_unpublished 1", "sluice_stream_paused_seconds 5",
+            "sluice_streaming_open_transactions 2", "sluice_streaming_spool_bytes 77",
+            #"sluice_commit_to_kafka_seconds_bucket{le="2.5"} 1"#, "sluice_commit_to_kafka_seconds_sum 2",
+            #"sluice_commit_to_s3_seconds_bucket{le="5"} 0"#, #"sluice_commit_to_s3_seconds_bucket{le="10"} 1"#,
+            "sluice_kafka_commit_seconds_count 1", #"sluice_kafka_batch_rows_bucket{le="10"} 1"#,
+            "sluice_sink_followed_total 5", "sluice_sink_dropped_total 6", "sluice_sink_paused 1",
+            "sluice_sink_spool_failures_total 9", "sluice_sink_failed 1", "sluice_sink_lag_records 5",
+            "sluice_spool_bytes 12", "sluice_sink_buffered_bytes 13",
+            #"sluice_retries_total{class="transient",component="s3"} 8"#,
+            #"sluice_errors_total{class="put",component="s3"} 1"#, #"sluice_objects_total{topic="t"} 1"#,
+            #"sluice_object_bytes_total{topic="t"} 321"#, #"sluice_object_records_total{topic="t"} 4"#,
+            #"sluice_sink_sealed_until_seconds{topic="t"} 3600"#,
+        ]
+        let there = lines()
+        #expect(expected.subtracting(there) == [], "\(there.sorted().joined(separator: "\n"))")
+    }
+
     /// What the server does not send has no commit time: that it had been written is known.
     @Test func whatTheServerDoesNotSendIsLate() {
         let registry = MetricsRegistry()

@@ -142,7 +142,8 @@ private func text(_ bytes: [UInt8]?) -> String? { bytes.map { String(decoding: $
             for id in ids {
                 lsn += 1
                 try fold.apply(
-                    debezium("c", after: #"{"id":\#(id),"a":"Tesouro IPCA+ 2035","b":1234.5678,"c":"2026-11-27"}"#, lsn: lsn),
+                    debezium(
+                        "c", after: #"{"id":\#(id),"a":"Tesouro IPCA+ 2035","b":1234.5678,"c":"2026-11-27"}"#, lsn: lsn),
                     epoch: 1)
             }
             guard fill < 39 else { continue }

@@ -27,6 +27,14 @@ package final class AgentMeters: Sendable {
 }
 
 extension AgentMeters {
+    /// Shows who this is, for joins: of two agents behind one scrape job nothing else tells which is which.
+    /// - Parameter half: `stream`, `sink` or `both`.
+    package func identify(name: String, version: String, half: String) {
+        registry.gauge(
+            "sluice_info", "Always 1; its labels say who this is.", ["name": name, "version": version, "half": half]
+        ) { 1 }
+    }
+
     /// Shows what `state` holds, each time it is asked for.
     package func bind(_ state: AgentState, clock: Clock) {
         ProcessMetrics.register(in: registry)
@@ -94,12 +102,12 @@ extension AgentMeters {
             state.snapshot.secondsBehind(at: clock.wall() / 1000).kafka
         }
         registry.gauge("sluice_slot_retained_wal_bytes", "WAL that the server keeps for the slot.") {
-            state.snapshot.retainedWAL.map(Double.init)
+            state.snapshot.retainedWAL.map { Double($0) }
         }
         registry.gauge(
             "sluice_slot_safe_wal_bytes",
             "WAL that may be written before the slot is lost; absent where nothing bounds it."
-        ) { state.snapshot.safeWAL.map(Double.init) }
+        ) { state.snapshot.safeWAL.map { Double($0) } }
     }
 
     private func bindWindow(_ state: AgentState, clock: Clock) {
