@@ -62,6 +62,25 @@ private func seconds(_ count: Int64) -> Int64 { count * 1_000_000 }
         #expect(marks.last == mark(200, 50))
     }
 
+    /// One commit while the clock was a year ahead: marks travel in the progress record, so that a restart would not mend it.
+    @Test(arguments: [Int64(0), 40]) func aClockThatWasFarAheadHoldsNothingUp(before: Int64) throws {
+        let window = try #require(ReplayWindow(age: seconds(80), bytes: 0))
+        let year: Int64 = 365 * 86_400
+        var marks = window.marks([mark(900, -before)], passing: LSN(1000), now: seconds(year))
+        #expect(marks.last == mark(1000, year))
+        marks.insert(mark(950, before), at: marks.count - 1)
+        var held: [UInt64] = []
+        for second in Int64(0)...3600 {
+            let lsn = LSN(UInt64(1001 + second))
+            marks = window.marks(marks, passing: lsn, now: seconds(second))
+            guard second > 90 else { continue }
+            held.append(
+                lsn.rawValue - (window.release(durable: lsn, marks: marks, now: seconds(second))?.rawValue ?? 0))
+        }
+        #expect(held.allSatisfy { (80...90).contains($0) }, "a second a byte: held up to \(held.max() ?? 0)")
+        #expect(marks.count <= 10 && zip(marks, marks.dropFirst()).allSatisfy { $0.time < $1.time })
+    }
+
     @Test func aPositionThatDoesNotMoveMakesNoMark() throws {
         let window = try #require(ReplayWindow(age: seconds(8), bytes: 0))
         #expect(window.marks([mark(100, 0)], passing: LSN(100), now: seconds(5)) == [mark(100, 0)])

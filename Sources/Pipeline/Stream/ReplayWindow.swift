@@ -45,8 +45,14 @@ package struct ReplayWindow: Equatable, Sendable {
 
     /// The marks once Kafka holds everything before `lsn`: a new one where the last is old or far enough, and none of those
     /// that the window has passed, but the one it ends at.
+    ///
+    /// Where the last is more than the window ahead of now, the clock was wrong when it was made. No mark would be due until then, and
+    /// nothing released, over restarts too: so all that are ahead get the time that it is. Kafka holds what they say by now.
     package func marks(_ marks: [Mark], passing lsn: LSN, now: Int64) -> [Mark] {
         var marks = marks
+        if let last = marks.last, last.time - age > now {
+            for index in marks.indices { marks[index].time = min(marks[index].time, now) }
+        }
         if isDue(after: marks.last, lsn, now) { marks.append(Mark(lsn: lsn, time: max(now, marks.last?.time ?? now))) }
         let released = release(durable: lsn, marks: marks, now: now) ?? LSN(0)
         if let end = marks.lastIndex(where: { $0.lsn <= released }) { marks.removeFirst(end) }
