@@ -106,6 +106,9 @@ extension ReplicationConnection {
             }
             if length == -1 { return try endOfCopy() }
             guard length == 0 else { throw failed() }
+            // The connection was lost in a read that had taken messages before: they are handed out, and nothing more comes.
+            // There is no socket left that a wait could see.
+            guard PQstatus(session.connection) != CONNECTION_BAD else { throw failed() }
             guard stream.mayHoldInput else { return .nothing }
             // One read takes at least 8 KB. A TLS record has at most 16 KB, of which OpenSSL may hold a rest that `poll` cannot
             // see: after three reads without a message there is none, and the socket tells the truth.
@@ -119,8 +122,8 @@ extension ReplicationConnection {
             }
             idleReads += 1
             guard PQconsumeInput(session.connection) == 1 else {
-                // What came before the end is still to be handed out: the error comes again when it is.
-                stream.mayHoldInput = false
+                // What came before the end is still to be handed out: the error comes again when it is. Until then no wait is to be
+                // long.
                 start = nil
                 let rest = PQgetCopyData(session.connection, &start, 1)
                 if rest > 0, let start { return .frame(try ReplicationFrame(CopyBuffer(start, count: Int(rest)))) }
