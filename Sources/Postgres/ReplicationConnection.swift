@@ -17,7 +17,7 @@ public struct ReplicationConnection: ~Copyable {
         guard let process = answer.isEmpty ? nil : answer[0, "backend"].flatMap({ Int32($0) }) else {
             throw PostgresError(.fatal, "the server does not say which process it answers from")
         }
-        backendPID = process
+        walsender = Walsender(pid: process, startedAt: answer[0, "backend_start"].flatMap { Int64($0) })
         stream = StreamState(pacing: ReceivePacing(pauseNanoseconds: opened.pauseNanoseconds))
         session = opened
     }
@@ -25,9 +25,12 @@ public struct ReplicationConnection: ~Copyable {
     /// The server's version as `server_version_num`.
     public var serverVersion: Int { Int(PQserverVersion(session.connection)) }
 
-    /// The walsender's process ID: the slot's `active_pid` while it streams. As the server says: a pooler in between tells its
-    /// clients another one.
-    public let backendPID: Int32
+    /// The walsender, which holds the slot while it streams. As the server says: a pooler in between tells its clients another
+    /// process ID.
+    public let walsender: Walsender
+
+    /// The walsender's process ID.
+    public var backendPID: Int32 { walsender.pid }
 
     /// The database that it is connected to, whatever named it: a service file, for one.
     public var database: String { PQdb(session.connection).map { String(cString: $0) } ?? "" }
@@ -113,7 +116,9 @@ public struct ReplicationConnection: ~Copyable {
     /// SQL_ASCII holds any bytes, and its server refuses to send what is not UTF-8 to a client that asked for that: it is asked for
     /// the bytes as they are.
     static let sessionSettings =
-        "SELECT pg_catalog.pg_backend_pid() AS backend, "
+        "SELECT pg_catalog.pg_backend_pid() AS backend, (SELECT \(Walsender.startedAt("a"))"
+        + " FROM pg_catalog.pg_stat_activity a WHERE a.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid())"
+        + " AS backend_start, "
         + [
             ("DateStyle", "ISO, MDY"), ("IntervalStyle", "postgres"), ("TimeZone", "UTC"), ("extra_float_digits", "3"),
             ("bytea_output", "hex"), ("lc_monetary", "C"), ("search_path", ""), ("statement_timeout", "0"),

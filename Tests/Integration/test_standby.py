@@ -88,6 +88,35 @@ class Cable:
         self._listener.close()
 
 
+class Forgetful(Cable):
+    """Once it is told to, it loses the answer to the next START_REPLICATION, and that connection for the client alone."""
+
+    def __init__(self, port: int) -> None:
+        self.forgets = threading.Event()
+        super().__init__(port)
+
+    def _carry(self, one: socket.socket) -> None:
+        with one, socket.create_connection(("127.0.0.1", self.target)) as two, selectors.DefaultSelector() as ready:
+            ready.register(one, selectors.EVENT_READ, two)
+            ready.register(two, selectors.EVENT_READ, one)
+            try:
+                while True:
+                    for key, _ in ready.select():
+                        data = key.fileobj.recv(65536)  # type: ignore[union-attr]
+                        if not data:
+                            return
+                        key.data.sendall(data)
+                        if b"START_REPLICATION" in data and self.forgets.is_set():
+                            self.forgets.clear()
+                            two.recv(1)
+                            one.close()
+                            while two.recv(65536):
+                                pass
+                            return
+            except OSError:
+                return
+
+
 def document(site: Site, number: int) -> None:
     site.sql(f"insert into public.documents values ({number}, 'row', null, null)")
 
@@ -218,6 +247,29 @@ def test_cut_off_from_postgres_the_other_takes_over(make: SiteMaker) -> None:
         assert took <= SENDER_TIMEOUT + 5
         finish(site, site.agent)
         assert site.agent.stop() == 0
+    finally:
+        cable.close()
+
+
+def test_a_walsender_whose_answer_was_lost_is_our_own(make: SiteMaker) -> None:
+    """The server has given it the slot, and would keep it until its time-out: it is ended, and nobody has taken over."""
+    site = make().init()
+    cable = Forgetful(site.stack.postgres.port)
+    try:
+        url = site.agent.settings["postgres"]["url"].replace(f":{site.stack.postgres.port}", f":{cable.port}")
+        far = site.twin("far", {"postgres": {"url": url}})
+        far.start("--only", "stream").wait_ready()
+        watcher = Watcher(site)
+        cable.forgets.set()
+        site.sql(f"select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = '{far.slot}' and active")
+        wait_until("the answer is lost", lambda: far.running().require_running() or not cable.forgets.is_set(), 20)
+        document(site, -1)
+        took = watcher.wait(-1, 30)
+        print(f"after a lost answer: first row after {took:.2f} s")
+        watcher.close()
+        assert "ending our own old walsender" in far.log.read_text()
+        finish(site, far)
+        assert far.stop() == 0
     finally:
         cable.close()
 

@@ -249,7 +249,7 @@ import Testing
             walEnd: LSN(5000),
             slot: .init(
                 plugin: "pgoutput", database: "gold", confirmedFlush: LSN(1000), restart: LSN(900),
-                walStatus: "reserved", invalidation: nil, activePID: nil),
+                walStatus: "reserved", invalidation: nil, holder: nil),
             options: "a", publication: "sluice_t")
     }
 

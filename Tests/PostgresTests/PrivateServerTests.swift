@@ -37,6 +37,8 @@ struct PrivateServerTests {
         #expect(try ours.serverPosition().clock > 0)
         #expect(try ours.publication(named: "p")?.tables.count == 1)
         #expect(try ours.tables(matching: [pattern("public.t")]).count == 1 && ours.serverFacts().version > 0)
+        let replication = try ReplicationConnection(connecting: settings)
+        #expect(replication.walsender.startedAt != nil)
     }
 
     private func streams(_ url: String) throws {

@@ -108,6 +108,9 @@ struct ReplicationTests {
         try holder.startReplication(slot: name, at: point, publications: ["none"])
         let held = try #require(try sql.replicationSlot(named: name))
         #expect(held.activePID == holder.backendPID && held.activeApplication == "holder")
+        let walsender = holder.walsender
+        #expect(walsender.startedAt != nil && held.holder == walsender)
+        #expect(try sql.holder(ofSlot: name) == walsender)
         let start = failure { () throws(PostgresError) in
             try replication.startReplication(slot: name, at: point, publications: ["none"])
         }
@@ -123,6 +126,44 @@ struct ReplicationTests {
         }
         #expect(absent?.kind == .slotMissing && absent?.sqlState == "42704")
         #expect(try sql.replicationSlot(named: name) == nil)
+        #expect(try sql.holder(ofSlot: name) == nil)
+    }
+
+    /// A process ID is given again: what began at another time is another's, and is left alone.
+    @Test func aWalsenderIsEndedByItsStartToo() throws {
+        let fixture = try Fixture()
+        var connection = try fixture.start()
+        var sql = try TestServer.connect()
+        let walsender = connection.walsender
+        let startedAt = try #require(walsender.startedAt)
+        try sql.terminate(Walsender(pid: walsender.pid, startedAt: startedAt - 1))
+        try sql.terminate(Walsender(pid: walsender.pid, startedAt: nil))
+        var reading = Reading()
+        try reading.read(&connection, seconds: 1) { _ in false }
+        #expect(try sql.holder(ofSlot: fixture.slot) == walsender)
+        try sql.terminate(walsender)
+        let error = failure { () throws(PostgresError) in try reading.read(&connection) { _ in false } }
+        #expect(error?.sqlState == "57P01")
+        try fixture.drop()
+    }
+
+    /// Another role's processes are seen, and when they began is not.
+    @Test func whoHoldsASlotIsSeenByOtherRolesWithoutItsStart() throws {
+        let fixture = try Fixture()
+        let role = TestServer.name("role")
+        var sql = try TestServer.connect()
+        try sql.execute("create role \(role)")
+        var connection = try fixture.start()
+        let walsender = connection.walsender
+        var other = try TestServer.connect("options='-c role=\(role)'")
+        #expect(try other.holder(ofSlot: fixture.slot) == Walsender(pid: walsender.pid, startedAt: nil))
+        let hidden = try ReplicationConnection(connecting: TestServer.settings("options='-c role=\(role)'"))
+        #expect(hidden.walsender.startedAt == nil)
+        var reading = Reading()
+        try reading.read(&connection, seconds: 1) { _ in true }
+        connection.finish()
+        try sql.execute("drop role \(role)")
+        try fixture.drop()
     }
 
     @Test func failoverIsAVersionsMatter() throws {

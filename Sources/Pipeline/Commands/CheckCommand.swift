@@ -192,7 +192,7 @@ package struct CheckCommand {
         if let refusal {
             return changed + [Finding(.problem, "position", refusal.exit.message, fixes: refusal.hints)]
         }
-        let holder = facts.slot?.activePID.map { ", held by walsender \($0)" } ?? ""
+        let holder = (facts.slot?.holder?.pid).map { ", held by walsender \($0)" } ?? ""
         let at = stored.map { "\($0.lsn), epoch \($0.epoch)" } ?? ""
         return changed + [Finding(.fine, "position", at + holder)]
     }

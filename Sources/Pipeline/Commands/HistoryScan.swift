@@ -7,7 +7,7 @@ enum HistoryScan {
     static func refusal(
         _ stored: StoredPosition, _ facts: StartFacts, _ settings: StreamSettings, _ services: StreamServices
     ) throws(PostgresError) -> StartRefusal? {
-        guard let slot = facts.slot, slot.activePID == nil,
+        guard let slot = facts.slot, slot.holder == nil,
             HistoryCheck(stored, confirmed: slot.confirmedFlush) != nil
         else { return nil }
         let copy = "\(settings.slot.prefix(57))_check"

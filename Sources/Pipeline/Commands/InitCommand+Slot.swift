@@ -9,7 +9,7 @@ extension InitCommand {
         isMended: Bool
     ) throws(AgentExit) {
         // A slot that was never streamed from can only be held by the walsender of an init that was cut off: it is waited for.
-        if let holder = source.slot?.activePID, existing?.state != .creating { throw inUse(holder) }
+        if let holder = source.slot?.holder?.pid, existing?.state != .creating { throw inUse(holder) }
         let epoch: UInt32
         if let existing { epoch = existing.epoch + (gap == nil ? 0 : 1) } else { epoch = try firstEpoch(source) }
         let producer: TransactionalProducer

@@ -28,7 +28,7 @@ package struct InitCommand {
         }
         if dryRun { return try plan(source, acceptGap: acceptGap) }
         // An agent that runs may have been started with other tables, and would pass the rows of one that is added over.
-        if acceptGap || !source.added.isEmpty, let holder = source.slot?.activePID {
+        if acceptGap || !source.added.isEmpty, let holder = source.slot?.holder?.pid {
             throw inUse(holder)
         }
         // The slot before the position: an agent that runs moves both meanwhile.
@@ -207,7 +207,7 @@ package struct InitCommand {
             guard case .changed(let before) = judged else { return }
             changed.append("topic \(topic): \(count) partitions, it had \(before); order per key holds from here on")
         }
-        guard position.partitions != stored.partitions, source.slot?.activePID == nil else { return }
+        guard position.partitions != stored.partitions, source.slot?.holder == nil else { return }
         guard changed.isEmpty || isAccepted else {
             throw AgentExit(
                 .configuration, "topics have another number of partitions: keys would go to other ones",

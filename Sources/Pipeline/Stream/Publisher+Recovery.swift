@@ -214,7 +214,7 @@ extension Publisher {
 
     /// Only the agent that holds the slot may fence others.
     private func requireSlot() throws(SessionFailure) {
-        try services.slotHolder(settings, walsender: link.walsender).requireUs()
+        try services.slotHolder(settings, ours: link.walsender).requireUs()
     }
 
     private func decide(

@@ -1,11 +1,12 @@
 import ChangeData
+import Postgres
 import Synchronization
 
-/// What one session leaves to the next: whether rows have flowed since the process began, which walsender was ours, and
+/// What one session leaves to the next: whether rows have flowed since the process began, which walsenders were ours, and
 /// whether protocol 2 may be used.
 final class SessionMemory: Sendable {
     private let streamed = Atomic<Bool>(false)
-    private let pid = Atomic<Int32>(0)
+    private let own = Mutex([Walsender]())
     private let choice = Mutex(StreamingChoice())
     private let missing = Mutex(MissingPosition())
     private let unsettled = Mutex(Set<String>())
@@ -16,8 +17,9 @@ final class SessionMemory: Sendable {
 
     /// Whether a session of this process has streamed.
     var hasStreamed: Bool { streamed.load(ordering: .acquiring) }
-    /// The process of our last walsender; 0 for none.
-    var walsender: Int32 { pid.load(ordering: .acquiring) }
+    /// Our last walsenders. More than one: where the answer to `START_REPLICATION` was lost, the server may give the slot to an older
+    /// one only after the next has asked for it.
+    var walsenders: [Walsender] { own.withLock { $0 } }
 
     /// Whether a position that is not shown is gone; see `MissingPosition`.
     func isGone(now: Int64) -> Bool { missing.withLock { $0.isGone(now: now, hasStreamed: hasStreamed) } }
@@ -51,7 +53,8 @@ final class SessionMemory: Sendable {
     func noteLargest(_ bytes: Int) { largest.withLock { $0 = max($0, bytes) } }
 
     func began() { streamed.store(true, ordering: .releasing) }
-    func holdsSlot(walsender: Int32) { pid.store(walsender, ordering: .releasing) }
+    /// One is about to ask for the slot.
+    func asks(_ walsender: Walsender) { own.withLock { $0 = $0.suffix(7) + [walsender] } }
 
     /// Whether a session that starts may use protocol 2.
     func mayStream(restart: LSN?) -> Bool { choice.withLock { $0.isOn(restart: restart) } }

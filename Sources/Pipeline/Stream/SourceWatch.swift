@@ -34,7 +34,8 @@ package struct SourceWatch {
                 let snapshot = services.state.snapshot
                 // Not what was asked before the session began: it may be older than what the session has seen. Nor what another server
                 // says that answers at the same address.
-                if snapshot.phase == .streaming, snapshot.sessions == session, look.holder == snapshot.walsender {
+                let holder = StreamServices.SlotHolder(look.holder, ours: [snapshot.walsender].compactMap(\.self))
+                if snapshot.phase == .streaming, snapshot.sessions == session, holder.isOurs {
                     services.state.update { $0.timeline = look.timeline }
                     let lost = look.faults.filter { fault in
                         fault.table.map { look.named.contains($0) || seen.contains($0) } ?? true
@@ -95,8 +96,7 @@ package struct SourceWatch {
     }
 
     private struct Look {
-        /// The process of the walsender that has the slot.
-        var holder: Int32?
+        var holder: Walsender?
         var timeline: UInt32?
         var wanted: [TableFacts]
         var faults: [PublicationFault]
@@ -133,7 +133,7 @@ package struct SourceWatch {
         let missing = names.absent(from: wanted)
         let unpublished = publication == nil ? wanted.map(\.qualifiedName) : faults.compactMap(\.table)
         return Look(
-            holder: slot?.activePID, timeline: timeline, wanted: wanted, faults: faults,
+            holder: slot?.holder, timeline: timeline, wanted: wanted, faults: faults,
             named: Set(named.map(\.qualifiedName)),
             published: Set(wanted.map(\.qualifiedName)).subtracting(unpublished),
             unpublished: Set(unpublished + missing.map(\.description)), missing: missing.map(\.description),

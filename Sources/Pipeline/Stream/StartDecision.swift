@@ -13,14 +13,14 @@ package struct StartFacts: Equatable, Sendable {
         package var walStatus: String
         /// Why the server invalidated it, where it says so (16 and later).
         package var invalidation: String?
-        /// The process of the walsender that has it, if one has.
-        package var activePID: Int32?
+        /// The walsender that has it, if one has.
+        package var holder: Walsender?
         /// Whether prepared transactions are decoded before they are committed.
         package var isTwoPhase = false
 
         package init(
             plugin: String, database: String, confirmedFlush: LSN, restart: LSN?, walStatus: String,
-            invalidation: String?, activePID: Int32?
+            invalidation: String?, holder: Walsender?
         ) {
             self.plugin = plugin
             self.database = database
@@ -28,7 +28,7 @@ package struct StartFacts: Equatable, Sendable {
             self.restart = restart
             self.walStatus = walStatus
             self.invalidation = invalidation
-            self.activePID = activePID
+            self.holder = holder
         }
     }
 

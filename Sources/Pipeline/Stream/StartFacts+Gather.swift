@@ -24,7 +24,7 @@ extension StartFacts {
                 plugin: slot.plugin ?? slot.type, database: slot.database ?? "",
                 confirmedFlush: slot.confirmedFlushLSN ?? LSN(0), restart: slot.restartLSN,
                 walStatus: slot.walStatus ?? "reserved", invalidation: slot.invalidationReason,
-                activePID: slot.activePID)
+                holder: slot.holder)
             facts.isTwoPhase = slot.isTwoPhase
             return facts
         }

@@ -1,4 +1,5 @@
 import ChangeData
+import Postgres
 import Synchronization
 
 /// What the source thread and the publisher thread of one session say to each other, besides the chunks.
@@ -13,7 +14,7 @@ final class StreamLink: Sendable {
         var tables: [String] = []
         var failure: SessionFailure?
         var publisherDone = false
-        var walsender: Int32 = 0
+        var walsender: [Walsender] = []
     }
 
     /// Chunks from the source to the publisher and back. Its `freed` also wakes the source for all else that it waits for.
@@ -72,8 +73,8 @@ final class StreamLink: Sendable {
     /// The source has given up: the publisher must end too.
     var isAborted: Bool { state.withLock { $0.failure != nil } }
 
-    /// The process of our walsender.
-    var walsender: Int32 { state.withLock { $0.walsender } }
+    /// Our walsender; none until it has the slot.
+    var walsender: [Walsender] { state.withLock { $0.walsender } }
 
     // MARK: From the source
 
@@ -109,7 +110,7 @@ final class StreamLink: Sendable {
         queue.filled.signal()
     }
 
-    func holdsSlot(walsender: Int32) { state.withLock { $0.walsender = walsender } }
+    func holdsSlot(_ walsender: Walsender) { state.withLock { $0.walsender = [walsender] } }
 
     /// The source has failed: the publisher stops without a commit.
     func abort(_ failure: SessionFailure) {

@@ -59,24 +59,40 @@ package struct StreamServices: Sendable {
 
     /// Who holds the slot.
     enum SlotHolder: Equatable {
-        case us
+        case us(Walsender)
+        /// A process with the number of ours, while our role cannot see when even its own processes began.
+        case perhapsUs(Walsender)
         case other(Int32)
         case nobody
         case unknown(String)
 
-        /// By the slot's `active_pid`, and the process of our walsender.
-        init(_ activePID: Int32?, walsender: Int32) {
-            guard let activePID else {
+        /// By who holds it, and our walsenders. Where it is not seen when the holder began, it is of another role, and so another's:
+        /// our own we see.
+        init(_ holder: Walsender?, ours: [Walsender]) {
+            guard let holder else {
                 self = .nobody
                 return
             }
-            self = activePID == walsender ? .us : .other(activePID)
+            let alike = ours.filter { $0.pid == holder.pid }
+            if holder.startedAt != nil, alike.contains(holder) {
+                self = .us(holder)
+            } else {
+                self = alike.contains { $0.startedAt == nil } ? .perhapsUs(holder) : .other(holder.pid)
+            }
+        }
+
+        /// Whether nothing says that it is not ours.
+        var isOurs: Bool {
+            switch self {
+            case .us, .perhapsUs: true
+            case .other, .nobody, .unknown: false
+            }
         }
 
         /// Ends the session where the slot is not ours.
         func requireUs() throws(SessionFailure) {
             switch self {
-            case .us: return
+            case .us, .perhapsUs: return
             case .other(let pid): throw .slotInUse(holder: pid)
             case .nobody: throw .retry(component: .postgres, reason: "the slot is no longer ours")
             case .unknown(let reason): throw .retry(component: .postgres, reason: reason)
@@ -85,25 +101,20 @@ package struct StreamServices: Sendable {
     }
 
     /// Asks PostgreSQL who holds the slot: the lock of the whole agent (C10).
-    func slotHolder(_ settings: StreamSettings, walsender: Int32) -> SlotHolder {
+    func slotHolder(_ settings: StreamSettings, ours: [Walsender]) -> SlotHolder {
         do throws(PostgresError) {
             var connection = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(5))
-            let rows = try connection.query(
-                "SELECT active_pid FROM pg_catalog.pg_replication_slots WHERE slot_name = $1", [settings.slot],
-                timeout: .seconds(5))
-            guard rows.count == 1 else { return .nobody }
-            return SlotHolder(rows[0, "active_pid"].flatMap { Int32($0) }, walsender: walsender)
+            return SlotHolder(try connection.holder(ofSlot: settings.slot, timeout: .seconds(5)), ours: ours)
         } catch { return .unknown(error.description) }
     }
 
     /// Ends a walsender of ours that outlived its connection. A failure shows at the next look.
-    func terminate(_ settings: StreamSettings, pid: Int32) {
+    func terminate(_ settings: StreamSettings, _ walsender: Walsender) {
         do throws(PostgresError) {
             var connection = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(5))
-            _ = try connection.query(
-                "SELECT pg_catalog.pg_terminate_backend($1::int)", ["\(pid)"], timeout: .seconds(5))
+            try connection.terminate(walsender, timeout: .seconds(5))
         } catch {
-            log.warning("cannot end the old walsender", ["pid": .init(pid), "error": .init(error)])
+            log.warning("cannot end the old walsender", ["pid": .init(walsender.pid), "error": .init(error)])
         }
     }
 

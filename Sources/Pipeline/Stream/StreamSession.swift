@@ -27,7 +27,7 @@ struct StreamSession: Sendable {
         // (1)
         services.turned(.stream)
         let (facts, senderTimeout) = try gather()
-        if let holder = facts.slot?.activePID { throw .slotInUse(holder: holder) }
+        if let holder = facts.slot?.holder?.pid { throw .slotInUse(holder: holder) }
         let position = try firstPosition(facts)
         // (2)
         services.turned(.stream)
@@ -48,9 +48,8 @@ struct StreamSession: Sendable {
         publishing publish: @escaping @Sendable (StreamLink) throws(SessionFailure) -> Void
     ) throws(SessionFailure) {
         let link = StreamLink(memory: settings.chunkMemory, chunkBytes: settings.chunkBytes)
-        link.holdsSlot(walsender: connection.backendPID)
-        memory.holdsSlot(walsender: connection.backendPID)
-        services.state.update { [pid = connection.backendPID] in ($0.walsender, $0.timeline) = (pid, nil) }
+        link.holdsSlot(connection.walsender)
+        services.state.update { [walsender = connection.walsender] in ($0.walsender, $0.timeline) = (walsender, nil) }
         services.stop.register(link.queue.freed)
         defer { services.stop.unregister(link.queue.freed) }
         let publisher = WorkerThread(name: "publisher") { [services] in
@@ -134,7 +133,7 @@ struct StreamSession: Sendable {
     /// lost both.
     private func requireSlot(_ facts: StartFacts, _ link: StreamLink) throws(SessionFailure) {
         guard let slot = facts.slot else { return }
-        try StreamServices.SlotHolder(slot.activePID, walsender: link.walsender).requireUs()
+        try StreamServices.SlotHolder(slot.holder, ours: link.walsender).requireUs()
     }
 
     private func failure(_ refusal: StartRefusal, _ facts: StartFacts) -> SessionFailure {
@@ -158,6 +157,8 @@ struct StreamSession: Sendable {
     private func start(
         _ connection: consuming ReplicationConnection, at start: LSN, streaming: Bool
     ) throws(SessionFailure) -> ReplicationConnection {
+        // Before the server gives it the slot: its answer may be lost.
+        memory.asks(connection.walsender)
         do throws(PostgresError) {
             try connection.startReplication(
                 slot: settings.slot, at: start, publications: [settings.publication], streaming: streaming)

@@ -83,11 +83,20 @@ package struct StreamSupervisor {
     private func wait(asStreamed hasStreamed: Bool, _ wakeup: Wakeup) -> AgentExit? {
         var told: Int32 = 0
         while !services.stop.isRequested {
-            switch services.slotHolder(settings, walsender: memory.walsender) {
-            case .us:
+            switch services.slotHolder(settings, ours: memory.walsenders) {
+            case .us(let walsender):
                 services.log.warning(
-                    "ending our own old walsender", ["pid": .init(memory.walsender), "slot": .init(settings.slot)])
-                services.terminate(settings, pid: memory.walsender)
+                    "ending our own old walsender", ["pid": .init(walsender.pid), "slot": .init(settings.slot)])
+                services.terminate(settings, walsender)
+            case .perhapsUs(let walsender):
+                // Neither ended nor feared: its server ends it in time where it is ours.
+                if told != walsender.pid {
+                    told = walsender.pid
+                    services.log.warning(
+                        "waiting for a walsender that may be our own old one",
+                        ["slot": .init(settings.slot), "pid": .init(walsender.pid)])
+                }
+                services.state.entered(.standby, holder: walsender.pid)
             case .other(let pid):
                 if hasStreamed {
                     return AgentExit(

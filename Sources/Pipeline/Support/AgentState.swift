@@ -46,8 +46,7 @@ package final class AgentState: Sendable {
         package var restartLSN = LSN(0)
         /// Where the server's WAL ended, and a time by which all that had been committed was before it, microseconds since 1970.
         package var serverSeen: (lsn: LSN, clock: Int64) = (LSN(0), 0)
-        /// The process of our walsender.
-        var walsender: Int32?
+        var walsender: Walsender?
         /// The timeline of the server that it is of, as it was last seen.
         var timeline: UInt32?
         /// Whether a replay window holds the slot back.

@@ -201,8 +201,8 @@ package struct VerifyCommand {
 
     /// Whether an agent has the slot.
     private func isStreaming() -> Bool {
-        switch services.slotHolder(settings, walsender: 0) {
-        case .us, .other, .unknown: true
+        switch services.slotHolder(settings, ours: []) {
+        case .us, .perhapsUs, .other, .unknown: true
         case .nobody: false
         }
     }

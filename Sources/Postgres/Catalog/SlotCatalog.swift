@@ -14,6 +14,8 @@ public struct ReplicationSlot: Sendable, Equatable {
     public let isTemporary: Bool
     /// The walsender that holds it; nil when nobody does.
     public let activePID: Int32?
+    /// When the holder's process began, in microseconds since 1970, where our role may see it.
+    public let activeSince: Int64?
     /// The holder's application name, where our role may see it.
     public let activeApplication: String?
     /// The holder's address, where our role may see it; nil for a unix socket.
@@ -36,6 +38,9 @@ public struct ReplicationSlot: Sendable, Equatable {
     public let isFailover: Bool
     /// Whether it is a synchronised copy, of no use before promotion (17 and later).
     public let isSynced: Bool
+
+    /// The walsender that holds it.
+    public var holder: Walsender? { activePID.map { Walsender(pid: $0, startedAt: activeSince) } }
 
     /// Whether nothing can be read from it any more.
     public var isInvalidated: Bool { walStatus == "lost" || invalidationReason != nil }
@@ -69,6 +74,7 @@ extension PostgresConnection {
         let rows = try query(
             """
             SELECT s.slot_name, s.plugin, s.slot_type, s.database, s.temporary, s.active_pid, a.application_name,
+                   \(Walsender.startedAt("a")) AS active_since,
                    pg_catalog.host(a.client_addr) AS client_addr, s.restart_lsn, s.confirmed_flush_lsn, s.wal_status,
                    s.safe_wal_size, coalesce(s.two_phase, false) AS two_phase,
                    pg_catalog.pg_wal_lsn_diff(\(Self.walPosition), s.restart_lsn)::bigint AS retained,
@@ -85,7 +91,8 @@ extension PostgresConnection {
             ReplicationSlot(
                 name: try row.text("slot_name"), plugin: row.optional("plugin"), type: try row.text("slot_type"),
                 database: row.optional("database"), isTemporary: try row.bool("temporary"),
-                activePID: row.optionalInteger("active_pid"), activeApplication: row.optional("application_name"),
+                activePID: row.optionalInteger("active_pid"),
+                activeSince: row.optionalInteger("active_since"), activeApplication: row.optional("application_name"),
                 activeAddress: row.optional("client_addr"), restartLSN: row.lsn("restart_lsn"),
                 confirmedFlushLSN: row.lsn("confirmed_flush_lsn"), walStatus: row.optional("wal_status"),
                 safeWALSize: row.optionalInteger("safe_wal_size"), retainedBytes: row.optionalInteger("retained"),
