@@ -122,6 +122,22 @@ import Testing
         ]
         let there = lines()
         #expect(expected.subtracting(there) == [], "\(there.sorted().joined(separator: "\n"))")
+    /// Another server may answer at the same address, as where a virtual one has moved and the stream hangs on the old: its clock
+    /// would seal hours of which the stream has not sent all.
+    @Test func onlyTheServerThatIsStreamedFromSaysHowFarItIs() {
+        let ours = Walsender(pid: 7, startedAt: 70)
+        state.update { $0.walsender = ours }
+        func look(_ holder: Walsender?, in session: UInt64 = 1) -> Bool {
+            let sight = AgentState.Sight(holder: holder, timeline: 2, seen: (LSN(500), 9_000))
+            return state.looked(sight, in: session) != nil
+        }
+        #expect(!look(ours), "it does not stream yet")
+        state.entered(.streaming)
+        for holder in [nil, Walsender(pid: 8, startedAt: 70), Walsender(pid: 7, startedAt: 71)] {
+            #expect(!look(holder) && state.serverSeen == (LSN(0), 0) && state.seen.timeline == nil)
+        }
+        #expect(!look(ours, in: 0) && state.serverSeen == (LSN(0), 0), "it was asked before the session began")
+        #expect(look(ours) && state.serverSeen == (LSN(500), 9_000) && state.seen.timeline == 2)
     }
 
     /// What the server does not send has no commit time: that it had been written is known.

@@ -31,12 +31,7 @@ package struct SourceWatch {
             do throws(PostgresError) {
                 let session = services.state.snapshot.sessions
                 let look = try look()
-                let snapshot = services.state.snapshot
-                // Not what was asked before the session began: it may be older than what the session has seen. Nor what another server
-                // says that answers at the same address.
-                let holder = StreamServices.SlotHolder(look.holder, ours: [snapshot.walsender].compactMap(\.self))
-                if snapshot.phase == .streaming, snapshot.sessions == session, holder.isOurs {
-                    services.state.update { $0.timeline = look.timeline }
+                if let snapshot = services.state.looked(look.sight, in: session) {
                     let lost = look.faults.filter { fault in
                         fault.table.map { look.named.contains($0) || seen.contains($0) } ?? true
                     }
@@ -96,8 +91,7 @@ package struct SourceWatch {
     }
 
     private struct Look {
-        var holder: Walsender?
-        var timeline: UInt32?
+        var sight: AgentState.Sight
         var wanted: [TableFacts]
         var faults: [PublicationFault]
         /// Tables that are wanted by their very name.
@@ -118,7 +112,6 @@ package struct SourceWatch {
         let timeline = position.isInRecovery ? StartFacts.timeline(settings) : position.timeline
         services.state.update { snapshot in
             snapshot.see(position.wal, at: services.clock.wall() / 1000)
-            snapshot.serverSeen = (position.wal, position.committed)
             snapshot.restartLSN = slot?.restartLSN ?? LSN(0)
             snapshot.retainedWAL = slot?.retainedBytes.map { UInt64(clamping: $0) }
             snapshot.safeWAL = slot?.safeWALSize
@@ -133,7 +126,9 @@ package struct SourceWatch {
         let missing = names.absent(from: wanted)
         let unpublished = publication == nil ? wanted.map(\.qualifiedName) : faults.compactMap(\.table)
         return Look(
-            holder: slot?.holder, timeline: timeline, wanted: wanted, faults: faults,
+            sight: AgentState.Sight(
+                holder: slot?.holder, timeline: timeline, seen: (position.wal, position.committed)),
+            wanted: wanted, faults: faults,
             named: Set(named.map(\.qualifiedName)),
             published: Set(wanted.map(\.qualifiedName)).subtracting(unpublished),
             unpublished: Set(unpublished + missing.map(\.description)), missing: missing.map(\.description),

@@ -49,7 +49,9 @@ struct StreamSession: Sendable {
     ) throws(SessionFailure) {
         let link = StreamLink(memory: settings.chunkMemory, chunkBytes: settings.chunkBytes)
         link.holdsSlot(connection.walsender)
-        services.state.update { [walsender = connection.walsender] in ($0.walsender, $0.timeline) = (walsender, nil) }
+        services.state.update { [walsender = connection.walsender] in
+            ($0.walsender, $0.timeline, $0.serverSeen) = (walsender, nil, (LSN(0), 0))
+        }
         services.stop.register(link.queue.freed)
         defer { services.stop.unregister(link.queue.freed) }
         let publisher = WorkerThread(name: "publisher") { [services] in

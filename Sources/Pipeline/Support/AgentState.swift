@@ -147,6 +147,27 @@ package final class AgentState: Sendable {
         update { ($0.published, $0.mark) = (publication, mark) }
     }
 
+    /// What a look from outside says of a server.
+    struct Sight {
+        /// Who holds the slot there.
+        var holder: Walsender?
+        var timeline: UInt32?
+        /// See `Snapshot.serverSeen`.
+        var seen: (lsn: LSN, clock: Int64)
+    }
+
+    /// Takes it where it is the server that the session streams from; answers what holds then, else nil. Not what was asked before the
+    /// session began: it may be older than what the session has seen. Nor what another server says that answers at the same address.
+    func looked(_ sight: Sight, in session: UInt64) -> Snapshot? {
+        content.withLock { snapshot in
+            let holder = StreamServices.SlotHolder(sight.holder, ours: [snapshot.walsender].compactMap(\.self))
+            guard snapshot.phase == .streaming, snapshot.sessions == session, holder.isOurs else { return nil }
+            snapshot.timeline = sight.timeline
+            snapshot.serverSeen = sight.seen
+            return snapshot
+        }
+    }
+
     /// Bytes on local disk that are not the sink's.
     var intakeBytes: Int { content.withLock { $0.intake.bytes } }
 
