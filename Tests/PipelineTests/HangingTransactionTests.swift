@@ -120,6 +120,14 @@ extension SinkServerTests {
                 }
             }
 
+            static func services(_ state: AgentState) -> StreamServices {
+                StreamServices(
+                    clock: .system,
+                    log: Logger(level: .error, format: .text(isColoured: false), sink: LogSink { _ in }, now: { 0 }),
+                    state: state,
+                    stop: StopSignal())
+            }
+
             var progress: TopicPartition { TopicPartition("sluice.\(name).progress", 0) }
 
             func commit(_ position: StoredPosition) throws {
@@ -155,11 +163,7 @@ extension SinkServerTests {
                 let all = own == nil ? [data] : [data, progress]
                 try producer.flush(timeout: SinkBench.patience)
                 let state = AgentState()
-                let services = StreamServices(
-                    clock: .system,
-                    log: Logger(level: .error, format: .text(isColoured: false), sink: LogSink { _ in }, now: { 0 }),
-                    state: state,
-                    stop: StopSignal())
+                let services = Self.services(state)
                 let hanging = HangingTransactions(try settings, services, admin)
                 #expect(Set(try hanging.find(in: all + [other])) == Set(all))
                 let ender = try TransactionalProducer(kafka, ProducerOptions(transactionalID: "\(name).end"))
@@ -195,6 +199,20 @@ extension SinkServerTests {
                 return
             }
             #expect(shown == part)
+        }
+
+        /// The next session ends what was open in them: once, and not where they were deleted meanwhile.
+        @Test func topicsThatNobodyForesawAreSettledOnce() throws {
+            let bench = try Bench()
+            let memory = SessionMemory()
+            for topic in [bench.data.topic, "\(bench.name).gone"] { memory.noteUnsettled(topic) }
+            let services = Bench.services(AgentState())
+            let settings = try bench.settings
+            var topics = try TopicDirectory(
+                settings, services, memory, maker: TopicMaker(settings, events: .ignored, log: services.log),
+                producer: bench.producer)
+            try topics.settle([], by: bench.producer) { HangingTransactions.Held() }
+            #expect(memory.unsettledTopics.isEmpty)
         }
 
         @Test func whatReadersSeeElsewhereWasCommittedHereToo() throws {

@@ -43,6 +43,7 @@ final class SessionMemory: Sendable {
     /// Topics in which a transaction was found open that our producer may have left.
     var unsettledTopics: Set<String> { unsettled.withLock { $0 } }
     func noteUnsettled(_ topic: String) { unsettled.withLock { _ = $0.insert(topic) } }
+    func settled(_ topics: Set<String>) { unsettled.withLock { $0.subtract(topics) } }
 
     /// Bytes of one batch that every topic takes which was met; see `StreamSettings.smallestLimit`.
     var smallestLimit: Int { limit.withLock { $0 } }

@@ -41,10 +41,14 @@ struct TopicDirectory: ~Copyable {
     ) throws(SessionFailure) {
         var topics = Set(known.map(\.topic))
         var partitions = progress.all + known
-        for name in memory.unsettledTopics.subtracting(topics) {
-            topics.insert(name)
-            partitions += try StreamFailures.kafka { () throws(KafkaError) in
-                try producer.topic(name, timeout: .seconds(30)).all
+        let unsettled = memory.unsettledTopics
+        for name in unsettled.subtracting(topics) {
+            do throws(KafkaError) {
+                partitions += try producer.topic(name, timeout: .seconds(30)).all
+                topics.insert(name)
+            } catch {
+                // It was deleted, and with it what was open there.
+                guard error.reason == .unknownTopic else { throw StreamFailures.session(error) }
             }
         }
         let found = try StreamFailures.kafka { () throws(KafkaError) in try hanging.find(in: partitions) }
@@ -56,6 +60,7 @@ struct TopicDirectory: ~Copyable {
         }
         // All partitions have been asked about, and seldom will one be again.
         try StreamFailures.kafka { () throws(KafkaError) in try maker.admin.forget() }
+        memory.settled(unsettled)
         settled = topics
         foreseen = topics
     }
