@@ -254,6 +254,9 @@ def test_an_agent_ends_in_time_although_kafka_hangs(make: SiteMaker) -> None:
             finally:
                 site.stack.kafka.resume()
             assert took < most and code == (0 if signals == 1 else 128 + signal.SIGTERM), f"{signals} signals: exit {code} after {took:.1f} s"
+            if signals == 1:
+                log = site.agent.log.read_text()
+                assert "drained" not in log and "not in Kafka, and comes again" in log, log[-1500:]
             site.run()
     assert_exact(site, site.auditor.verdict(timeout=150))
 

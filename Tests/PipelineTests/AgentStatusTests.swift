@@ -122,6 +122,8 @@ import Testing
         ]
         let there = lines()
         #expect(expected.subtracting(there) == [], "\(there.sorted().joined(separator: "\n"))")
+    }
+
     /// Another server may answer at the same address, as where a virtual one has moved and the stream hangs on the old: its clock
     /// would seal hours of which the stream has not sent all.
     @Test func onlyTheServerThatIsStreamedFromSaysHowFarItIs() {

@@ -369,12 +369,13 @@ struct SourceLoop: ~Copyable {
             link.queue.freed.wait(milliseconds: 50)
         }
         // What it could not commit comes again; why it could not is told.
+        let cut: String?
         switch link.failure {
         case .exit(let exit): throw .exit(exit)
         case .unpublishable(let exit, let lsn): throw .unpublishable(exit, lsn)
-        case .retry(_, let reason):
-            services.log.warning("what was received last is not in Kafka, and comes again", ["reason": .init(reason)])
-        case nil, .stopped, .slotInUse, .fallBack: break
+        case .retry(_, let reason): cut = reason
+        case nil where link.isPublisherDone: cut = nil
+        case nil, .stopped, .slotInUse, .fallBack: cut = "the time of the stop was up"
         }
         learn()
         let last = feedback.finalReport()
@@ -383,7 +384,10 @@ struct SourceLoop: ~Copyable {
                 written: last.written, flushed: last.flushed, applied: last.flushed,
                 now: services.clock.wall() / 1000)
         } catch { throw failure(error) }
-        services.log.info("drained", ["lsn": .init(feedback.durable)])
+        guard let cut else { return services.log.info("drained", ["lsn": .init(feedback.durable)]) }
+        services.log.warning(
+            "what was received last is not in Kafka, and comes again",
+            ["reason": .init(cut), "lsn": .init(feedback.durable)])
     }
 
     /// Why the agent must end, where the server has said so before anything was read: the publisher only sees that the slot is nobody's.
