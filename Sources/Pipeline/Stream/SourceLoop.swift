@@ -9,10 +9,10 @@ import Telemetry
 struct SourceLoop: ~Copyable {
     let settings: StreamSettings
     let services: StreamServices
-    private let link: StreamLink
-    private var connection: ReplicationConnection
+    let link: StreamLink
+    var connection: ReplicationConnection
     var feedback: ReplicationFeedback
-    private var encoder: ChangeEncoder?
+    var encoder: ChangeEncoder?
     var chunk: RecordChunk?
     var tables: RelationDescriber
     /// With protocol 2.
@@ -20,12 +20,12 @@ struct SourceLoop: ~Copyable {
     /// A streamed transaction that is committed and being published: nothing is read meanwhile.
     var replay: StreamedReplay?
     private var deadLetters = DeadLetterLog()
-    private var shutdownProbe: ShutdownProbe
-    private var ending: ReplayEnd?
+    var shutdownProbe: ShutdownProbe
+    var ending: ReplayEnd?
     /// The transaction before which it ends, and why.
-    private let end: (before: LSN, exit: AgentExit)?
+    let end: (before: LSN, exit: AgentExit)?
     /// Until it is proven nothing is confirmed.
-    private var history: HistoryCheck?
+    var history: HistoryCheck?
     /// Whether the socket was left alone for want of memory.
     private var isPaused = false
     /// How many topics and tables the publisher knows.
@@ -229,31 +229,6 @@ struct SourceLoop: ~Copyable {
     /// Ends of transactions in one chunk, 64 bytes each.
     private static var mostBoundaries: Int { 4096 }
 
-    private mutating func describe(_ relation: Relation) throws(SessionFailure) {
-        let description = try tables.describe(relation, in: encoder?.openXID, settings: settings)
-        if !description.isIgnored { try look(relation.oid) }
-        do throws(ChangeDataError) {
-            try encoder?.define(relation, as: description)
-        } catch { throw failure(exit(for: error)) }
-    }
-
-    /// A table that is published since the last look: known as such before its first row goes on, lest it be taken for one that came
-    /// back where the agent ends before the next look.
-    private mutating func look(_ table: UInt32) throws(SessionFailure) {
-        let before = services.state.published
-        guard let before, let now = try tables.publication(having: table, unlike: before, settings) else { return }
-        let returned = now.returned(since: before).filter { $0.matches(settings.tables) }
-        guard returned.isEmpty else {
-            let snapshot = services.state.snapshot
-            throw .exit(
-                StartDecision.returned(
-                    returned, now.name, stored: snapshot.stored, available: snapshot.serverLSN,
-                    now: services.clock.wall() / 1000
-                ).exit)
-        }
-        services.state.saw(now)
-    }
-
     /// Tells the publisher what the records of the next chunk may name: tables as they are described, and the topic of
     /// logical messages once the first has come.
     private mutating func shareNames() {
@@ -264,7 +239,7 @@ struct SourceLoop: ~Copyable {
         link.define(topics: topics, tables: names.map(\.description))
     }
 
-    private enum HandOver {
+    enum HandOver {
         /// The chunk is full.
         case all
         /// Nothing more has arrived: a chunk that holds the end of a transaction, unless the publisher is busy.
@@ -274,7 +249,7 @@ struct SourceLoop: ~Copyable {
     }
 
     /// Gives the chunk to the publisher.
-    private mutating func handOver(_ what: HandOver) {
+    mutating func handOver(_ what: HandOver) {
         guard let full = chunk, what == .all ? full.recordCount + full.boundaryCount > 0 : full.boundaryCount > 0
         else { return }
         if what == .whatIsWhole, link.queue.keepsBack() { return }
@@ -283,150 +258,6 @@ struct SourceLoop: ~Copyable {
         chunk = nil
     }
 
-    // MARK: Feedback
-
-    /// Learns what Kafka holds, and what of it the replay window lets go.
-    private mutating func learn() {
-        guard history == nil else { return }
-        let (durable, marks) = link.committed
-        feedback.durable(upTo: durable)
-        guard let window = settings.window, durable != LSN(0) else { return }
-        if let lsn = window.release(durable: durable, marks: marks, now: services.clock.wall() / 1000) {
-            feedback.released(upTo: lsn)
-        }
-    }
-
-    private mutating func report(_ now: Int64) throws(SessionFailure) {
-        learn()
-        guard let report = feedback.reportDue(now: now) else { return }
-        do throws(PostgresError) {
-            Failpoint.hit(.beforeConfirm)
-            // A reply is asked for, so that an idle stream learns how far the server is.
-            try connection.sendStatus(
-                written: report.written, flushed: report.flushed, applied: report.flushed,
-                now: services.clock.wall() / 1000, replyRequested: true)
-            Failpoint.hit(.afterConfirm)
-        } catch { throw failure(error) }
-        services.state.update { snapshot in
-            snapshot.confirmedLSN = max(snapshot.confirmedLSN, report.flushed)
-            snapshot.serverLSN = max(snapshot.serverLSN, feedback.received)
-            snapshot.received(feedback.received)
-            snapshot.bufferedBytes = link.queue.bytesOut
-        }
-    }
-
-    /// On an idle publication in a busy database the position moves too, first in Kafka, then in the slot (C4).
-    private mutating func offerIdle(_ now: Int64) {
-        guard ending == nil, replay == nil, encoder?.isInTransaction == false,
-            chunk.map({ $0.recordCount + $0.boundaryCount == 0 }) ?? true
-        else { return }
-        let seen = services.state.serverSeen
-        feedback.knows(seen.lsn, at: seen.clock)
-        let quiet = link.durable >= feedback.lastHandedOn && !link.queue.hasReady
-        guard let idle = feedback.idleDue(now: now, quiet: quiet) else { return }
-        link.offerIdle(idle)
-        if idle.clock > 0 { encoder?.passes(idle.clock) }
-    }
-
-    /// A walsender waits for its receiver's flush, and the server's shutdown with it: a server that shuts down is let go. Before the
-    /// position is known nothing is read and nothing confirmed, for as long as that takes.
-    private mutating func probe(_ now: Int64) throws(SessionFailure) {
-        guard shutdownProbe.isDue(now: now, lags: encoder == nil || feedback.confirmationLags) else { return }
-        do throws(PostgresError) {
-            _ = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(2))
-        } catch  where error.kind == .shuttingDown {
-            throw .retry(component: .postgres, reason: "the server is shutting down")
-        } catch {
-            // The stream's own connection will tell.
-        }
-    }
-
-    // MARK: The end
-
-    /// The end of a replay's range is reached: what is before it is committed, then the end itself as the position. Answers
-    /// whether that is done.
-    private mutating func finish(_ now: Int64) throws(SessionFailure) -> Bool {
-        guard let end = ending?.end else { return true }
-        handOver(.last)
-        if link.durable >= end {
-            try drain()
-            return true
-        }
-        link.offerIdle(ReplicationFeedback.Idle(lsn: end, clock: 0))
-        link.queue.freed.wait(
-            milliseconds: Int(max(0, min(feedback.nextDeadline &- now, .milliseconds(100))) / 1_000_000) + 1)
-        return false
-    }
-
-    /// Hands over what is whole, waits for its commit, confirms it.
-    private mutating func drain() throws(SessionFailure) {
-        handOver(.last)
-        link.queue.close()
-        while !link.isPublisherDone {
-            let now = services.clock.monotonic()
-            if let deadline = services.stop.deadline, now >= deadline &- .milliseconds(1500) { break }
-            try report(now)
-            link.queue.freed.wait(milliseconds: 50)
-        }
-        // What it could not commit comes again; why it could not is told.
-        let cut: String?
-        switch link.failure {
-        case .exit(let exit): throw .exit(exit)
-        case .unpublishable(let exit, let lsn): throw .unpublishable(exit, lsn)
-        case .retry(_, let reason): cut = reason
-        case nil where link.isPublisherDone: cut = nil
-        case nil, .stopped, .slotInUse, .fallBack: cut = "the time of the stop was up"
-        }
-        learn()
-        let last = feedback.finalReport()
-        do throws(PostgresError) {
-            try connection.sendStatus(
-                written: last.written, flushed: last.flushed, applied: last.flushed,
-                now: services.clock.wall() / 1000)
-        } catch { throw failure(error) }
-        guard let cut else { return services.log.info("drained", ["lsn": .init(feedback.durable)]) }
-        services.log.warning(
-            "what was received last is not in Kafka, and comes again",
-            ["reason": .init(cut), "lsn": .init(feedback.durable)])
-    }
-
-    /// Why the agent must end, where the server has said so before anything was read: the publisher only sees that the slot is nobody's.
-    private mutating func lastWord() -> SessionFailure? {
-        guard encoder == nil else { return nil }
-        do throws(PostgresError) {
-            for _ in 0..<100_000 {
-                guard case .frame = try connection.receive() else { return nil }
-            }
-            return nil
-        } catch {
-            guard case .exit(let exit) = failure(error) else { return nil }
-            return .exit(exit)
-        }
-    }
-
-    /// What makes the agent end, where it is the open transaction's.
-    private mutating func failure(_ exit: AgentExit) -> SessionFailure {
-        guard exit.code == .unrepresentable, let lsn = encoder?.position?.commitLSN else { return .exit(exit) }
-        return .unpublishable(exit, lsn)
-    }
-
-    private mutating func failure(_ error: PostgresError) -> SessionFailure {
-        guard error.kind == .undefined else {
-            let session = StreamFailures.session(error, settings)
-            if case .exit(let exit) = session { return failure(exit) }
-            return session
-        }
-        // PostgreSQL before 18: decoding cannot get past a change that was made while there was no publication.
-        let snapshot = services.state.snapshot
-        return .exit(
-            StartDecision.unpublished(
-                [], nil, stored: snapshot.stored, available: snapshot.serverLSN, now: services.clock.wall() / 1000
-            ).exit)
-    }
-
-    func exit(for error: ChangeDataError) -> AgentExit {
-        StreamFailures.exit(error)
-    }
 }
 
 extension Span<UInt8> {

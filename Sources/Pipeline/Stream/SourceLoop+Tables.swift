@@ -1,0 +1,30 @@
+import ChangeData
+import Postgres
+
+/// Tables that the stream announces.
+extension SourceLoop {
+    mutating func describe(_ relation: Relation) throws(SessionFailure) {
+        let description = try tables.describe(relation, in: encoder?.openXID, settings: settings)
+        if !description.isIgnored { try look(relation.oid) }
+        do throws(ChangeDataError) {
+            try encoder?.define(relation, as: description)
+        } catch { throw failure(exit(for: error)) }
+    }
+
+    /// A table that is published since the last look: known as such before its first row goes on, lest it be taken for one that came
+    /// back where the agent ends before the next look.
+    mutating func look(_ table: UInt32) throws(SessionFailure) {
+        let before = services.state.published
+        guard let before, let now = try tables.publication(having: table, unlike: before, settings) else { return }
+        let returned = now.returned(since: before).filter { $0.matches(settings.tables) }
+        guard returned.isEmpty else {
+            let snapshot = services.state.snapshot
+            throw .exit(
+                StartDecision.returned(
+                    returned, now.name, stored: snapshot.stored, available: snapshot.serverLSN,
+                    now: services.clock.wall() / 1000
+                ).exit)
+        }
+        services.state.saw(now)
+    }
+}
