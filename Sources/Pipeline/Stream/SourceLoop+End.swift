@@ -25,7 +25,13 @@ extension SourceLoop {
         link.queue.close()
         while !link.isPublisherDone {
             let now = services.clock.monotonic()
-            if let deadline = services.stop.deadline, now >= deadline &- .milliseconds(1500) { break }
+            services.state.turned(.stream, now: now)
+            if let deadline = services.stop.deadline {
+                if now >= deadline &- .milliseconds(1500) { break }
+            } else {
+                // Brokers may be away for long.
+                try probe(now)
+            }
             try report(now)
             link.queue.freed.wait(milliseconds: 50)
         }
