@@ -197,6 +197,8 @@ struct SourceLoop: ~Copyable {
             try judge(history?.began(head))
             if let end, head.commitLSN == end.before {
                 try drain()
+                // What it could not commit is tried again before anything is said.
+                if let failure = link.failure { throw failure }
                 throw .exit(end.exit)
             }
             ending?.began(at: head.commitLSN)
