@@ -86,7 +86,10 @@ extension Schema {
         section("kafka.split", "The bounds past which one PostgreSQL transaction is split into several of Kafka's."),
         key("kafka.split.rows", "`transaction.rows` or more", default: "10000000", "Rows."),
         key("kafka.split.bytes", "`transaction.bytes` or more", default: "8GiB", "Bytes."),
-        key("kafka.split.age", "a duration", default: "45s", "How long its Kafka transaction may stay open."),
+        key(
+            "kafka.split.age", "a duration", default: "45s",
+            "How long its Kafka transaction may stay open. One of whole transactions is committed after half of it, however many more are at hand."
+        ),
     ]
 
     static let events = [
