@@ -238,7 +238,6 @@ public struct ChangeEncoder: ~Copyable {
     }
 }
 
-/// The names that the flat envelope uses itself.
 /// Members of a flat record that are not columns.
 package let reservedColumns: Set<String> = ["_op", "_lsn", "_commit_ts", "_xid", "_seq", "_unchanged"]
 

@@ -203,7 +203,6 @@ package enum Preflight {
         } catch { return [Finding(.problem, "kafka.topic", error.description)] }
     }
 
-    /// The publication against the tables that are wanted.
     /// Columns that flat records have a member of their own for.
     static func columns(_ settings: StreamSettings, _ tables: [TableFacts]) -> [Finding] {
         guard settings.format.envelope == .flat else { return [] }
@@ -217,6 +216,7 @@ package enum Preflight {
         }
     }
 
+    /// The publication against the tables that are wanted.
     package static func publication(
         _ publication: Publication?, named name: String, wanted: [TableFacts], patterns: [TablePattern],
         except mended: [PublicationFault] = []
