@@ -26,6 +26,6 @@ enum HistoryScan {
             if result == .fits, scan.serverVersion >= 150_000 { result = history.changed() }
         }
         guard result == .differs else { return nil }
-        return StartDecision.otherHistory(stored, available: slot.confirmedFlush, now: facts.clock)
+        return StartRefusal.otherHistory(stored, available: slot.confirmedFlush, now: facts.clock)
     }
 }

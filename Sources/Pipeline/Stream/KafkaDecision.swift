@@ -18,7 +18,7 @@ enum KafkaDecision {
     ) throws(KafkaError) -> StartRefusal? {
         // A copy of the topics may lack rows that the copy of the position says are there: they are copied one by one.
         if let known = stored.cluster, let cluster, cluster != known {
-            return StartDecision.otherKafka(cluster, stored, available: facts.slot?.confirmedFlush, now: facts.clock)
+            return StartRefusal.otherKafka(cluster, stored, available: facts.slot?.confirmedFlush, now: facts.clock)
         }
         return try returned(stored, facts, settings, maker)
     }
@@ -40,7 +40,7 @@ enum KafkaDecision {
             if let topic, try maker.partitions(of: topic) != nil { returned.append(table) }
         }
         guard !returned.isEmpty else { return nil }
-        return StartDecision.returned(
+        return StartRefusal.returned(
             returned, publication.name, stored: stored, available: facts.walEnd, now: facts.clock)
     }
 }

@@ -103,7 +103,7 @@ struct RelationDescriber: ~Copyable {
                 "a table that inherits from one of postgres.tables matches nothing there: its changes are passed over",
                 ["table": .init(relation.table), "inherits from": .init(parent)])
         case .renamed(let from):
-            let refusal = StartDecision.missing(
+            let refusal = StartRefusal.missing(
                 from.description, [relation.table.description], stored: nil, available: nil)
             throw .exit(refusal.exit)
         case .other:

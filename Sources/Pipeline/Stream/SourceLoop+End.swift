@@ -86,7 +86,7 @@ extension SourceLoop {
         // PostgreSQL before 18: decoding cannot get past a change that was made while there was no publication.
         let snapshot = services.state.snapshot
         return .exit(
-            StartDecision.unpublished(
+            StartRefusal.unpublished(
                 [], nil, stored: snapshot.stored, available: snapshot.serverLSN, now: services.clock.wall() / 1000
             ).exit)
     }

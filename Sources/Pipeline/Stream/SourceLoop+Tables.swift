@@ -20,7 +20,7 @@ extension SourceLoop {
         guard returned.isEmpty else {
             let snapshot = services.state.snapshot
             throw .exit(
-                StartDecision.returned(
+                StartRefusal.returned(
                     returned, now.name, stored: snapshot.stored, available: snapshot.serverLSN,
                     now: services.clock.wall() / 1000
                 ).exit)

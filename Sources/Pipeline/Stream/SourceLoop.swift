@@ -224,7 +224,7 @@ struct SourceLoop: ~Copyable {
         case .differs:
             let (start, now) = (link.start, services.clock.wall() / 1000)
             let available = link.history?.confirmed ?? feedback.received
-            throw .exit(StartDecision.otherHistory(start, available: available, now: now).exit)
+            throw .exit(StartRefusal.otherHistory(start, available: available, now: now).exit)
         }
     }
 

@@ -39,7 +39,7 @@ package struct SourceWatch {
                     let isGone = look.publication == nil && !hadPublication
                     if !sure.isEmpty || isGone {
                         let name = isGone ? nil : settings.publication
-                        raise { StartDecision.unpublished(sure, name, stored: $0, available: $1, now: $2) }
+                        raise { StartRefusal.unpublished(sure, name, stored: $0, available: $1, now: $2) }
                     }
                     (before, hadPublication) = (lost, look.publication != nil)
                     if let now = look.publication { judge(now, since: snapshot.published, hasFaults: !lost.isEmpty) }
@@ -74,11 +74,11 @@ package struct SourceWatch {
     /// Compares the publication with what it was when the session began, or at the look before.
     private func judge(_ now: Publication, since before: Publication?, hasFaults: Bool) {
         if let before, before.oid != now.oid {
-            return raise { StartDecision.madeAgain(now.name, stored: $0, available: $1, now: $2) }
+            return raise { StartRefusal.madeAgain(now.name, stored: $0, available: $1, now: $2) }
         }
         let returned = before.map { now.returned(since: $0) }?.filter { $0.matches(settings.tables) } ?? []
         guard returned.isEmpty else {
-            return raise { StartDecision.returned(returned, now.name, stored: $0, available: $1, now: $2) }
+            return raise { StartRefusal.returned(returned, now.name, stored: $0, available: $1, now: $2) }
         }
         if !hasFaults { services.state.saw(now) }
     }

@@ -52,17 +52,6 @@ package struct StartRefusal: Error, Equatable, Sendable {
         return available.rawValue - stored.rawValue
     }
 
-    /// The last record of a progress topic is no position that we know.
-    static func unreadable(_ topic: String, _ why: String) -> StartRefusal {
-        StartRefusal(
-            .unreadablePosition, "the position in topic \(topic) cannot be read: \(why)",
-            hints: [
-                "run the version of sluice that has written it, if a newer one has",
-                "kafka-console-consumer.sh --bootstrap-server BROKERS --topic \(topic) --from-beginning --isolation-level read_committed --property print.key=true",
-                "kafka-topics.sh --bootstrap-server BROKERS --delete --topic \(topic), then sluice init --accept-gap (goes on where the slot is)",
-            ])
-    }
-
     /// Exit 3, with both LSNs, the loss and the ways out.
     package var exit: AgentExit {
         var details = ["kind: \(kind.rawValue)"]
