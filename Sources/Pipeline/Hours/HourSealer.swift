@@ -1,6 +1,5 @@
 import Kafka
 import ObjectStorage
-import Telemetry
 
 /// Seals the hours of the topics whose first partition this worker has, one manifest an hour (C6).
 ///
@@ -37,18 +36,16 @@ final class HourSealer {
     private var topics: [String: Topic] = [:]
     /// Of one look.
     private var firstFailure: SinkFailure?
-    /// The source's clock, and when it was read, by ours.
-    private var clock: Int64 = 0
-    private var readAt: Int64?
+    private var clock: SourceClock
+    private var log: LogEnds
     private var nextLate: Int64 = 0
-    /// As long as there are hours to seal.
-    private var admin: KafkaAdmin?
-    private let otherStore = LogThrottle(every: .seconds(600))
 
     init(_ settings: SinkSettings, _ services: StreamServices, _ board: HourBoard) {
         self.settings = settings
         self.services = services
         self.board = board
+        clock = SourceClock(settings, services)
+        log = LogEnds(settings, services)
     }
 
     /// Looks now and then until the sink ends.
@@ -78,9 +75,8 @@ final class HourSealer {
             topics = [:]
             return
         }
-        try readClock()
-        guard clock > 0 else { return }
-        let passed = SealDecision.passed(clock: clock, grace: settings.sealAfter)
+        try clock.read()
+        guard let passed = clock.passed else { return }
         board.pass(passed)
         let ours = Set(reach.keys.filter { $0.partition == 0 }.map(\.topic))
         topics = topics.filter { ours.contains($0.key) }
@@ -92,7 +88,7 @@ final class HourSealer {
         // Most looks find nothing to do, and need no store.
         let unknown = ours.filter { topics[$0]?.isKnown == false }.sorted()
         guard !unknown.isEmpty || board.hasLate || ours.contains(where: isDue) else {
-            admin = nil
+            log.close()
             return
         }
         do throws(StorageError) {
@@ -121,18 +117,18 @@ final class HourSealer {
     /// Seals what is complete of topics that have hours to seal.
     private func seal(_ due: [String], until passed: SourceHour, _ ledger: HourLedger) {
         guard !due.isEmpty else {
-            admin = nil
+            log.close()
             return
         }
         for name in due where topics[name]?.ends == nil {
-            attempt { () throws(SinkFailure) in topics[name]?.ends = (passed, try ends(of: name)) }
+            attempt { () throws(SinkFailure) in topics[name]?.ends = (passed, try log.ends(of: name)) }
         }
         // Asked for after the ends: what was held then, and is not now, has been put.
         let reach = board.reach
         let others = due.flatMap { topics[$0]?.ends?.of.keys.filter { reach[$0] == nil } ?? [] }
         var committed: [TopicPartition: Int64] = [:]
         if !others.isEmpty {
-            attempt { () throws(SinkFailure) in committed = try self.committed(others) }
+            attempt { () throws(SinkFailure) in committed = try log.committed(others) }
         }
         for name in due {
             guard var topic = topics[name], let ends = topic.ends,
@@ -145,74 +141,6 @@ final class HourSealer {
             }
         }
     }
-
-    // MARK: Kafka
-
-    /// Reads the source's clock when by our own another hour should have passed, and now and then, since ours may be wrong.
-    private func readClock() throws(SinkFailure) {
-        let now = services.clock.monotonic()
-        let due = SealDecision.passed(clock: clock, grace: settings.sealAfter).next.next.start &+ settings.sealAfter
-        let isDue = clock == 0 || services.clock.wall() / 1000 >= due
-        guard readAt.map({ now &- $0 >= (isDue ? .seconds(5) : .seconds(300)) }) ?? true else { return }
-        readAt = now
-        do throws(KafkaError) {
-            let store = try ProgressStore(
-                settings.kafka, topic: settings.progressTopic, key: settings.progressKey, events: services.kafkaEvents)
-            guard case .position(let position) = try store.readIfThere(timeout: .seconds(10)).found else { return }
-            // A commit may be dated ahead, by its origin or by a clock that was wrong for a moment: no hour has passed before it has.
-            clock = max(clock, min(position.clock, services.clock.wall() / 1000 &+ settings.sealAfter))
-        } catch { throw .kafka(error) }
-    }
-
-    private func openAdmin() throws(KafkaError) -> KafkaAdmin {
-        if let admin { return admin }
-        let made = try KafkaAdmin(settings.kafka, events: services.kafkaEvents)
-        admin = made
-        return made
-    }
-
-    private func ends(of topic: String) throws(SinkFailure) -> [TopicPartition: (low: Int64, high: Int64)] {
-        do throws(KafkaError) {
-            let admin = try openAdmin()
-            var ends: [TopicPartition: (low: Int64, high: Int64)] = [:]
-            guard let count = try admin.partitionCount(of: topic, timeout: .seconds(10)) else {
-                throw KafkaError(
-                    "a broker does not know topic \(topic) yet", operation: "seal", disposition: .retriable)
-            }
-            for number in 0..<count {
-                let partition = TopicPartition(topic, number)
-                let bounds = try admin.bounds(of: partition, timeout: .seconds(10))
-                ends[partition] = (bounds.low, bounds.high)
-            }
-            return ends
-        } catch { throw .kafka(error) }
-    }
-
-    /// What the group has of partitions that other workers read.
-    private func committed(_ partitions: [TopicPartition]) throws(SinkFailure) -> [TopicPartition: Int64] {
-        let storeID: String
-        do throws(StorageError) { storeID = try settings.store.digest() } catch {
-            throw .store(error, settings.storeName)
-        }
-        do throws(KafkaError) {
-            var ours: [TopicPartition: Int64] = [:]
-            for offset in try openAdmin().committedOffsets(of: settings.group, partitions, timeout: .seconds(10)) {
-                // One of before `s3.url` was changed says nothing of this store.
-                if let note = offset.metadata.flatMap(OffsetNote.init(json:)), note.store != storeID {
-                    services.log.log(
-                        .warning,
-                        "no hour is sealed: another worker's offset is for another store, or one of another address",
-                        throttle: otherStore,
-                        ["partition": .init(offset.partition), "store": .init(settings.storeName)])
-                } else {
-                    ours[offset.partition] = offset.offset
-                }
-            }
-            return ours
-        } catch { throw .kafka(error) }
-    }
-
-    // MARK: The store
 
     private func seal(
         _ name: String, _ topic: inout Topic, until passed: SourceHour, _ ledger: HourLedger
@@ -281,7 +209,7 @@ final class HourSealer {
                 if !gone.isEmpty || there.keys.isSuperset(of: found.keys) { return true }
             }
             let manifest = HourManifest(
-                topic: name, hour: hour, revision: found.revision + 1, clock: clock,
+                topic: name, hour: hour, revision: found.revision + 1, clock: clock.time,
                 entries: try ledger.entries(found.keys, of: name))
             let key = HourManifest.key(topic: name, hour: hour, revision: manifest.revision)
             if settings.conditional == .off, try ledger.store.head(key) != nil { continue }

@@ -1,0 +1,69 @@
+import Kafka
+import ObjectStorage
+import Telemetry
+
+/// How far Kafka's log of a topic goes, and how far the group has put it into the store.
+struct LogEnds {
+    private let settings: SinkSettings
+    private let services: StreamServices
+    /// As long as there are hours to seal.
+    private var admin: KafkaAdmin?
+    private let otherStore = LogThrottle(every: .seconds(600))
+
+    init(_ settings: SinkSettings, _ services: StreamServices) {
+        self.settings = settings
+        self.services = services
+    }
+
+    /// The first offset of each partition, and the one behind the last.
+    mutating func ends(of topic: String) throws(SinkFailure) -> [TopicPartition: (low: Int64, high: Int64)] {
+        do throws(KafkaError) {
+            let admin = try open()
+            var ends: [TopicPartition: (low: Int64, high: Int64)] = [:]
+            guard let count = try admin.partitionCount(of: topic, timeout: .seconds(10)) else {
+                throw KafkaError(
+                    "a broker does not know topic \(topic) yet", operation: "seal", disposition: .retriable)
+            }
+            for number in 0..<count {
+                let partition = TopicPartition(topic, number)
+                let bounds = try admin.bounds(of: partition, timeout: .seconds(10))
+                ends[partition] = (bounds.low, bounds.high)
+            }
+            return ends
+        } catch { throw .kafka(error) }
+    }
+
+    /// What the group has of partitions that other workers read.
+    mutating func committed(_ partitions: [TopicPartition]) throws(SinkFailure) -> [TopicPartition: Int64] {
+        let storeID: String
+        do throws(StorageError) { storeID = try settings.store.digest() } catch {
+            throw .store(error, settings.storeName)
+        }
+        do throws(KafkaError) {
+            var ours: [TopicPartition: Int64] = [:]
+            for offset in try open().committedOffsets(of: settings.group, partitions, timeout: .seconds(10)) {
+                // One of before `s3.url` was changed says nothing of this store.
+                if let note = offset.metadata.flatMap(OffsetNote.init(json:)), note.store != storeID {
+                    services.log.log(
+                        .warning,
+                        "no hour is sealed: another worker's offset is for another store, or one of another address",
+                        throttle: otherStore,
+                        ["partition": .init(offset.partition), "store": .init(settings.storeName)])
+                } else {
+                    ours[offset.partition] = offset.offset
+                }
+            }
+            return ours
+        } catch { throw .kafka(error) }
+    }
+
+    private mutating func open() throws(KafkaError) -> KafkaAdmin {
+        if let admin { return admin }
+        let made = try KafkaAdmin(settings.kafka, events: services.kafkaEvents)
+        admin = made
+        return made
+    }
+
+    /// Ends the connections to the brokers; the next question opens them again.
+    mutating func close() { admin = nil }
+}
