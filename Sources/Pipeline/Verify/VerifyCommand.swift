@@ -44,26 +44,6 @@ package struct VerifyCommand {
         self.output = output
     }
 
-    /// One comparison that was made.
-    private struct Outcome {
-        var table: String
-        /// `kafka`, or `s3` with what of Kafka is not in it yet.
-        var place: String
-        var rows: Int
-        var changes: Int
-        var difference: TableDifference
-        /// Whether records are in no object that should be: their rows may be right again by later ones, and are missing all the
-        /// same.
-        var hasHole = false
-        var note: String?
-
-        var isEqual: Bool { difference.isEmpty && !hasHole }
-        var verdict: String {
-            guard hasHole else { return difference.isEmpty ? "equal" : difference.description }
-            return difference.isEmpty ? "records are missing" : "records are missing, \(difference.description)"
-        }
-    }
-
     /// What the objects of a table say.
     private struct Stored {
         var fold: TableFold
@@ -84,23 +64,17 @@ package struct VerifyCommand {
         var stored: [UInt32: Stored] = [:]
         for table in tables { stored[table.oid] = try readObjects(of: table, into: emptyFold(table)) }
         var snapshot = try Snapshot.take(settings, output: json ? nil : output)
-        let position = try awaitKafka(snapshot.lsn)
-        let isBehind = position.lsn < snapshot.lsn
-        var outcomes: [Outcome] = []
+        let position = try KafkaArrival(settings: settings, services: services).wait(for: snapshot.lsn)
+        var report = VerifyReport(lsn: snapshot.lsn, held: position.lsn)
         for table in tables {
-            outcomes += try compare(
+            report.outcomes += try compare(
                 table, stored.removeValue(forKey: table.oid), emptyFold(table), &snapshot, epoch: position.epoch)
         }
-        report(outcomes, at: snapshot.lsn, held: position.lsn, json: json)
-        if isBehind, !json {
-            output.line(
-                "  Kafka holds no more than \(position.lsn): no agent streams, and what came since shows as a difference"
-            )
-        }
-        let different = outcomes.filter { !$0.isEqual }
+        for line in json ? [report.json] : report.lines { output.line(line) }
+        let different = report.outcomes.filter { !$0.isEqual }
         guard different.isEmpty else {
             throw AgentExit(
-                .different, "verify found differences in \(different.count) of \(outcomes.count) comparisons")
+                .different, "verify found differences in \(different.count) of \(report.outcomes.count) comparisons")
         }
     }
 
@@ -177,36 +151,6 @@ package struct VerifyCommand {
         return words
     }
 
-    /// Waits until Kafka holds everything that the snapshot shows, as long as an agent streams; answers how far it is.
-    private func awaitKafka(_ lsn: LSN) throws(AgentExit) -> StoredPosition {
-        let started = services.clock.monotonic()
-        let wakeup = Wakeup()
-        do throws(KafkaError) {
-            let store = try ProgressStore(settings, events: services.kafkaEvents)
-            while true {
-                if case .position(let position) = try store.read(timeout: .seconds(15)).found,
-                    position.lsn >= lsn || !isStreaming()
-                {
-                    return position
-                }
-                // An idle position is committed every ten seconds; a busy one far more often.
-                guard services.clock.monotonic() &- started < .seconds(60) else { break }
-                wakeup.wait(milliseconds: 250)
-            }
-        } catch { throw CommandErrors.exit(error) }
-        throw AgentExit(
-            .unavailable, "Kafka does not hold \(lsn) yet, after 60 s",
-            hints: ["see that the agent runs: sluice status"])
-    }
-
-    /// Whether an agent has the slot.
-    private func isStreaming() -> Bool {
-        switch services.slotHolder(settings, ours: []) {
-        case .us, .perhapsUs, .other, .unknown: true
-        case .nobody: false
-        }
-    }
-
     /// What a topic says of its table, and what of it the objects do not hold.
     private struct Read {
         var isTrimmed = false
@@ -218,7 +162,7 @@ package struct VerifyCommand {
 
     private func compare(
         _ table: TableFacts, _ stored: Stored?, _ kafka: TableFold, _ snapshot: inout Snapshot, epoch: UInt32
-    ) throws(AgentExit) -> [Outcome] {
+    ) throws(AgentExit) -> [VerifyReport.Outcome] {
         let reader = TableReader(table: table, settings: settings)
         let both = stored?.fold
         let read = try readTopic(
@@ -245,7 +189,7 @@ package struct VerifyCommand {
             try both?.discard()
         } catch { throw Self.exit(error, of: reader.title) }
         var outcomes = [
-            Outcome(
+            VerifyReport.Outcome(
                 table: reader.title, place: "kafka", rows: rows, changes: kafka.changes, difference: inKafka,
                 note: read.isTrimmed
                     ? "the topic's beginning is gone (retention): rows that it lacks, and values that did not change since, are not judged"
@@ -255,7 +199,7 @@ package struct VerifyCommand {
             var note = read.behind > 0 ? "\(read.behind) changes are in Kafka and not in an object yet" : nil
             if let hole = read.hole { note = hole }
             outcomes.append(
-                Outcome(
+                VerifyReport.Outcome(
                     table: reader.title, place: "s3", rows: rows, changes: both.changes - read.behind,
                     difference: inStore, hasHole: read.hole != nil, note: note))
         }
@@ -300,31 +244,5 @@ package struct VerifyCommand {
         } catch { throw CommandErrors.exit(error) }
         if let failure { throw Self.exit(failure, of: "topic \(name)") }
         return read
-    }
-
-    /// - Parameter held: how far Kafka is.
-    private func report(_ outcomes: [Outcome], at lsn: LSN, held: LSN, json: Bool) {
-        if json {
-            let items = outcomes.map { outcome in
-                let counts = TableDifference.Kind.allCases.map {
-                    "\"\($0.rawValue)\":\(outcome.difference.counts[$0] ?? 0)"
-                }
-                return
-                    "{\"table\":\(ProgressRecord.quoted(outcome.table)),\"place\":\"\(outcome.place)\",\"rows\":\(outcome.rows),"
-                    + "\"changes\":\(outcome.changes)," + counts.joined(separator: ",")
-                    + ",\"hole\":\(outcome.hasHole),\"note\":\(outcome.note.map(ProgressRecord.quoted) ?? "null")}"
-            }
-            output.line(
-                "{\"lsn\":\"\(lsn)\",\"kafka_lsn\":\"\(held)\",\"comparisons\":[\(items.joined(separator: ","))]}")
-            return
-        }
-        output.line("as of \(lsn):")
-        for outcome in outcomes {
-            let place = outcome.place == "s3" ? "s3   " : "kafka"
-            output.line(
-                "  \(outcome.table)  \(place)  \(outcome.rows) rows, \(outcome.changes) changes: \(outcome.verdict)")
-            if let note = outcome.note { output.line("    \(note)") }
-            for example in outcome.difference.examples { output.line("    \(example)") }
-        }
     }
 }
