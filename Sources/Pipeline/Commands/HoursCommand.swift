@@ -134,20 +134,22 @@ package struct HoursCommand {
     }
 
     private func json(_ row: Row) -> String {
-        var fields = [
-            "\"topic\":" + ProgressRecord.quoted(row.topic),
-            "\"hour\":" + ProgressRecord.quoted(ISOTime.text(microseconds: row.hour.start)),
-            "\"complete\":\(row.isComplete)", "\"objects\":\(row.objects)", "\"late_objects\":\(row.late)",
-            "\"missing_objects\":\(row.missing)",
-        ]
-        if let manifest = row.manifest {
-            let key = HourManifest.key(topic: row.topic, hour: row.hour, revision: manifest.revision)
-            fields += [
-                "\"revision\":\(manifest.revision)", "\"records\":\(manifest.records)",
-                "\"manifest\":" + ProgressRecord.quoted(key),
-            ]
+        var json = JSONText(escaping: .connect)
+        json.object { line in
+            line.member("topic", row.topic)
+            line.member("hour", ISOTime.text(microseconds: row.hour.start))
+            line.member("complete", row.isComplete)
+            line.member("objects", row.objects)
+            line.member("late_objects", row.late)
+            line.member("missing_objects", row.missing)
+            if let manifest = row.manifest {
+                line.member("revision", manifest.revision)
+                line.member("records", manifest.records)
+                line.member(
+                    "manifest", HourManifest.key(topic: row.topic, hour: row.hour, revision: manifest.revision))
+            }
         }
-        return "{" + fields.joined(separator: ",") + "}"
+        return json.text
     }
 }
 

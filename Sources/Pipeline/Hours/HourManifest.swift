@@ -64,40 +64,45 @@ package struct HourManifest: Equatable, Sendable {
     }
 
     package var json: String {
-        var fields = [
-            "\"v\":1", text("topic", topic), text("hour", ISOTime.text(microseconds: hour.start)),
-            "\"revision\":\(revision)", text("clock", ISOTime.text(microseconds: clock)),
-            "\"records\":\(sum(\.records))", "\"tombstones\":\(sum(\.tombstones))", "\"dropped\":\(sum(\.dropped))",
-        ]
-        // Positions of different epochs do not compare: the range is that of the log.
-        if let first = entries.map(\.object.firstPosition).min(by: { $0.position < $1.position }),
-            let last = entries.map(\.object.lastPosition).max(by: { $0.position < $1.position })
-        {
-            fields += [
-                text("first_pos", first.text), text("last_pos", last.text),
-                text("first_lsn", first.position.commitLSN.description),
-                text("last_lsn", last.position.commitLSN.description),
-            ]
+        var json = JSONText(escaping: .connect)
+        json.object { manifest in
+            manifest.member("v", 1)
+            manifest.member("topic", topic)
+            manifest.member("hour", ISOTime.text(microseconds: hour.start))
+            manifest.member("revision", revision)
+            manifest.member("clock", ISOTime.text(microseconds: clock))
+            manifest.member("records", sum(\.records))
+            manifest.member("tombstones", sum(\.tombstones))
+            manifest.member("dropped", sum(\.dropped))
+            // Positions of different epochs do not compare: the range is that of the log.
+            if let first = entries.map(\.object.firstPosition).min(by: { $0.position < $1.position }),
+                let last = entries.map(\.object.lastPosition).max(by: { $0.position < $1.position })
+            {
+                manifest.member("first_pos", first.text)
+                manifest.member("last_pos", last.text)
+                manifest.member("first_lsn", first.position.commitLSN.description)
+                manifest.member("last_lsn", last.position.commitLSN.description)
+            }
+            manifest.objects("objects", of: entries) { json, entry in
+                let object = entry.object
+                json.member("key", entry.key)
+                json.member("partition", entry.partition)
+                json.member("start", object.start)
+                json.member("end", object.end)
+                json.member("records", object.records)
+                json.member("tombstones", object.tombstones)
+                json.member("first_pos", object.firstPosition.text)
+                json.member("last_pos", object.lastPosition.text)
+                json.member("size", entry.size)
+                json.member("sha256", object.sha256)
+            }
         }
-        let objects = entries.map { entry in
-            let object = entry.object
-            return "{"
-                + [
-                    text("key", entry.key), "\"partition\":\(entry.partition)", "\"start\":\(object.start)",
-                    "\"end\":\(object.end)", "\"records\":\(object.records)", "\"tombstones\":\(object.tombstones)",
-                    text("first_pos", object.firstPosition.text), text("last_pos", object.lastPosition.text),
-                    "\"size\":\(entry.size)", text("sha256", object.sha256),
-                ].joined(separator: ",") + "}"
-        }
-        fields.append("\"objects\":[" + objects.joined(separator: ",") + "]")
-        return "{" + fields.joined(separator: ",") + "}\n"
+        return json.text + "\n"
     }
 
     private func sum(_ field: KeyPath<StoredObject, Int>) -> Int {
         entries.reduce(0) { $0 + $1.object[keyPath: field] }
     }
-
-    private func text(_ key: String, _ value: String) -> String { "\"\(key)\":" + ProgressRecord.quoted(value) }
 }
 
 extension HourManifest.Summary {

@@ -4,56 +4,66 @@ import Telemetry
 /// The value of the progress topic's record: JSON of version 1, in the field order of the design.
 package enum ProgressRecord {
     package static func encode(_ position: StoredPosition) -> String {
-        var fields = [
-            "\"v\":1", text("system_id", position.systemID), "\"timeline\":\(position.timeline)",
-            text("slot", position.slot), "\"epoch\":\(position.epoch)", text("lsn", position.lsn.description),
-            text("commit_lsn", position.commitLSN.description), "\"ordinal\":\(position.ordinal)",
-            text("commit_ts", ISOTime.text(microseconds: position.commitTime)), text("options", position.options),
-            text("state", position.state.rawValue),
-        ]
-        if position.clock > 0 { fields.append(text("clock", ISOTime.text(microseconds: position.clock))) }
-        if let publication = position.publication { fields.append("\"publication\":\(publication)") }
-        if let mark = position.mark { fields.append("\"published\":[\(mark.newest),\(mark.restrictions)]") }
-        if let cluster = position.cluster { fields.append(text("kafka", cluster)) }
-        if position.splitPart > 0 { fields.append("\"split\":\(position.splitPart)") }
-        if let usual = position.partitions.usual {
-            var pins = ["\"*\":\(usual)"]
-            for (topic, count) in position.partitions.others.sorted(by: { $0.key < $1.key }) {
-                pins.append(quoted(topic) + ":\(count)")
+        var json = JSONText(escaping: .connect)
+        json.object { record in
+            record.member("v", 1)
+            record.member("system_id", position.systemID)
+            record.member("timeline", position.timeline)
+            record.member("slot", position.slot)
+            record.member("epoch", position.epoch)
+            record.member("lsn", position.lsn.description)
+            record.member("commit_lsn", position.commitLSN.description)
+            record.member("ordinal", position.ordinal)
+            record.member("commit_ts", ISOTime.text(microseconds: position.commitTime))
+            record.member("options", position.options)
+            record.member("state", position.state.rawValue)
+            writeOptional(position, to: &record)
+        }
+        return json.text
+    }
+
+    /// What a position may lack: an older sluice knew nothing of it, or there is none.
+    private static func writeOptional(_ position: StoredPosition, to record: inout JSONText) {
+        if position.clock > 0 { record.member("clock", ISOTime.text(microseconds: position.clock)) }
+        if let publication = position.publication { record.member("publication", publication) }
+        if let mark = position.mark {
+            record.name("published")
+            record.array { array in
+                array.value(.integer(Int64(mark.newest)))
+                array.value(.integer(Int64(mark.restrictions)))
             }
-            fields.append("\"partitions\":{" + pins.joined(separator: ",") + "}")
+        }
+        if let cluster = position.cluster { record.member("kafka", cluster) }
+        if position.splitPart > 0 { record.member("split", position.splitPart) }
+        if let usual = position.partitions.usual {
+            record.object("partitions") { pins in
+                pins.member("*", usual)
+                for (topic, count) in position.partitions.others.sorted(by: { $0.key < $1.key }) {
+                    pins.member(topic, count)
+                }
+            }
         }
         if !position.gaps.isEmpty {
-            let gaps = position.gaps.map { gap in
-                "{" + text("kind", gap.kind) + "," + text("from", gap.from.description) + ","
-                    + text("to", gap.to.description) + ",\"epoch\":\(gap.epoch),"
-                    + text("accepted_at", ISOTime.text(microseconds: gap.acceptedAt)) + "}"
+            record.objects("gaps", of: position.gaps) { json, gap in
+                json.member("kind", gap.kind)
+                json.member("from", gap.from.description)
+                json.member("to", gap.to.description)
+                json.member("epoch", gap.epoch)
+                json.member("accepted_at", ISOTime.text(microseconds: gap.acceptedAt))
             }
-            fields.append("\"gaps\":[" + gaps.joined(separator: ",") + "]")
         }
         if !position.marks.isEmpty {
-            let marks = position.marks.map { mark in
-                "{" + text("lsn", mark.lsn.description) + "," + text("at", ISOTime.text(microseconds: mark.time)) + "}"
+            record.objects("window", of: position.marks) { json, mark in
+                json.member("lsn", mark.lsn.description)
+                json.member("at", ISOTime.text(microseconds: mark.time))
             }
-            fields.append("\"window\":[" + marks.joined(separator: ",") + "]")
         }
         if let replay = position.replay {
-            fields.append(
-                "\"replay\":{" + text("from", replay.from.description) + "," + text("to", replay.to.description) + "}")
+            record.object("replay") { range in
+                range.member("from", replay.from.description)
+                range.member("to", replay.to.description)
+            }
         }
-        return "{" + fields.joined(separator: ",") + "}"
-    }
-
-    /// A JSON string.
-    static func quoted(_ value: String) -> String {
-        var buffer = ByteBuffer(capacity: value.utf8.count + 2)
-        // A String of Swift is valid UTF-8: the failure of bytes that are not cannot occur.
-        try? buffer.append(jsonString: Array(value.utf8).span)
-        return buffer.withSpan { bytes in String(decoding: (0..<bytes.count).map { bytes[$0] }, as: UTF8.self) }
-    }
-
-    private static func text(_ key: String, _ value: String) -> String {
-        "\"\(key)\":" + quoted(value)
     }
 }
 

@@ -1,4 +1,5 @@
 import ChangeData
+import Telemetry
 
 /// What `sluice verify` has found: for people in lines, for scripts as JSON.
 struct VerifyReport {
@@ -30,16 +31,23 @@ struct VerifyReport {
 
     /// One line of JSON, without a line end.
     var json: String {
-        let items = outcomes.map { outcome in
-            let counts = TableDifference.Kind.allCases.map {
-                "\"\($0.rawValue)\":\(outcome.difference.counts[$0] ?? 0)"
+        var json = JSONText(escaping: .connect)
+        json.object { report in
+            report.member("lsn", lsn.description)
+            report.member("kafka_lsn", held.description)
+            report.objects("comparisons", of: outcomes) { json, outcome in
+                json.member("table", outcome.table)
+                json.member("place", outcome.place)
+                json.member("rows", outcome.rows)
+                json.member("changes", outcome.changes)
+                for kind in TableDifference.Kind.allCases {
+                    json.member(kind.rawValue, outcome.difference.counts[kind] ?? 0)
+                }
+                json.member("hole", outcome.hasHole)
+                json.member("note", outcome.note.map { .string($0) } ?? .null)
             }
-            return
-                "{\"table\":\(ProgressRecord.quoted(outcome.table)),\"place\":\"\(outcome.place)\",\"rows\":\(outcome.rows),"
-                + "\"changes\":\(outcome.changes)," + counts.joined(separator: ",")
-                + ",\"hole\":\(outcome.hasHole),\"note\":\(outcome.note.map(ProgressRecord.quoted) ?? "null")}"
         }
-        return "{\"lsn\":\"\(lsn)\",\"kafka_lsn\":\"\(held)\",\"comparisons\":[\(items.joined(separator: ","))]}"
+        return json.text
     }
 
     var lines: [String] {

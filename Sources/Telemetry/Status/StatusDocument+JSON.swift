@@ -4,18 +4,17 @@ extension StatusDocument {
         var text = JSONText()
         text.object { object in
             writeFields(&object)
-            if let source { object.section("source", source) }
-            if let kafka { object.section("kafka", kafka) }
-            object.list("tables", tables)
+            if let source { object.object("source") { source.writeFields(&$0) } }
+            if let kafka { object.object("kafka") { kafka.writeFields(&$0) } }
+            object.objects("tables", of: tables) { $1.writeFields(&$0) }
             if let sink {
-                object.name("sink")
-                object.object { inner in
+                object.object("sink") { inner in
                     sink.writeFields(&inner)
-                    inner.list("partitions", sink.partitions)
+                    inner.objects("partitions", of: sink.partitions) { $1.writeFields(&$0) }
                 }
             }
-            object.list("gaps", gaps)
-            object.list("errors", errors)
+            object.objects("gaps", of: gaps) { $1.writeFields(&$0) }
+            object.objects("errors", of: errors) { $1.writeFields(&$0) }
         }
         return text.text
     }
@@ -37,19 +36,5 @@ extension StatusDocument {
 
     private static func list<Section: StatusSection>(_ value: JSONValue?) -> [Section] {
         value?.array?.compactMap { Section(reading: $0) } ?? []
-    }
-}
-
-extension JSONText {
-    fileprivate mutating func section(_ key: String, _ section: some StatusSection) {
-        name(key)
-        object { section.writeFields(&$0) }
-    }
-
-    fileprivate mutating func list(_ key: String, _ items: [some StatusSection]) {
-        name(key)
-        array { array in
-            for item in items { array.object { item.writeFields(&$0) } }
-        }
     }
 }
