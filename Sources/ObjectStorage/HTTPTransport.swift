@@ -66,9 +66,12 @@ final class HTTPTransport {
         if code == CURLE_OK || transfer.stop == .sinkIsDone { return transfer.response }
         var sent = 0
         sluice_curl_get_long(handle, CURLINFO_REQUEST_SIZE, &sent)
+        var systemError = 0
+        sluice_curl_get_long(handle, CURLINFO_OS_ERRNO, &systemError)
         throw TransportFailure(
             code: code, text: printable(String(cString: errorText)),
-            mayBeStored: request.method == .put && transfer.handedOverAll && sent > 0, stop: transfer.stop)
+            mayBeStored: request.method == .put && transfer.handedOverAll && sent > 0, stop: transfer.stop,
+            systemError: Int32(truncatingIfNeeded: systemError))
     }
 
     private func prepare(

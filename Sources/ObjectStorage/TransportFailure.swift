@@ -9,6 +9,8 @@ struct TransportFailure: Error {
     /// A put whose whole body may have reached the store.
     let mayBeStored: Bool
     let stop: HTTPTransfer.Stop?
+    /// The errno of the connection, where libcurl knows one; else 0.
+    var systemError: Int32 = 0
 }
 
 extension StorageError {

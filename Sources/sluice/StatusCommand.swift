@@ -1,5 +1,6 @@
 import Configuration
 import Glibc
+import ObjectStorage
 import Pipeline
 import Telemetry
 
@@ -11,9 +12,9 @@ enum StatusCommand {
         }
         let body: [UInt8]
         let health: (status: Int, body: [UInt8])
-        do throws(HTTPClientError) {
-            func ask(_ path: String) throws(HTTPClientError) -> (status: Int, body: [UInt8]) {
-                try HTTPClient.get(host: address.reachable, port: address.port, path: path, timeout: .seconds(5))
+        do throws(PlainGetError) {
+            func ask(_ path: String) throws(PlainGetError) -> (status: Int, body: [UInt8]) {
+                try PlainGet.get(host: address.reachable, port: address.port, path: path, timeout: .seconds(5))
             }
             body = try ask("/status").body
             health = try ask("/healthz")

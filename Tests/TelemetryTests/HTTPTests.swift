@@ -10,30 +10,12 @@ import Testing
         try HTTPServer(host: "127.0.0.1", port: 0, idleTimeout: idleTimeout, routes: routes)
     }
 
-    private func get(_ path: String, _ server: HTTPServer, timeout: Duration = .seconds(5)) throws(HTTPClientError) -> (
-        status: Int, body: String
-    ) {
-        let answer = try HTTPClient.get(host: "127.0.0.1", port: server.port, path: path, timeout: timeout)
-        return (answer.status, String(decoding: answer.body, as: UTF8.self))
+    private func get(_ path: String, _ server: HTTPServer) throws -> (status: Int, body: String) {
+        try #require(TestClient.get(path, port: server.port))
     }
 
-    /// Sends bytes as they are, and reads until the other side closes or `seconds` are over.
     private func raw(_ text: String, _ server: HTTPServer, seconds: Int = 5) throws -> String {
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        defer { close(descriptor) }
-        var limit = timeval(tv_sec: seconds, tv_usec: 0)
-        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-        let address = try #require(SocketAddress(host: "127.0.0.1", port: server.port))
-        #expect(address.withPointer { connect(descriptor, $0, address.length) } == 0)
-        var bytes = Array(text.utf8)
-        #expect(Glibc.send(descriptor, &bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count)
-        var answer: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 4_096)
-        while true {
-            let count = recv(descriptor, &chunk, chunk.count, 0)
-            if count <= 0 { return String(decoding: answer, as: UTF8.self) + (count < 0 ? "<open>" : "") }
-            answer += chunk[..<count]
-        }
+        try #require(TestClient.exchange(text, port: server.port, seconds: seconds))
     }
 
     @Test func routes() throws {
@@ -54,7 +36,7 @@ import Testing
         #expect(!page.contains("http://") && !page.contains("https://"))
         server.stop()
         server.stop()
-        #expect(throws: HTTPClientError.refused("127.0.0.1:\(server.port)")) { try get("/metrics", server) }
+        #expect(TestClient.connect(host: "127.0.0.1", port: server.port) == nil)
     }
 
     @Test func methods() throws {
@@ -94,9 +76,7 @@ import Testing
         let start = clock.now
         // Ten that never finish their request.
         let descriptors = try (0..<10).map { _ in
-            let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-            let address = try #require(SocketAddress(host: "127.0.0.1", port: server.port))
-            #expect(address.withPointer { connect(descriptor, $0, address.length) } == 0)
+            let descriptor = try #require(TestClient.connect(host: "127.0.0.1", port: server.port))
             _ = "GET /hea".withCString { Glibc.send(descriptor, $0, 8, Int32(MSG_NOSIGNAL)) }
             return descriptor
         }
@@ -114,10 +94,8 @@ import Testing
             await withTaskGroup(of: Void.self) { group in
                 for _ in 0..<4 {
                     group.addTask {
-                        while let answer = try? HTTPClient.get(
-                            host: "127.0.0.1", port: server.port, path: "/metrics", timeout: .seconds(5))
-                        {
-                            #expect(answer.status == 200 && answer.body.count == 200_000)
+                        while let answer = TestClient.get("/metrics", port: server.port) {
+                            #expect(answer.status == 200 && answer.body.utf8.count == 200_000)
                             answered.add()
                             // These block the pool's few threads: let the one that stops have its turn.
                             await Task.yield()
@@ -133,34 +111,11 @@ import Testing
         }
     }
 
-    @Test func theClientKeepsItsDeadline() throws {
-        let server = try server([
-            "/slow": {
-                usleep(700_000)
-                return HTTPResponse(text: "late")
-            }
-        ])
-        #expect(throws: HTTPClientError.timedOut("127.0.0.1:\(server.port)")) {
-            try get("/slow", server, timeout: .milliseconds(200))
-        }
-        #expect(throws: HTTPClientError.notAnAddress("x")) {
-            try HTTPClient.get(host: "x", port: 1, path: "/", timeout: .seconds(1))
-        }
-    }
-
-    @Test(arguments: [
-        "", "HTTP/1.1 200 OK", "HTTP/1.1 2x0 OK\r\n\r\n", "SSH-2.0-x\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
-    ])
-    func answersThatAreNone(text: String) {
-        #expect(HTTPClient.parse(Array(text.utf8)) == nil)
-    }
-
     @Test func ipv6() throws {
         guard let server = try? HTTPServer(host: "::1", port: 0, routes: ["/": { HTTPResponse(text: "6") }]) else {
             return
         }
-        #expect(try HTTPClient.get(host: "::1", port: server.port, path: "/", timeout: .seconds(5)).body == [0x36])
+        #expect(TestClient.get("/", host: "::1", port: server.port)?.body == "6")
     }
 
     /// Serves the full document for a look with a browser: SLUICE_TEST_SERVE_SECONDS=60.

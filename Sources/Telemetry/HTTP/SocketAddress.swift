@@ -3,8 +3,6 @@ import Glibc
 /// A numeric address and a port as the operating system wants them.
 struct SocketAddress {
     private var storage = sockaddr_storage()
-    let length: socklen_t
-    let family: Int32
 
     /// nil where `host` is neither IPv4 nor IPv6 in numbers.
     init?(host: String, port: UInt16) {
@@ -13,14 +11,10 @@ struct SocketAddress {
         if inet_pton(AF_INET, host, &v4.sin_addr) == 1 {
             v4.sin_family = sa_family_t(AF_INET)
             v4.sin_port = port.bigEndian
-            family = AF_INET
-            length = socklen_t(MemoryLayout<sockaddr_in>.size)
             withUnsafeMutableBytes(of: &storage) { $0.storeBytes(of: v4, as: sockaddr_in.self) }
         } else if inet_pton(AF_INET6, host, &v6.sin6_addr) == 1 {
             v6.sin6_family = sa_family_t(AF_INET6)
             v6.sin6_port = port.bigEndian
-            family = AF_INET6
-            length = socklen_t(MemoryLayout<sockaddr_in6>.size)
             withUnsafeMutableBytes(of: &storage) { $0.storeBytes(of: v6, as: sockaddr_in6.self) }
         } else {
             return nil
