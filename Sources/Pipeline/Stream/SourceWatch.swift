@@ -10,6 +10,8 @@ package struct SourceWatch {
     private let settings: StreamSettings
     private let services: StreamServices
     private static let pause = 5000
+    /// Milliseconds between two questions whether a standby was promoted.
+    private static let promotionPause = 500
 
     package init(settings: StreamSettings, services: StreamServices) {
         self.settings = settings
@@ -60,8 +62,30 @@ package struct SourceWatch {
                 services.state.failed("postgres", kind: "watch")
                 services.log.debug("cannot look at the slot", ["error": .init(error)])
             }
-            wakeup.wait(milliseconds: Self.pause)
+            rest(wakeup)
         }
+    }
+
+    /// Waits for the next look.
+    ///
+    /// A standby may be promoted under its walsender, which goes on. Until a look has seen that, what the new primary commits is stored
+    /// as of the old timeline; and were the agent killed then, it would look at the next start like rows that this server never had. So
+    /// the look after a promotion comes soon.
+    private func rest(_ wakeup: Wakeup) {
+        var left = Self.pause
+        while left > 0, !services.stop.isRequested {
+            let isOnStandby = services.state.snapshot.isOnStandby
+            wakeup.wait(milliseconds: isOnStandby ? min(left, Self.promotionPause) : left)
+            guard isOnStandby, !isPromoted() else { return }
+            left -= Self.promotionPause
+        }
+    }
+
+    private func isPromoted() -> Bool {
+        do throws(PostgresError) {
+            var connection = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(5))
+            return try !connection.serverPosition(timeout: .seconds(5)).isInRecovery
+        } catch { return false }
     }
 
     private func tell(_ change: TableChanges.Change) {
@@ -127,7 +151,8 @@ package struct SourceWatch {
         let unpublished = publication == nil ? wanted.map(\.qualifiedName) : faults.compactMap(\.table)
         return Look(
             sight: AgentState.Sight(
-                holder: slot?.holder, timeline: timeline, seen: (position.wal, position.committed)),
+                holder: slot?.holder, timeline: timeline, isOnStandby: position.isInRecovery,
+                seen: (position.wal, position.committed)),
             wanted: wanted, faults: faults,
             named: Set(named.map(\.qualifiedName)),
             published: Set(wanted.map(\.qualifiedName)).subtracting(unpublished),

@@ -33,7 +33,10 @@ struct StreamSession: Sendable {
         services.turned(.stream)
         let connection = try connect()
         let intake = intake(connection.serverVersion, restart: facts.slot?.restart)
-        services.state.update { [isStreaming = intake != nil] in $0.intake.start(isStreaming: isStreaming) }
+        services.state.update { [isStreaming = intake != nil] in
+            $0.intake.start(isStreaming: isStreaming)
+            $0.isOnStandby = facts.isInRecovery
+        }
         try stream(
             over: start(connection, at: HistoryCheck.start(position), streaming: intake != nil),
             senderTimeout: senderTimeout,

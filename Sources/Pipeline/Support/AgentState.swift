@@ -46,9 +46,12 @@ package final class AgentState: Sendable {
         package var restartLSN = LSN(0)
         /// Where the server's WAL ended, and a time by which all that had been committed was before it, microseconds since 1970.
         package var serverSeen: (lsn: LSN, clock: Int64) = (LSN(0), 0)
+        /// Our walsender.
         var walsender: Walsender?
         /// The timeline of the server that it is of, as it was last seen.
         var timeline: UInt32?
+        /// Whether it was a standby then, or when the session began.
+        var isOnStandby = false
         /// Whether a replay window holds the slot back.
         package var hasWindow = false
         package var stored: StoredPosition?
@@ -152,6 +155,7 @@ package final class AgentState: Sendable {
         /// Who holds the slot there.
         var holder: Walsender?
         var timeline: UInt32?
+        var isOnStandby = false
         /// See `Snapshot.serverSeen`.
         var seen: (lsn: LSN, clock: Int64)
     }
@@ -163,6 +167,7 @@ package final class AgentState: Sendable {
             let holder = StreamServices.SlotHolder(sight.holder, ours: [snapshot.walsender].compactMap(\.self))
             guard snapshot.phase == .streaming, snapshot.sessions == session, holder.isOurs else { return nil }
             snapshot.timeline = sight.timeline
+            snapshot.isOnStandby = sight.isOnStandby
             snapshot.serverSeen = sight.seen
             return snapshot
         }
