@@ -10,9 +10,18 @@ public struct PostgresConnection: ~Copyable {
         connecting settings: ConnectionSettings, applicationName: String = "sluice", timeout: Duration = .seconds(10)
     ) throws(PostgresError) {
         var opened = try Session(settings, applicationName: applicationName, replication: false, timeout: timeout)
+        // Before any question that such a server would not understand. 0: a pooler in between does not say it.
+        let version = Int(PQserverVersion(opened.connection))
+        guard version >= Self.oldestVersion || version == 0 else {
+            throw PostgresError(
+                .tooOld, "PostgreSQL \(version / 10_000) is too old: \(Self.oldestVersion / 10_000) is the oldest")
+        }
         _ = try opened.run(Self.sessionSettings, during: .query, deadline: Deadline(after: timeout))
         session = opened
     }
+
+    /// The oldest server that is spoken to, as `server_version_num`.
+    package static let oldestVersion = 140_000
 
     /// `search_path` empty: no operator that somebody has made in another schema is taken for PostgreSQL's own. No time-outs of
     /// the role's: each question has a deadline. `jit` off: questions to the catalog look dear to the planner and are not, and to

@@ -25,6 +25,8 @@ public struct PostgresError: Error, Sendable, Equatable, CustomStringConvertible
         case timedOut
         /// The connection string cannot be used.
         case configuration
+        /// The server is older than those whose catalog and commands are known.
+        case tooOld
         /// The server cannot say in the client's encoding what it holds (22021, 22P05).
         case untranslatable
         /// The server cannot put a row into one message, which is of 1 GB at most (54000 while streaming).

@@ -139,6 +139,19 @@ extension [UInt8] {
     fileprivate var number: UInt32 { reduce(0) { $0 << 8 | UInt32($1) } }
 }
 
+@Suite struct OldServerTests {
+    /// Its catalog lacks columns that are asked for, which would look like an object that is gone.
+    @Test func aServerThatIsTooOldIsSaidToBe() throws {
+        let old = try ScriptedServer(version: "13.14")
+        let error = failure { () throws(PostgresError) in
+            _ = try PostgresConnection(connecting: ConnectionSettings(url: old.url))
+        }
+        #expect(error?.kind == .tooOld && error?.message == "PostgreSQL 13 is too old: 14 is the oldest")
+        let oldest = try ScriptedServer(version: "14.0")
+        #expect(try PostgresConnection(connecting: ConnectionSettings(url: oldest.url)).serverVersion == 140_000)
+    }
+}
+
 @Suite struct LostConnectionTests {
     /// libpq reads again at once after a large message, and may find there that the connection is gone: with complete messages before it.
     @Test(arguments: [5, 10, 40], [true, false])

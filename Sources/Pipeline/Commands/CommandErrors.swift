@@ -5,7 +5,9 @@ import Postgres
 enum CommandErrors {
     static func exit(_ error: PostgresError) -> AgentExit {
         AgentExit(
-            .unavailable, "postgres: \(error.message)", details: details(error), hints: error.hint.map { [$0] } ?? [])
+            error.kind == .tooOld ? .configuration : .unavailable, "postgres: \(error.message)",
+            details: details(error),
+            hints: error.hint.map { [$0] } ?? [])
     }
 
     static func exit(_ error: KafkaError) -> AgentExit {

@@ -7,10 +7,7 @@ package enum Preflight {
     package static func server(_ facts: ServerFacts, hasSlot: Bool) -> [Finding] {
         var findings: [Finding] = []
         let version = facts.version / 10_000
-        findings.append(
-            version >= 14
-                ? Finding(.fine, "server", "PostgreSQL \(version), system identifier \(facts.systemID)")
-                : Finding(.problem, "server", "PostgreSQL \(version) is too old: 14 is the oldest"))
+        findings.append(Finding(.fine, "server", "PostgreSQL \(version), system identifier \(facts.systemID)"))
         if facts.walLevel != "logical" {
             findings.append(
                 Finding(

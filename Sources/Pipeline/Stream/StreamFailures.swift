@@ -46,6 +46,7 @@ enum StreamFailures {
                     .unrepresentable,
                     "the server cannot send a row, old and new image together: more than 1 GB (\(error))",
                     hints: ["make the row smaller for later changes; for this one see ops/runbooks/exit-5.md"]))
+        case .tooOld: .exit(CommandErrors.exit(error))
         case .permission, .configuration, .duplicate, .fatal:
             .retry(component: .postgres, reason: error.description)
         }
