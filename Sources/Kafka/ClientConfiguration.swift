@@ -47,8 +47,13 @@ struct ClientConfiguration: ~Copyable {
     consuming func makeClient(_ type: rd_kafka_type_t, operation: String) throws(KafkaError) -> OpaquePointer {
         var message = [CChar](repeating: 0, count: 512)
         guard let client = rd_kafka_new(type, pointer, &message, message.count) else {
-            let error = KafkaError(
-                code: rd_kafka_last_error(), operation: operation, text: text(of: message), disposition: .permanent)
+            let code = rd_kafka_last_error()
+            let text = text(of: message)
+            // Else it is short of something.
+            let error =
+                code == RD_KAFKA_RESP_ERR__INVALID_ARG
+                ? KafkaError.refused(operation, text)
+                : KafkaError(code: code, operation: operation, text: text, disposition: .permanent)
             _ = consume self
             throw error
         }

@@ -30,6 +30,8 @@ public struct KafkaError: Error, Sendable, Hashable {
         case offsetOutOfRange
         case timedOut
         case configuration
+        /// No client can be made with these properties: they contradict, or name a file that cannot be read.
+        case properties
         case unreachable
         case other
     }
@@ -74,13 +76,16 @@ public struct KafkaError: Error, Sendable, Hashable {
             disposition: disposition ?? Self.disposition(of: code))
     }
 
-    init(code: rd_kafka_resp_err_t, operation: String, text: String, disposition: Disposition) {
+    /// - Parameter reason: where the code does not say it.
+    init(
+        code: rd_kafka_resp_err_t, operation: String, text: String, disposition: Disposition, reason: Reason? = nil
+    ) {
         self.code = code.rawValue
         self.name = String(cString: rd_kafka_err2name(code))
         self.operation = operation
         self.text = text
         self.disposition = disposition
-        self.reason = Self.reason(of: code)
+        self.reason = reason ?? Self.reason(of: code)
     }
 
     private init(_ other: KafkaError, disposition: Disposition, text: String) {
@@ -110,6 +115,13 @@ public struct KafkaError: Error, Sendable, Hashable {
 
     static func invalid(_ operation: String, _ text: String) -> KafkaError {
         KafkaError(code: RD_KAFKA_RESP_ERR__INVALID_ARG, operation: operation, text: text, disposition: .permanent)
+    }
+
+    /// No client can be made with the properties that it was given.
+    static func refused(_ operation: String, _ text: String) -> KafkaError {
+        KafkaError(
+            code: RD_KAFKA_RESP_ERR__INVALID_ARG, operation: operation, text: text, disposition: .permanent,
+            reason: .properties)
     }
 
     private static func joined(_ text: String, _ detail: String?) -> String {

@@ -12,7 +12,7 @@ extension ClientHandle {
             try options.apply(to: configuration, settings)
             for property in more { try configuration.set(property.name, property.value) }
         } catch {
-            throw KafkaError.invalid(operation, error.description)
+            throw KafkaError.refused(operation, error.description)
         }
         return try ClientHandle(
             RD_KAFKA_CONSUMER, configuration, events: events, rebalance: rebalance, operation: operation)

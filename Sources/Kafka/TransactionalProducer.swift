@@ -54,7 +54,7 @@ public final class TransactionalProducer {
             try settings.apply(to: configuration)
             try options.apply(to: configuration, settings)
         } catch {
-            throw KafkaError.invalid("producer", error.description)
+            throw KafkaError.refused("producer", error.description)
         }
         flight = FlightLedger(batch: options.batchBytes)
         handle = try ClientHandle(

@@ -427,6 +427,18 @@ def test_a_transaction_timeout_above_the_brokers_is_78(site: Site) -> None:
         assert done.code == 78 and "kafka.transaction.timeout" in done.err, done.text
 
 
+@pytest.mark.parametrize(("client", "named"), [
+    ({"reconnect.backoff.ms": 5000}, "reconnect.backoff"),
+    ({"security.protocol": "ssl", "ssl.ca.location": "/nonexistent/ca.pem"}, "ssl.ca.location"),
+], ids=["contradicting", "missing-file"])
+def test_properties_that_no_client_can_be_made_of_are_78_at_once(site: Site, client: dict[str, Any], named: str) -> None:
+    site.init()
+    wrong = site.twin("wrong", {"kafka": {"client": client}})
+    for command in (["run", "--only", "stream"], ["init"]):
+        done = wrong.command(*command, timeout=30)
+        assert done.code == 78 and named in done.err, done.text
+
+
 def test_a_compacted_data_topic_is_refused(site: Site) -> None:
     topic = site.agent.topic(("public", "documents"))
     site.stack.kafka.create_topic(topic, 3, cleanup_policy="compact")

@@ -11,12 +11,12 @@ enum CommandErrors {
     }
 
     static func exit(_ error: KafkaError) -> AgentExit {
-        guard error.reason != .configuration else { return refused(error) }
+        guard error.reason != .configuration, error.reason != .properties else { return refused(error) }
         return AgentExit(
             .unavailable, error.description, hints: ["see that kafka.brokers can be reached: sluice check"])
     }
 
-    /// What brokers refuse for its settings they refuse each time.
+    /// What brokers, or the client's own library, refuse for its settings they refuse each time.
     static func refused(_ error: KafkaError) -> AgentExit {
         let hint =
             error.name == "INVALID_TRANSACTION_TIMEOUT"

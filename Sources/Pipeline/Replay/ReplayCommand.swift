@@ -134,7 +134,7 @@ package struct ReplayCommand {
                 break
             } catch {
                 switch error {
-                case .exit(let exit), .unpublishable(let exit, _): throw exit
+                case .exit(let exit), .unpublishable(let exit, _), .refused(let exit): throw exit
                 case .stopped: continue
                 case .slotInUse:
                     failure = ("postgres", "this replay runs already: slot \(session.settings.slot) is there")

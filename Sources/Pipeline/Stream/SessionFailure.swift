@@ -6,6 +6,9 @@ enum SessionFailure: Error {
     case exit(AgentExit)
     /// The agent must end because of a transaction, by its commit LSN, that cannot be published. What is before it goes first.
     case unpublishable(AgentExit, LSN)
+    /// Kafka clients cannot be made as they are configured: the agent must end, unless it has shown that they can. A file may be missing
+    /// for a moment.
+    case refused(AgentExit)
     /// Something that may be better on the next attempt: a new session, after a back-off.
     case retry(component: Component, reason: String)
     /// Another connection holds the slot.

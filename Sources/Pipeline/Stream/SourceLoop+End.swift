@@ -41,6 +41,7 @@ extension SourceLoop {
         case .exit(let exit): throw .exit(exit)
         case .unpublishable(let exit, let lsn): throw .unpublishable(exit, lsn)
         case .retry(_, let reason): cut = reason
+        case .refused(let exit): cut = exit.message
         case nil where link.isPublisherDone: cut = nil
         case nil, .stopped, .slotInUse, .fallBack: cut = "the time of the stop was up"
         }

@@ -5,7 +5,8 @@ import Postgres
 /// Turns the errors of the parts into what the session does about them: the one place where that is decided.
 enum StreamFailures {
     static func session(_ error: KafkaError) -> SessionFailure {
-        .retry(component: .kafka, reason: error.description)
+        guard error.reason != .properties else { return .refused(CommandErrors.refused(error)) }
+        return .retry(component: .kafka, reason: error.description)
     }
 
     /// Runs calls to Kafka whose failure ends the session.

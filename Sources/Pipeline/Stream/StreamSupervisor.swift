@@ -49,9 +49,12 @@ package struct StreamSupervisor {
                     memory.refused(refusal.kind, at: lsn)
                     services.refused(refusal)
                     if services.state.snapshot.phase == .streaming { services.state.entered(.starting) }
+                case .refused(let exit):
+                    guard hasStoodBy || memory.hasStreamed else { return exit }
+                    note(.kafka, exit.message)
+                    pause(after: .kafka, exit.message, &backoff, wakeup)
                 case .retry(let component, let reason):
-                    services.state.failed(component.rawValue, kind: "session")
-                    services.state.update { $0.streamError = reason }
+                    note(component, reason)
                     if !hasStoodBy, !memory.hasStreamed, services.clock.monotonic() &- since >= settings.startTimeout {
                         return AgentExit(
                             .unavailable, "\(component.rawValue) cannot be used",
@@ -61,19 +64,27 @@ package struct StreamSupervisor {
                             ].compactMap(\.self),
                             hints: ["sluice check"])
                     }
-                    if services.state.snapshot.phase == .streaming { services.state.entered(.starting) }
-                    let pause = backoff.next(random: services.clock.random())
-                    services.log.warning(
-                        "the session ended, another follows",
-                        [
-                            "component": .init(component.rawValue), "reason": .init(reason),
-                            "pause_ms": .init(pause / 1_000_000),
-                        ])
-                    wakeup.wait(milliseconds: Int(pause / 1_000_000))
+                    pause(after: component, reason, &backoff, wakeup)
                 }
             }
         }
         return nil
+    }
+
+    private func note(_ component: SessionFailure.Component, _ reason: String) {
+        services.state.failed(component.rawValue, kind: "session")
+        services.state.update { $0.streamError = reason }
+    }
+
+    private func pause(
+        after component: SessionFailure.Component, _ reason: String, _ backoff: inout Backoff, _ wakeup: Wakeup
+    ) {
+        if services.state.snapshot.phase == .streaming { services.state.entered(.starting) }
+        let pause = backoff.next(random: services.clock.random())
+        services.log.warning(
+            "the session ended, another follows",
+            ["component": .init(component.rawValue), "reason": .init(reason), "pause_ms": .init(pause / 1_000_000)])
+        wakeup.wait(milliseconds: Int(pause / 1_000_000))
     }
 
     /// Waits until the slot is free.
