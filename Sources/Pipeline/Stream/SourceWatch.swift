@@ -62,7 +62,10 @@ package struct SourceWatch {
                 services.state.failed("postgres", kind: "watch")
                 services.log.debug("cannot look at the slot", ["error": .init(error)])
             }
-            rest(wakeup)
+            Self.rest(
+                onStandby: { services.state.snapshot.isOnStandby },
+                isOver: { services.stop.isRequested || isPromoted() },
+                wait: { wakeup.wait(milliseconds: $0) })
         }
     }
 
@@ -70,14 +73,15 @@ package struct SourceWatch {
     ///
     /// A standby may be promoted under its walsender, which goes on. Until a look has seen that, what the new primary commits is stored
     /// as of the old timeline; and were the agent killed then, it would look at the next start like rows that this server never had. So
-    /// the look after a promotion comes soon.
-    private func rest(_ wakeup: Wakeup) {
-        var left = Self.pause
-        while left > 0, !services.stop.isRequested {
-            let isOnStandby = services.state.snapshot.isOnStandby
-            wakeup.wait(milliseconds: isOnStandby ? min(left, Self.promotionPause) : left)
-            guard isOnStandby, !isPromoted() else { return }
-            left -= Self.promotionPause
+    /// the look after a promotion comes soon. What is left: a kill between the first commit of the new primary and the first position that
+    /// is stored after that look.
+    static func rest(onStandby: () -> Bool, isOver: () -> Bool, wait: (_ milliseconds: Int) -> Void) {
+        var left = pause
+        while left > 0 {
+            guard onStandby() else { return wait(left) }
+            wait(min(left, promotionPause))
+            if isOver() { return }
+            left -= promotionPause
         }
     }
 
