@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, TopicPartition
 from conftest import SiteMaker
 
 from harness.agent import Agent
+from harness.oracle.topics import read_topics
 from harness.oracle.verdict import Verdict
 from harness.processes import free_port, wait_until
 from harness.site import Site
@@ -179,6 +180,18 @@ def test_killed_the_other_shows_a_row_within_5_seconds(make: SiteMaker) -> None:
     assert took <= 5
     finish(site, other)
     assert other.stop() == 0
+
+
+def test_a_row_that_cannot_be_published_ends_both_with_5(make: SiteMaker) -> None:
+    """Each gives up the slot once, to publish what is before the row: the other may get it meanwhile, and neither was replaced."""
+    site = make(encoding="SQL_ASCII").init().run("--only", "stream")
+    second = site.twin("second").start("--only", "stream")
+    wait_until("it waits for the slot", lambda: second.http("/readyz")[1].startswith("standby"), 30)
+    site.sql(*(f"insert into public.documents values ({number}, 'before', null, null)" for number in range(50)),
+             "insert into public.documents values (99, E'a\\377b', null, null)")
+    assert [agent.running().wait(60) for agent in (site.agent, second)] == [5, 5]
+    found = read_topics(site.stack.kafka.brokers, [site.agent.topic(("public", "documents"))])
+    assert sum(map(len, found.values())) == 50
 
 
 def test_a_table_that_is_locked_holds_nobody_up(make: SiteMaker) -> None:

@@ -123,6 +123,18 @@ private func text(_ bytes: [UInt8]?) -> String? { bytes.map { String(decoding: $
         #expect(try rows(fold) == [#"{"id":2,"big":"\#(Self.long)"}"#])
     }
 
+    /// What was moved out stays out when the row becomes small.
+    @Test func aRowThatHasBecomeSmallKeepsWhatItHasOutside() throws {
+        let fold = try makeFold()
+        for value in [
+            debezium("c", after: #"{"id":1,"a":"short","b":"\#(Self.long)"}"#, lsn: 1),
+            debezium("u", after: #"{"id":1,"a":"__debezium_unavailable_value","b":""}"#, lsn: 2),
+            debezium("d", before: #"{"id":1,"a":null,"b":null}"#, lsn: 3),
+            debezium("c", after: #"{"id":2,"a":"__debezium_unavailable_value","b":""}"#, lsn: 3),
+        ] { try fold.apply(value, epoch: 1) }
+        #expect(try rows(fold) == [#"{"id":2,"a":"short","b":""}"#])
+    }
+
     @Test func flatRowsFoldAlike() throws {
         let fold = try makeFold()
         try fold.apply(

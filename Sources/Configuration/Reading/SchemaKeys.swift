@@ -114,7 +114,9 @@ extension Schema {
 
     static let s3 = [
         section("s3", "The store of the sink. May be left out for `run --only stream`."),
-        key("s3.url", "`s3://bucket/prefix` or `file:///directory`", note: "required", "Where objects go."),
+        key(
+            "s3.url", "`s3://bucket/prefix` or `file:///directory`", note: "required",
+            "Where objects go. No part of the prefix begins with a dot."),
         key("s3.endpoint", "`http://host:port` or `https://host:port`", note: "AWS", "Another server that speaks S3."),
         key(
             "s3.region", "text", note: "AWS_REGION, AWS_DEFAULT_REGION, the profile's, else us-east-1",

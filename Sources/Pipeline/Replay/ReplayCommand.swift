@@ -134,7 +134,11 @@ package struct ReplayCommand {
                 break
             } catch {
                 switch error {
-                case .exit(let exit), .unpublishable(let exit, _), .refused(let exit): throw exit
+                case .exit(let exit), .refused(let exit): throw exit
+                case .unpublishable(let exit, let lsn):
+                    // What is before it goes first.
+                    guard session.memory.ends(before: lsn, exit) else { throw exit }
+                    continue
                 case .stopped: continue
                 case .slotInUse:
                     failure = ("postgres", "this replay runs already: slot \(session.settings.slot) is there")

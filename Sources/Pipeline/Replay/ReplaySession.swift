@@ -21,7 +21,7 @@ struct ReplaySession: Sendable {
     let tally: ReplayTally?
     /// What to say where the position is no longer in the window.
     let refusal: @Sendable (_ position: LSN, _ window: LSN) -> AgentExit
-    private let memory = SessionMemory()
+    let memory = SessionMemory()
 
     /// Bytes of WAL before the position that are read and dropped, so that the first record's `source.sequence` names the
     /// transaction before it, as the live one does.

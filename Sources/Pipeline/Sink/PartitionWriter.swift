@@ -373,6 +373,8 @@ final class PartitionWriter {
             next = max(next, begin)
         }
         guard next > 0 else { return nil }
+        // What held no record is read again after a start: until then the group knows more.
+        if last == nil, let committed, next < committed.offset { return nil }
         if let committed, committed.offset == next, committed.key == last?.object.key { return nil }
         let note = OffsetNote(
             last: last?.object, mark: last?.after.mark, watermark: last?.after.watermark, pin: pinID,

@@ -16,7 +16,10 @@ package struct SinkPreflight {
         do throws(KafkaError) {
             // A consumer waits for its brokers without a word.
             _ = try KafkaAdmin(settings.kafka, events: services.kafkaEvents).describeCluster(timeout: .seconds(5))
-        } catch { throw .kafka(error) }
+        } catch {
+            guard error.reason != .properties else { throw .exit(CommandErrors.refused(error)) }
+            throw .kafka(error)
+        }
         try spool()
         try store()
     }

@@ -30,7 +30,7 @@ final class SessionMemory: Sendable {
     /// Whether the next session shall publish what is before the transaction; false where one has tried to.
     func ends(before lsn: LSN, _ exit: AgentExit) -> Bool {
         last.withLock { last in
-            if let last, last.before <= lsn { return false }
+            if last?.before == lsn { return false }
             last = (lsn, exit)
             return true
         }

@@ -72,18 +72,23 @@ extension SourceLoop {
         }
     }
 
-    /// What makes the agent end, where it is the open transaction's.
-    mutating func failure(_ exit: AgentExit) -> SessionFailure {
-        guard exit.code == .unrepresentable, let lsn = encoder?.position?.commitLSN else { return .exit(exit) }
+    /// What makes the agent end, where that is a transaction's.
+    /// - Parameter lsn: of a message, which is a transaction of its own where none is open.
+    mutating func failure(_ exit: AgentExit, at lsn: LSN?) -> SessionFailure {
+        guard exit.code == .unrepresentable, let lsn = encoder?.position?.commitLSN ?? lsn else { return .exit(exit) }
         return .unpublishable(exit, lsn)
     }
 
+    /// Commits what is before a transaction that cannot be published; answers how the session ends then.
+    mutating func drained(before exit: AgentExit) throws(SessionFailure) -> SessionFailure {
+        try drain()
+        // What it could not commit is tried again before anything is said.
+        return link.failure ?? (link.isPublisherDone && !services.stop.isRequested ? .exit(exit) : .stopped)
+    }
+
     mutating func failure(_ error: PostgresError) -> SessionFailure {
-        guard error.kind == .undefined else {
-            let session = StreamFailures.session(error, settings)
-            if case .exit(let exit) = session { return failure(exit) }
-            return session
-        }
+        // Where the server refuses a row it does so at the next start before anything is read: nothing would go before it.
+        guard error.kind == .undefined else { return StreamFailures.session(error, settings) }
         // PostgreSQL before 18: decoding cannot get past a change that was made while there was no publication.
         let snapshot = services.state.snapshot
         return .exit(

@@ -8,7 +8,7 @@ extension SourceLoop {
         if !description.isIgnored { try look(relation.oid) }
         do throws(ChangeDataError) {
             try encoder?.define(relation, as: description)
-        } catch { throw failure(exit(for: error)) }
+        } catch { throw failure(exit(for: error), at: nil) }
     }
 
     /// A table that is published since the last look: known as such before its first row goes on, lest it be taken for one that came

@@ -174,14 +174,15 @@ struct SourceLoop: ~Copyable {
     mutating func consume(_ message: Span<UInt8>, at lsn: LSN, wall: Int64) throws(SessionFailure) -> Bool {
         // Nothing is taken from the connection without a chunk to put it in: a message would be gone.
         guard let chunk else { throw .retry(component: .postgres, reason: "a message came with no room for it") }
-        if ending != nil, encoder?.isInTransaction == false, message.isMessage {
+        if message.isMessage, encoder?.isInTransaction == false {
+            if let end, lsn == end.before { throw try drained(before: end.exit) }
             ending?.message(endingAt: lsn)
             if ending?.isReached == true { return false }
         }
         let step: Step?
         do throws(ChangeDataError) {
             step = try encoder?.consume(message, at: lsn, receivedAt: wall, into: chunk)
-        } catch { throw failure(exit(for: error)) }
+        } catch { throw failure(exit(for: error), at: lsn) }
         var isFull = chunk.byteCount >= settings.chunkFill
         switch step {
         case .committed(let transaction, let isDiscarded):
@@ -195,12 +196,7 @@ struct SourceLoop: ~Copyable {
             ending?.sent(upTo: transaction.endLSN)
         case .began(let head):
             try judge(history?.began(head))
-            if let end, head.commitLSN == end.before {
-                try drain()
-                // What it could not commit is tried again before anything is said.
-                if let failure = link.failure { throw failure }
-                throw .exit(end.exit)
-            }
+            if let end, head.commitLSN == end.before { throw try drained(before: end.exit) }
             ending?.began(at: head.commitLSN)
         case .changed: try judge(history?.changed())
         case .describe(let relation):

@@ -64,7 +64,7 @@ package struct SourceWatch {
             }
             Self.rest(
                 onStandby: { services.state.snapshot.isOnStandby },
-                isOver: { services.stop.isRequested || isPromoted() },
+                isOver: { services.stop.isRequested || isDue() },
                 wait: { wakeup.wait(milliseconds: $0) })
         }
     }
@@ -85,11 +85,15 @@ package struct SourceWatch {
         }
     }
 
-    private func isPromoted() -> Bool {
+    /// Whether the server is no standby any more, or does not answer.
+    private func isDue() -> Bool {
         do throws(PostgresError) {
             var connection = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(5))
             return try !connection.serverPosition(timeout: .seconds(5)).isInRecovery
-        } catch { return false }
+        } catch {
+            // The look says why.
+            return true
+        }
     }
 
     private func tell(_ change: TableChanges.Change) {

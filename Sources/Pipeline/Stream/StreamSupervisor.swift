@@ -43,7 +43,10 @@ package struct StreamSupervisor {
                         "a transaction cannot be published: what was committed before it goes first",
                         ["commit_lsn": .init(lsn), "reason": .init(exit.message)])
                 case .slotInUse:
-                    if let exit = wait(asStreamed: hadStreamed || memory.hasStreamed, wakeup) { return exit }
+                    // One that has given up the slot to publish what is before a transaction was not replaced: whoever has it meanwhile
+                    // meets the same transaction.
+                    let hasStreamed = (hadStreamed || memory.hasStreamed) && memory.end == nil
+                    if let exit = wait(asStreamed: hasStreamed, wakeup) { return exit }
                     hasStoodBy = true
                 case .fallBack(let refusal, let lsn):
                     memory.refused(refusal.kind, at: lsn)

@@ -167,17 +167,20 @@ struct TopicDirectory: ~Copyable {
     ) throws(KafkaError) -> String? {
         try producer.lookUp(
             [settings.progressTopic] + entries.map(\.topic.name), timeout: .seconds(30))
-        progress = try producer.topic(settings.progressTopic, timeout: .seconds(30))
-        var changed: String?
-        for index in entries.indices {
-            let topic = try producer.topic(entries[index].topic.name, timeout: .seconds(30))
-            if topic.partitions != entries[index].topic.partitions { changed = topic.name }
-            entries[index].topic = topic
-        }
-        let partitions = all
+        let position = try producer.topic(settings.progressTopic, timeout: .seconds(30))
+        var opened: [TransactionalProducer.Topic] = []
+        for entry in entries { opened.append(try producer.topic(entry.topic.name, timeout: .seconds(30))) }
+        let partitions = position.all + opened.flatMap(\.all)
         let found = try hanging.find(in: partitions)
         if !found.isEmpty {
             try hanging.end(found, of: partitions, held: HangingTransactions.Held(stored: stored), by: producer)
+        }
+        // Not before all has gone well: what has changed would not show at the next attempt.
+        var changed: String?
+        progress = position
+        for (index, topic) in opened.enumerated() {
+            if topic.partitions != entries[index].topic.partitions { changed = topic.name }
+            entries[index].topic = topic
         }
         return changed
     }

@@ -8,6 +8,8 @@ struct FoldedRow: Equatable {
     var missing: ChangeValue.Place?
     /// Columns that were left out (`flat`) and are still to be found.
     var unchanged: [[UInt8]] = []
+    /// Whether PostgreSQL may keep a value of it outside the row: a change of the key then does not send it.
+    var mayBeToasted = false
 
     init(row: [UInt8], place: ChangeValue.Place, unchanged: [[UInt8]] = []) {
         self.row = row
@@ -17,11 +19,11 @@ struct FoldedRow: Equatable {
 
     // MARK: Bytes
 
-    /// place; 1 and the other place, or 0; the number of columns, and each with its length; the row.
+    /// place; flags: 1 the other place follows, 2 a value may be outside; the number of columns, and each with its length; the row.
     var bytes: [UInt8] {
         var bytes = place.bytes
         bytes.reserveCapacity(bytes.count + row.count + 64)
-        bytes.append(missing == nil ? 0 : 1)
+        bytes.append((missing == nil ? 0 : 1) | (mayBeToasted ? 2 : 0))
         if let missing { bytes += missing.bytes }
         bytes += Self.bytes(UInt32(unchanged.count))
         for name in unchanged { bytes += Self.bytes(UInt32(name.count)) + name }
@@ -33,7 +35,8 @@ struct FoldedRow: Equatable {
         var rest = bytes[...]
         guard let place = ChangeValue.Place(taking: &rest), let flag = rest.popFirst() else { return nil }
         self.place = place
-        if flag == 1 {
+        mayBeToasted = flag & 2 != 0
+        if flag & 1 != 0 {
             guard let missing = ChangeValue.Place(taking: &rest) else { return nil }
             self.missing = missing
         }

@@ -66,11 +66,13 @@ final class TableFold {
             let key = try key(of: change.row)
             guard let gone = try row(key, in: rows) else { return }
             // Else the disk would have to hold each row that ever was.
-            if mayBeToasted(gone) { try store(gone, change.place.bytes, in: deleted) }
+            if gone.mayBeToasted { try store(gone, change.place.bytes, in: deleted) }
             try remove(key)
         case .create, .update:
             let key = try key(of: change.row)
             var new = FoldedRow(row: change.row, place: change.place, unchanged: change.unchanged)
+            // What was not sent is outside, however small the rest has become since.
+            new.mayBeToasted = isIncomplete(new) || isWide(new.row)
             if isIncomplete(new) {
                 new.missing = change.place
                 // What was there under the key of a create is another row, long gone: of a truncate, or before a gap.
@@ -83,11 +85,11 @@ final class TableFold {
         }
     }
 
-    /// Whether PostgreSQL may have moved a value of the row out of it, so that a change of the key would not send it: it does so with
-    /// rows of more than some 2,000 bytes. How many a value takes there is not known: no more than its JSON eight times over.
-    private func mayBeToasted(_ row: FoldedRow) -> Bool {
-        guard row.missing == nil, row.unchanged.isEmpty, let members = JSONMembers(row.row) else { return true }
-        return members.members.reduce(0) { $0 + 32 + 8 * $1.value.count } > 2000
+    /// Whether PostgreSQL may have moved a value of the row out of it as it wrote it: it does so with rows of more than some 2,000
+    /// bytes. How many a value takes there is not known: no more than its JSON eight times over, and 64.
+    private func isWide(_ row: [UInt8]) -> Bool {
+        guard let members = JSONMembers(row) else { return true }
+        return members.members.reduce(0) { $0 + 64 + 8 * $1.value.count } > 2000
     }
 
     /// A truncate removes what came before it.
