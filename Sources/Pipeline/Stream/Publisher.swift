@@ -298,8 +298,8 @@ struct Publisher: ~Copyable {
         pace.committed(now: started &+ took, isSmall: open.batch.bytes < Self.smallBatch)
         backoff.reset()
         hasFailed = false
-        memory.committed()
         stored = pending
+        memory.committed(upTo: stored.lsn)
         services.state.committed(
             AgentState.Commit(
                 position: stored, rows: open.batch.rows, bytes: open.batch.bytes, counts: counts,

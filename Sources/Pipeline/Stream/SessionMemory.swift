@@ -38,7 +38,12 @@ final class SessionMemory: Sendable {
 
     /// Whether brokers have refused records as too large since the last commit: it is found out once more which.
     func refusedAsTooLarge() -> Bool { tooLarge.exchange(true, ordering: .acquiringAndReleasing) }
-    func committed() { tooLarge.store(false, ordering: .releasing) }
+    /// Kafka holds all up to there.
+    func committed(upTo lsn: LSN) {
+        tooLarge.store(false, ordering: .releasing)
+        // Somebody has made room for it.
+        last.withLock { last in if let before = last?.before, before < lsn { last = nil } }
+    }
 
     /// Topics in which a transaction was found open that our producer may have left.
     var unsettledTopics: Set<String> { unsettled.withLock { $0 } }
