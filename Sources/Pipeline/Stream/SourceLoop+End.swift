@@ -3,6 +3,8 @@ import Postgres
 import Telemetry
 
 /// How the source ends: in order, or why not.
+///
+/// Nothing here is inlined: within the loop that takes rows it cost that a tenth and more of its CPU.
 extension SourceLoop {
     /// The end of a replay's range is reached: what is before it is committed, then the end itself as the position. Answers
     /// whether that is done.
@@ -20,6 +22,7 @@ extension SourceLoop {
     }
 
     /// Hands over what is whole, waits for its commit, confirms it.
+    @inline(never)
     mutating func drain() throws(SessionFailure) {
         handOver(.last)
         link.queue.close()
@@ -74,18 +77,21 @@ extension SourceLoop {
 
     /// What makes the agent end, where that is a transaction's.
     /// - Parameter lsn: of a message, which is a transaction of its own where none is open.
+    @inline(never)
     mutating func failure(_ exit: AgentExit, at lsn: LSN?) -> SessionFailure {
         guard exit.code == .unrepresentable, let lsn = encoder?.position?.commitLSN ?? lsn else { return .exit(exit) }
         return .unpublishable(exit, lsn)
     }
 
     /// Commits what is before a transaction that cannot be published; answers how the session ends then.
+    @inline(never)
     mutating func drained(before exit: AgentExit) throws(SessionFailure) -> SessionFailure {
         try drain()
         // What it could not commit is tried again before anything is said.
         return link.failure ?? (link.isPublisherDone && !services.stop.isRequested ? .exit(exit) : .stopped)
     }
 
+    @inline(never)
     mutating func failure(_ error: PostgresError) -> SessionFailure {
         // Where the server refuses a row it does so at the next start before anything is read: nothing would go before it.
         guard error.kind == .undefined else { return StreamFailures.session(error, settings) }

@@ -1,8 +1,9 @@
 import ChangeData
 import Postgres
 
-/// Tables that the stream announces.
+/// Tables that the stream announces. Not inlined into the loop that takes rows, as its end is not.
 extension SourceLoop {
+    @inline(never)
     mutating func describe(_ relation: Relation) throws(SessionFailure) {
         let description = try tables.describe(relation, in: encoder?.openXID, settings: settings)
         if !description.isIgnored { try look(relation.oid) }
@@ -13,6 +14,7 @@ extension SourceLoop {
 
     /// A table that is published since the last look: known as such before its first row goes on, lest it be taken for one that came
     /// back where the agent ends before the next look.
+    @inline(never)
     mutating func look(_ table: UInt32) throws(SessionFailure) {
         let before = services.state.published
         guard let before, let now = try tables.publication(having: table, unlike: before, settings) else { return }
