@@ -81,8 +81,14 @@ class Cable:
                         if not data:
                             return
                         key.data.sendall(data)
+                        if not self._goes_on(one, two, data):
+                            return
             except OSError:
                 return
+
+    def _goes_on(self, one: socket.socket, two: socket.socket, data: bytes) -> bool:
+        """Whether the connection lives on once `data` was passed: `one` is the client's side."""
+        return True
 
     def close(self) -> None:
         self.cut.clear()
@@ -96,26 +102,15 @@ class Forgetful(Cable):
         self.forgets = threading.Event()
         super().__init__(port)
 
-    def _carry(self, one: socket.socket) -> None:
-        with one, socket.create_connection(("127.0.0.1", self.target)) as two, selectors.DefaultSelector() as ready:
-            ready.register(one, selectors.EVENT_READ, two)
-            ready.register(two, selectors.EVENT_READ, one)
-            try:
-                while True:
-                    for key, _ in ready.select():
-                        data = key.fileobj.recv(65536)  # type: ignore[union-attr]
-                        if not data:
-                            return
-                        key.data.sendall(data)
-                        if b"START_REPLICATION" in data and self.forgets.is_set():
-                            self.forgets.clear()
-                            two.recv(1)
-                            one.close()
-                            while two.recv(65536):
-                                pass
-                            return
-            except OSError:
-                return
+    def _goes_on(self, one: socket.socket, two: socket.socket, data: bytes) -> bool:
+        if b"START_REPLICATION" not in data or not self.forgets.is_set():
+            return True
+        self.forgets.clear()
+        two.recv(1)
+        one.close()
+        while two.recv(65536):
+            pass
+        return False
 
 
 def document(site: Site, number: int) -> None:

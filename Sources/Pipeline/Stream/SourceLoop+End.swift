@@ -4,7 +4,7 @@ import Telemetry
 
 /// How the source ends: in order, or why not.
 ///
-/// Nothing here is inlined: within the loop that takes rows it cost that a tenth and more of its CPU.
+/// What the loop that takes rows could take in is not inlined: it cost that a tenth and more of its CPU.
 extension SourceLoop {
     /// The end of a replay's range is reached: what is before it is committed, then the end itself as the position. Answers
     /// whether that is done.

@@ -222,10 +222,10 @@ package struct VerifyCommand {
                 stored?.offsets[Int32(index)] ?? StoredOffsets()
             }
             if let stored {
-                let holes = bounds.indices.compactMap { index in
-                    offsets[index].hole(logStart: bounds[index].low, stored.sink[Int32(index)])
-                }
-                read.hole = holes.first
+                read.hole =
+                    bounds.indices.lazy.compactMap { index in
+                        offsets[index].hole(logStart: bounds[index].low, stored.sink[Int32(index)])
+                    }.first
             }
             try topics.forEach(of: name, from: bounds.map(\.low), bounds: bounds, epoch: epoch, before: lsn) { found in
                 let partition = Int(found.partition)
