@@ -22,6 +22,18 @@ package struct ReceivePacing: Sendable, Equatable {
     /// A pacing with its pause, in nanoseconds.
     package init(pauseNanoseconds: UInt64) { self.pauseNanoseconds = pauseNanoseconds }
 
+    /// The pause over TCP, and the longest of all: what it may add to the latency of a busy stream.
+    package static let longestPause: UInt64 = 1_000_000
+
+    /// The pause over a unix socket whose sender has a buffer (`SO_SNDBUF`) of `bytes`.
+    ///
+    /// Each `send` takes 768 bytes of it, however small the row: Linux gives 212,992 unless told otherwise, some 280 rows, a
+    /// millisecond of a walsender's. A pause must be over before it is full, and so must be what comes before this thread's turn on
+    /// a busy processor. So 150 µs of that millisecond, and of a larger one as much more (`net.core.wmem_default`).
+    package static func pauseNanoseconds(unixSocketBuffer bytes: Int) -> UInt64 {
+        min(max(UInt64(clamping: bytes) / 1_420 * 1_000, 50_000), longestPause)
+    }
+
     /// Bytes were taken from the stream.
     package mutating func took(_ bytes: Int) { taken += bytes }
 

@@ -215,14 +215,16 @@ extension ReplicationConnection {
 }
 
 extension Session {
-    /// A unix socket holds some 280 rows, however small (each `send` takes a buffer of its own out of `SO_SNDBUF`): a pause
-    /// must be over before the walsender has filled it, and so must what comes before this thread's turn on a busy processor.
+    /// How long not to look at this socket while the stream is busy (`ReceivePacing`).
     var pauseNanoseconds: UInt64 {
-        var address = sockaddr_storage()
-        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-        let known = withUnsafeMutablePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(socket, $0, &length) }
-        }
-        return known == 0 && Int32(address.ss_family) == AF_UNIX ? 150_000 : 1_000_000
+        guard option(SO_DOMAIN) == AF_UNIX, let buffer = option(SO_SNDBUF) else { return ReceivePacing.longestPause }
+        // Ours, and the server's too: the two ends are made a moment apart, with the same default.
+        return ReceivePacing.pauseNanoseconds(unixSocketBuffer: Int(buffer))
+    }
+
+    private func option(_ name: Int32) -> Int32? {
+        var value: Int32 = 0
+        var length = socklen_t(MemoryLayout<Int32>.size)
+        return getsockopt(socket, SOL_SOCKET, name, &value, &length) == 0 ? value : nil
     }
 }

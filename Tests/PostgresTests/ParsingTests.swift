@@ -202,6 +202,14 @@ import Testing
         #expect(wait(&pacing, took: 1, 0) == 7)
     }
 
+    @Test func aSocketThatHoldsMoreIsLeftAloneForLonger() {
+        #expect(ReceivePacing.pauseNanoseconds(unixSocketBuffer: 212_992) == 149_000)
+        #expect(ReceivePacing.pauseNanoseconds(unixSocketBuffer: 1_048_576) == 738_000)
+        #expect(ReceivePacing.pauseNanoseconds(unixSocketBuffer: 4_194_304) == ReceivePacing.longestPause)
+        #expect(ReceivePacing.pauseNanoseconds(unixSocketBuffer: 4_608) == 50_000)
+        #expect(ReceivePacing.pauseNanoseconds(unixSocketBuffer: -1) == 50_000)
+    }
+
     @Test func silenceEndsIt() {
         var pacing = ReceivePacing(pauseNanoseconds: 7)
         for _ in 0..<10 { _ = wait(&pacing, took: 200, 0) }
