@@ -9,6 +9,7 @@ from html import escape
 from operator import itemgetter
 from typing import Any
 
+from . import ways
 from .targets import AXES, FLAT, axes, judged
 
 WIDTH, GAP = 1080, 40
@@ -78,7 +79,8 @@ def short(value: float) -> str:
 
 def rates(stream: dict[str, Any]) -> list[Bar]:
     found = []
-    for way, name in (("tcp", "TCP"), ("socket", "unix socket")):
+    for way in ways.of(stream):
+        name = ways.NAMES[way]
         for subject, colour in (("pg_recvlogical", OTHER), ("sluice", OURS)):
             one = stream[way][subject]
             found.append(Bar(f"{subject}, {name}", one["rows_per_second"], f"{short(one['rows_per_second'])}/s, {one['cpu_seconds_per_million']:.1f} CPU s", colour,
@@ -101,7 +103,7 @@ def sinks(subjects: dict[str, Any]) -> list[Bar]:
 def memories(parts: dict[str, Any]) -> list[Bar]:
     found = []
     if stream := parts.get("stream"):
-        found.append(("stream, steady", max(stream[way]["sluice"]["peak_megabytes"] for way in ("tcp", "socket")), 64))
+        found.append(("stream, steady", max(stream[way]["sluice"]["peak_megabytes"] for way in ways.of(stream)), 64))
     if memory := parts.get("memory"):
         rows = short(memory["rows"])
         found += [(f"stream, {rows} rows at once", memory["streaming alone"]["peak_megabytes"], 64), ("both, steady", memory["steady, with the sink"]["peak_megabytes"], 96),

@@ -69,6 +69,16 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICK
 
 
+def compile_seconds(pid: int) -> float:
+    """CPU seconds that a Java process has taken to compile its own code."""
+    seconds = 0.0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        if (task / "comm").read_text().startswith(("C1 Compiler", "C2 Compiler")):
+            fields = (task / "stat").read_text().rsplit(")", 1)[1].split()
+            seconds += (int(fields[11]) + int(fields[12])) / _TICK
+    return seconds
+
+
 def peak_bytes(pid: int) -> int:
     """VmHWM: what `getrusage` says is that of the process which forked this one, where that was larger."""
     line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM"))

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from . import ways
 from .drawing import draw
 from .targets import AXES, axes, lines
 
@@ -56,13 +57,13 @@ def details(parts: dict[str, Any]) -> list[str]:
     """A section for each part that was measured."""
     found: list[str] = ["## What on", machine(parts)]
     if stream := parts.get("stream"):
-        rows = {f"{'pg_recvlogical to /dev/null' if subject == 'pg_recvlogical' else 'sluice to Kafka'}, {'TCP' if way == 'tcp' else 'unix socket'}": stream[way][subject]
-                for way in ("tcp", "socket") for subject in ("pg_recvlogical", "sluice")}
+        rows = {f"{'pg_recvlogical to /dev/null' if subject == 'pg_recvlogical' else 'sluice to Kafka'}, {ways.NAMES[way]}": stream[way][subject]
+                for way in ways.of(stream) for subject in ("pg_recvlogical", "sluice")}
         if "debezium" in stream:
             rows[f"{stream['debezium']['what']}, exactly once, tuned, TCP"] = stream["debezium"]
         found += ["## WAL to committed in Kafka", f"{stream['rows']:,} rows in transactions of 1,000, {stream['wal_bytes'] / 1e6:.0f} MB of WAL; medians.", _rates(rows),
-                  "Ratio to `pg_recvlogical`, round by round: " + "; ".join(f"{'TCP' if way == 'tcp' else 'unix socket'} {', '.join(f'{one:.3f}' for one in stream[way]['ratios'])}"
-                                                                          for way in ("tcp", "socket")) + "."]
+                  "Ratio to `pg_recvlogical`, round by round: " + "; ".join(f"{ways.NAMES[way]} {', '.join(f'{one:.3f}' for one in stream[way]['ratios'])}"
+                                                                          for way in ways.of(stream)) + "."]
     if sink := parts.get("sink"):
         found += ["## From a full topic", f"{sink['rows']:,} records; `S3` is {sink['store']} on the same machine, and takes its share of it.", _rates(
             {f"bare librdkafka {name}" if name.startswith(("producer", "consumer")) else f"sink, {name}": one for name, one in sink["subjects"].items()}, "records")]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from . import ways
+
 # What "flat" means: no point gets less of pg_recvlogical's rate (of bytes a row: fewer MB/s) than this share of what the first point of its axis gets.
 FLAT = 0.8
 
@@ -37,13 +39,15 @@ def judged(axis: str) -> str:
 def _stream(parts: dict[str, Any]) -> list[Line]:
     found = []
     stream = parts.get("stream", {})
-    for way, least, peer in (("tcp", 0.95, 3.5), ("socket", 0.9, 5)):
-        name = "TCP" if way == "tcp" else "unix socket"
+    for way, least, peer in (("tcp", 0.95, 3.5), ("socket", 0.9, 5), ("wide", 0.9, 5)):
+        name = ways.NAMES[way]
         one = stream.get(way)
+        if way == "wide" and stream and not one:
+            continue  # this machine did not let us
         found.append(Line(f"WAL to committed in Kafka, {name}", f">= {least} of `pg_recvlogical`", f"{one['ratio']:.3f}" if one else "", one and one["ratio"] >= least))
         times = one.get("of_debezium") if one else None
         found.append(Line(f"WAL to committed in Kafka, {name}", f">= {peer} x Debezium, tuned", f"{times:.1f} x" if times else "", times and times >= peer))
-    cpu = max((stream[way]["sluice"]["cpu_seconds_per_million"] for way in ("tcp", "socket")), default=0) if stream else None
+    cpu = max((stream[way]["sluice"]["cpu_seconds_per_million"] for way in ways.of(stream)), default=0) if stream else None
     return [*found, Line("CPU of the agent, all threads, a million rows", "<= 3 s", f"{cpu:.2f} s" if cpu else "", cpu and cpu <= 3)]
 
 
@@ -57,7 +61,7 @@ def _least(what: str, value: float | None, least: float, unit: str, show: str) -
 
 def _memory(parts: dict[str, Any]) -> list[Line]:
     stream, memory = parts.get("stream"), parts.get("memory")
-    steady = max(stream[way]["sluice"]["peak_megabytes"] for way in ("tcp", "socket")) if stream else None
+    steady = max(stream[way]["sluice"]["peak_megabytes"] for way in ways.of(stream)) if stream else None
     rows = f"{memory['rows']:,} rows in one transaction" if memory else "5,000,000 rows in one transaction"
 
     def of(name: str) -> float | None:

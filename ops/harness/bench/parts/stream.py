@@ -1,4 +1,4 @@
-"""WAL to committed in Kafka, beside pg_recvlogical on the same WAL, over TCP and over the unix socket; Debezium where it is asked for."""
+"""WAL to committed in Kafka, beside pg_recvlogical on the same WAL, over TCP and over the unix socket, as Linux makes it and of 1 MiB; Debezium where it is asked for."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 from ...kafka import kafka_home
+from .. import ways
 from ..measure import Run, median, summary
 from ..servers import DATABASE, Servers
 
@@ -16,15 +17,16 @@ from ..servers import DATABASE, Servers
 def run(servers: Servers) -> dict[str, Any]:
     stretch = servers.backlog()
     servers.warm()
-    runs: dict[str, dict[str, list[Run]]] = {way: {"pg_recvlogical": [], "sluice": []} for way in ("tcp", "socket")}
+    runs: dict[str, dict[str, list[Run]]] = {way: {"pg_recvlogical": [], "sluice": []} for way in ways.measured()}
     for number in range(servers.options.rounds):
         for way, of in runs.items():
             # Which comes first alternates.
-            for subject in list(of)[:: 1 if number % 2 == 0 else -1]:
-                if subject == "sluice":
-                    of[subject].append(servers.stream(servers.agents[f"{way}{number}"], stretch))
-                else:
-                    of[subject].append(servers.plain(f"plain_{way}{number}", stretch, socket=way == "socket"))
+            with ways.sockets(way):
+                for subject in list(of)[:: 1 if number % 2 == 0 else -1]:
+                    if subject == "sluice":
+                        of[subject].append(servers.stream(servers.agents[f"{way}{number}"], stretch))
+                    else:
+                        of[subject].append(servers.plain(f"plain_{way}{number}", stretch, socket=way != "tcp"))
         print(f"  round {number + 1}: " + "; ".join(
             f"{way}: " + ", ".join(f"{subject} {found[-1].rate:,.0f}/s {found[-1].cpu / stretch.rows * 1e6:.2f} CPU s" for subject, found in of.items())
             for way, of in runs.items()), flush=True)
