@@ -837,7 +837,7 @@ def test_a_loss_that_another_role_must_mend_is_on_record_until_then(little: Site
     site.sql(f"alter publication {site.agent.slot} drop table public.documents")
     insert(site, 2)
     done = site.agent.must("init", "--accept-gap")
-    assert "is another role's" in done.out and "ADD TABLE" in done.out, done.text
+    assert "until the owner of publication and table gives" in done.out and "ADD TABLE" in done.out, done.text
     assert progress(site)["gaps"][-1]["to"] == "0/0", progress(site)
     refused(site, "table-unpublished")
     insert(site, 3)

@@ -61,7 +61,7 @@ extension InitCommand {
             output.line(
                 isDone
                     ? "publication \(settings.publication): mended, \(cure)"
-                    : "publication \(settings.publication) is another role's, and nothing comes of it until that one gives: \(cure);"
+                    : "publication \(settings.publication): nothing comes of it until the owner of publication and table gives: \(cure);"
             )
         }
         if isChanged {

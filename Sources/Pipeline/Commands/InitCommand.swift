@@ -126,13 +126,14 @@ package struct InitCommand {
             let slot = try connection.replicationSlot(named: settings.slot)
             var findings =
                 Preflight.server(server, hasSlot: slot != nil)
-                + Preflight.tables(tables, patterns: patterns, role: server.role)
+                + Preflight.tables(tables, patterns: patterns, server: server, publication: publication)
             findings += Preflight.topics(settings, tables) + Preflight.columns(settings, tables)
             if tables.isEmpty, publication == nil {
                 findings.append(Finding(.problem, "postgres.tables", "matches no table: there is nothing to publish"))
             }
-            if publication == nil, !server.canCreateInDatabase {
-                findings.append(Preflight.mayNotPublish(server, connection.database))
+            if publication == nil {
+                findings += Preflight.rights(
+                    toPublish: tables, server, connection.database, statement: createPublication(tables))
             }
             let faults = publication?.faults(of: tables, patterns: patterns) ?? []
             return Source(
@@ -283,7 +284,8 @@ package struct InitCommand {
             let count: Int64
             do throws(AgentExit) {
                 count = try postgres { (connection) throws(PostgresError) in
-                    try connection.exactRowCount(schema: table.schema, table: table.name)
+                    try connection.exactRowCount(
+                        schema: table.schema, table: table.name, isPartitioned: table.kind == .partitionedTable)
                 }
             } catch {
                 // All is made by now.

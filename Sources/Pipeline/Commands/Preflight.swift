@@ -51,7 +51,11 @@ package enum Preflight {
         }
         if facts.encoding != "UTF8" {
             findings.append(
-                Finding(.warning, "encoding", "the database is \(facts.encoding); text is converted to UTF-8"))
+                Finding(
+                    .warning, "encoding",
+                    facts.encoding == "SQL_ASCII"
+                        ? "the database is SQL_ASCII, which converts nothing: text that is not UTF-8 cannot be published"
+                        : "the database is \(facts.encoding); text is converted to UTF-8"))
         }
         if facts.maxSlotWALKeepMebibytes < 0 {
             findings.append(
@@ -63,119 +67,27 @@ package enum Preflight {
         return findings
     }
 
-    /// A publication needs a right that the owner of a table does not have by itself.
-    static func mayNotPublish(_ facts: ServerFacts, _ database: String) -> Finding {
-        Finding(
-            .problem, "role", "\(facts.role) may not make a publication in database \(database)",
-            fixes: [
-                "GRANT CREATE ON DATABASE \(Quoting.identifier(database)) TO \(Quoting.identifier(facts.role));"
-            ])
-    }
-
-    /// The tables that the configuration names.
-    /// - Parameter role: whose rights they have to give.
-    package static func tables(_ tables: [TableFacts], patterns: [TablePattern], role: String) -> [Finding] {
-        var findings: [Finding] = []
-        for pattern in patterns.absent(from: tables) {
-            findings.append(
-                Finding(
-                    pattern.isGlob ? .warning : .problem, "table \(pattern)",
-                    pattern.isGlob ? "matches no table yet" : "does not exist, or the role may not see its schema"))
-        }
-        return findings + tables.flatMap { table($0, role) }
-    }
-
-    private static func table(_ table: TableFacts, _ role: String) -> [Finding] {
-        let subject = "table \(table.schema).\(table.name)"
-        let name = Quoting.qualified(table.schema, table.name)
-        if table.kind != .table, table.kind != .partitionedTable {
-            return [Finding(.problem, subject, "is no ordinary table: only tables are decoded")]
-        }
-        if table.persistence != .permanent {
+    /// A publication is made by the owner of its tables, who needs another right for it as well.
+    /// - Parameter statement: what makes it.
+    package static func rights(
+        toPublish tables: [TableFacts], _ facts: ServerFacts, _ database: String, statement: String
+    ) -> [Finding] {
+        if let foreign = tables.first(where: { !$0.isOwner }) {
             return [
                 Finding(
-                    .problem, subject, "is unlogged or temporary: its changes are not in the WAL",
-                    fixes: ["ALTER TABLE \(name) SET LOGGED;"])
+                    .problem, "role",
+                    "\(facts.role) does not own \(foreign.qualifiedName), and so may not make a publication of it",
+                    fixes: ["\(statement); -- as the owner of all these tables"])
             ]
         }
-        guard let identity = table.identityColumns, !identity.isEmpty else {
-            return [
-                Finding(
-                    .problem, subject,
-                    "has no usable key: its rows cannot be keyed, and publishing it would make UPDATE and DELETE fail",
-                    fixes: keyFixes(table, name))
-            ]
-        }
-        if table.replicaIdentity == .full {
-            guard let key = table.primaryKey, !key.isDeferrable else {
-                return [
-                    Finding(
-                        .problem, subject, "has replica identity FULL and no primary key: its rows cannot be keyed",
-                        fixes: keyFixes(table, name))
-                ]
-            }
-            if table.columns.contains(where: { $0.generated == .stored }) {
-                return [
-                    Finding(
-                        .warning, subject,
-                        "has replica identity FULL and a stored generated column: PostgreSQL 18 refuses UPDATE and DELETE of it",
-                        fixes: ["ALTER TABLE \(name) REPLICA IDENTITY DEFAULT;"])
-                ]
-            }
-        }
-        var findings = [
+        if facts.canCreateInDatabase { return [] }
+        return [
             Finding(
-                .fine, subject,
-                "keyed by \((table.replicaIdentity == .full ? table.primaryKey?.columns ?? [] : identity).joined(separator: ", "))"
-            )
+                .problem, "role", "\(facts.role) may not make a publication in database \(database)",
+                fixes: [
+                    "GRANT CREATE ON DATABASE \(Quoting.identifier(database)) TO \(Quoting.identifier(facts.role));"
+                ])
         ]
-        findings += table.weakLeaves.map { leaf in
-            // The primary key, which is the record's where the root is FULL, comes all the same.
-            let hasKey = table.replicaIdentity == .full && leaf.identity == .primaryKey
-            return Finding(
-                hasKey ? .warning : .problem, subject,
-                "partition \(leaf.name) has another replica identity: "
-                    + (hasKey
-                        ? "of its old rows only the key is sent, other columns are shown as null"
-                        : "its deletes and changes of keys come without the key, or fail"),
-                fixes: ["ALTER TABLE \(leaf.name) REPLICA IDENTITY FULL;"])
-        }
-        findings += table.unloggedLeaves.map { leaf in
-            Finding(
-                .problem, subject, "partition \(leaf) is unlogged: its rows are in no WAL",
-                fixes: ["ALTER TABLE \(leaf) SET LOGGED; -- or detach it"])
-        }
-        findings += table.foreignLeaves.map { leaf in
-            Finding(.warning, subject, "partition \(leaf) is a foreign table: what is written to it is not streamed")
-        }
-        if !table.heirs.isEmpty {
-            let shown = table.heirs.prefix(5).joined(separator: ", ") + (table.heirs.count > 5 ? ", ..." : "")
-            findings.append(
-                Finding(
-                    .warning, subject,
-                    "others inherit from it, whose rows come under their own names, if they are published and in postgres.tables: \(shown)"
-                ))
-        }
-        if !table.canSelect {
-            findings.append(
-                Finding(
-                    .warning, subject, "the role may not read it: verify will not work",
-                    fixes: ["GRANT SELECT ON \(name) TO \(Quoting.identifier(role));"]))
-        }
-        if table.hasRowSecurity {
-            findings.append(Finding(.warning, subject, "has row security: verify may not see all its rows"))
-        }
-        return findings
-    }
-
-    private static func keyFixes(_ table: TableFacts, _ name: String) -> [String] {
-        if let key = table.primaryKey, key.isDeferrable {
-            return [
-                "ALTER TABLE \(name) ALTER CONSTRAINT \(Quoting.identifier(key.name)) NOT DEFERRABLE; -- or make the key anew"
-            ]
-        }
-        if table.primaryKey != nil { return ["ALTER TABLE \(name) REPLICA IDENTITY DEFAULT;"] }
-        return ["ALTER TABLE \(name) ADD PRIMARY KEY (...);"]
     }
 
     /// The topics that must be there: the tables', and that of dead letters.

@@ -58,10 +58,12 @@ extension Publication {
                         cure: partitions.contains(where: \.isNamed) ? "\(add); \(root)" : root)
                 ]
             }
-            guard partitions.count == table.partitionLeaves.count else {
-                return [PublicationFault(table: own, "does not publish all partitions of \(own)", cure: add)]
+            // Neither a foreign table nor an unlogged one can be published; the second is a fault of its own.
+            let publishable = table.partitionLeaves.count - table.foreignLeaves.count - table.unloggedLeaves.count
+            guard partitions.count >= publishable else {
+                return unlogged + [PublicationFault(table: own, "does not publish all partitions of \(own)", cure: add)]
             }
-            return []
+            return unlogged
         }
         let missing = [("insert", insert), ("update", update), ("delete", delete)].filter { !$0.1 }.map(\.0)
         if !missing.isEmpty {

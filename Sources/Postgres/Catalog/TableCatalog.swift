@@ -46,7 +46,8 @@ extension PostgresConnection {
             SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident, c.relrowsecurity,
                    CASE WHEN c.relispartition THEN pg_catalog.pg_partition_root(c.oid)::oid END AS root,
                    c.reltuples::bigint AS estimate,
-                   pg_catalog.has_table_privilege(c.oid, 'SELECT') AS can_select,
+                   pg_catalog.has_table_privilege(c.oid, 'SELECT')
+                       AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') AS can_select,
                    pg_catalog.pg_has_role(c.relowner, 'USAGE') AS is_owner
               FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
              WHERE c.oid = ANY ($1::oid[]) ORDER BY n.nspname, c.relname
@@ -131,10 +132,14 @@ extension PostgresConnection {
 
     /// Counts a table's rows by reading it.
     public mutating func exactRowCount(
-        schema: String, table: String, timeout: Duration = .seconds(600)
+        schema: String, table: String, isPartitioned: Bool, timeout: Duration = .seconds(600)
     ) throws(PostgresError) -> Int64 {
         let name = Quoting.qualified(schema, table)
-        let rows = try query("SELECT pg_catalog.count(*) AS count FROM \(name)", timeout: timeout)
+        // ONLY: rows of tables that inherit from it come under their own names. Of a partitioned table that would be none.
+        let rows = try query(
+            """
+            SELECT pg_catalog.count(*) AS count FROM \(isPartitioned ? "" : "ONLY ")\(name)
+            """, timeout: timeout)
         return try CatalogRow(rows: rows, index: 0).integer("count")
     }
 
