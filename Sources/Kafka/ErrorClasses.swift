@@ -30,6 +30,8 @@ extension KafkaError {
             RD_KAFKA_RESP_ERR_FETCH_SESSION_ID_NOT_FOUND, RD_KAFKA_RESP_ERR_INVALID_FETCH_SESSION_EPOCH:
             .retriable
         case RD_KAFKA_RESP_ERR__FATAL, RD_KAFKA_RESP_ERR__DESTROY, RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE: .fatal
+        // RD_KAFKA_RESP_ERR__DESTROY_BROKER, which older headers do not have: a broker has left the cluster.
+        case rd_kafka_resp_err_t(-137): .retriable
         default: isFenced(code) ? .fenced : .permanent
         }
     }

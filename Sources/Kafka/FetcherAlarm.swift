@@ -49,9 +49,10 @@ struct FetcherAlarm {
     }
 
     private static func ring(_ topic: String, _ partition: Int32, _ client: borrowing ClientHandle) {
-        var low: Int64 = 0
-        var high: Int64 = 0
-        // Whatever it answers: the question alone has woken the thread.
-        _ = rd_kafka_query_watermark_offsets(client.pointer, topic, partition, &low, &high, 100)
+        let end = TopicPartitionList([
+            PartitionOffset(TopicPartition(topic, partition), offset: Int64(RD_KAFKA_OFFSET_END))
+        ])
+        // Whatever it answers: the question alone has woken the thread. (`rd_kafka_query_watermark_offsets` heeds no time here.)
+        _ = end.pass { rd_kafka_offsets_for_times(client.pointer, $0, 100) }
     }
 }

@@ -62,7 +62,9 @@ public struct KafkaSettings: Sendable {
         try configuration.set("bootstrap.servers", brokers)
         try configuration.set("client.id", clientID)
         // After an outage the default waits up to 10 s between two attempts; a stream should flow again at once.
-        try configuration.set("reconnect.backoff.max.ms", "1000")
+        // Not below what the user may have made the least.
+        let least = value(of: "reconnect.backoff.ms").flatMap { Int($0) } ?? 0
+        try configuration.set("reconnect.backoff.max.ms", String(max(1000, least)))
         try configuration.set("allow.auto.create.topics", "false")
         let renewed = renewed?() ?? [:]
         for property in properties {

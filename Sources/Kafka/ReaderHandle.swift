@@ -18,15 +18,29 @@ extension ClientHandle {
             RD_KAFKA_CONSUMER, configuration, events: events, rebalance: rebalance, operation: operation)
     }
 
+    /// Milliseconds for one question to a leader: then it may have moved.
+    private static let patience: Int32 = 3000
+
     /// The ends of many partitions, asked of each leader once: what `watermarks` calls the end. Those that do not exist are
     /// left out.
     func ends(of partitions: [TopicPartition], _ deadline: Deadline) throws(KafkaError) -> [TopicPartition: Int64] {
-        let operation = "ends of \(partitions.count) partitions"
+        try offsets(of: partitions, at: Int64(RD_KAFKA_OFFSET_END), "ends", deadline)
+    }
+
+    /// Not `rd_kafka_query_watermark_offsets`: before 2.12 that waits for one leader's answer however long it takes, also for one
+    /// that never comes back.
+    private func offsets(
+        of partitions: [TopicPartition], at place: Int64, _ what: String, _ deadline: Deadline
+    ) throws(KafkaError) -> [TopicPartition: Int64] {
+        let operation =
+            partitions.count == 1 ? "\(what) of \(partitions[0])" : "\(what) of \(partitions.count) partitions"
         var found: [TopicPartition: Int64] = [:]
         var left = partitions
         while !left.isEmpty {
-            let list = TopicPartitionList(left.map { PartitionOffset($0, offset: Int64(RD_KAFKA_OFFSET_END)) })
-            let code = list.pass { rd_kafka_offsets_for_times(pointer, $0, max(1, deadline.milliseconds)) }
+            let list = TopicPartitionList(left.map { PartitionOffset($0, offset: place) })
+            let code = list.pass {
+                rd_kafka_offsets_for_times(pointer, $0, min(max(1, deadline.milliseconds), Self.patience))
+            }
             var failure = KafkaError(code, operation: operation)
             var again: [TopicPartition] = []
             for result in list.results(operation) {
@@ -53,14 +67,13 @@ extension ClientHandle {
     /// for one that does not (ListOffsets carries the isolation level of the client).
     func watermarks(of partition: TopicPartition, _ deadline: Deadline) throws(KafkaError) -> (low: Int64, high: Int64)
     {
-        while true {
-            var low: Int64 = 0
-            var high: Int64 = 0
-            let code = rd_kafka_query_watermark_offsets(
-                pointer, partition.topic, partition.partition, &low, &high, max(1, deadline.milliseconds))
-            guard let error = KafkaError(code, operation: "offsets of \(partition)") else { return (low, high) }
-            guard error.disposition == .retriable, !deadline.hasPassed else { throw error }
-            askForLeaders(deadline)
+        let first = try offsets(of: [partition], at: Int64(RD_KAFKA_OFFSET_BEGINNING), "begin", deadline)
+        let end = try offsets(of: [partition], at: Int64(RD_KAFKA_OFFSET_END), "end", deadline)
+        guard let low = first[partition], let high = end[partition] else {
+            throw KafkaError(
+                code: RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, operation: "offsets of \(partition)",
+                text: "it does not exist", disposition: .permanent)
         }
+        return (low, high)
     }
 }

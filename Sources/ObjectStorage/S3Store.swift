@@ -61,8 +61,10 @@ final class S3Store {
 
     /// Whether there are other credentials by now. What keeps them from being found shows in what the store says to these.
     private func renewCredentials() -> Bool {
-        guard let find = settings.findCredentials, now() &- renewedAt >= 5 else { return false }
-        renewedAt = now()
+        let time = now()
+        // A clock that was set back must not keep us from asking until it is where it was.
+        guard let find = settings.findCredentials, !(0..<5).contains(time &- renewedAt) else { return false }
+        renewedAt = time
         guard let fresh = try? find(credentials, transport.abort), fresh != credentials, Self.canSign(settings, fresh)
         else {
             return false

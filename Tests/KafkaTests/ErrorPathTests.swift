@@ -37,6 +37,23 @@ extension BrokerTests {
             }
         }
 
+        /// A leader that is gone for good, while this client was connected to nobody else for the partition.
+        @Test func aLeaderThatIsGoneHoldsUpNobodyBeyondHisTime() throws {
+            let mock = try MockCluster(brokers: 2)
+            mock.createTopic("gone")
+            mock.lead("gone", 0, broker: 1)
+            let admin = try KafkaAdmin(KafkaSettings(brokers: mock.brokers, clientID: "test"))
+            let partition = TopicPartition("gone", 0)
+            #expect(try admin.bounds(of: partition, timeout: .seconds(8)).high == 0)
+            mock.set(broker: 1, down: true)
+            let deadline = Deadline(after: .seconds(8))
+            let error = failure { _ = try admin.bounds(of: partition, timeout: .seconds(1)) }
+            #expect(error?.disposition == .retriable && !deadline.hasPassed)
+            // And whoever asks again finds the next one.
+            mock.lead("gone", 0, broker: 2)
+            #expect(try admin.bounds(of: partition, timeout: .seconds(20)).high == 0)
+        }
+
         /// librdkafka before 2.3 ends the process where such a consumer is freed (librdkafka#4312).
         @Test func aMemberMayBeFreedBetweenItsJoiningAndItsFirstAssignment() throws {
             let joined = Atomic<Bool>(false)

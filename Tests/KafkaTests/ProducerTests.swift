@@ -232,6 +232,27 @@ extension BrokerTests {
             #expect(try cluster.admin.partitionCount(of: name, timeout: patience) == nil)
         }
 
+        /// As where a topic was deleted, or made again with fewer partitions: an older librdkafka frees headers of its own twice.
+        @Test func aPartitionThatIsNotThereIsAnErrorOfTheRecord() throws {
+            let name = try cluster.topic("few")
+            let producer = try cluster.producer()
+            let topic = try producer.topic(name, timeout: patience)
+            try producer.begin()
+            let position = [UInt8]("1/1".utf8)
+            for _ in 0..<1000 {
+                let error = failure {
+                    _ = try producer.produce(
+                        to: topic, partition: topic.partitions + 3, key: position.span, value: position.span,
+                        header: RecordHeader("sluice.pos", position.span),
+                        header: RecordHeader("sluice.split", position.span))
+                }
+                #expect(error?.reason == .unknownTopic)
+            }
+            try producer.abort(timeout: patience)
+            try producer.transaction(["a"], to: topic)
+            #expect(try cluster.read(name) == ["a"])
+        }
+
         @Test func callsOutOfOrderAreErrorsAndNotCrashes() throws {
             let name = try cluster.topic("order")
             let producer = try TransactionalProducer(

@@ -59,6 +59,17 @@ import Testing
         #expect(throws: KafkaSettings.Refusal.self) { try KafkaSettings(brokers: "", clientID: "a") }
     }
 
+    /// What we set ourselves must not contradict what the user sets.
+    @Test func aLongerPauseBetweenAttemptsIsTaken() throws {
+        for properties in [
+            ["reconnect.backoff.ms": "2000"], ["reconnect.backoff.ms": "2000", "reconnect.backoff.max.ms": "9000"],
+        ] {
+            let settings = try KafkaSettings(brokers: "127.0.0.1:1", clientID: "a", properties: properties)
+            _ = try TransactionalProducer(
+                settings, ProducerOptions(transactionalID: "t", transactionTimeout: .seconds(60)))
+        }
+    }
+
     @Test func contradictingSettingsAreTheClientsError() throws {
         let settings = try KafkaSettings(
             brokers: "127.0.0.1:1", clientID: "a", properties: ["linger.ms": "50000"])

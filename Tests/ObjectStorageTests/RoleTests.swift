@@ -226,6 +226,29 @@ import Testing
         #expect(asked.withLock { $0.map { $0?.accessKeyID } } == [nil, "first"])
     }
 
+    /// A host that started with a clock of tomorrow, until it was set.
+    @Test func aClockThatIsSetBackKeepsNoRefusedCredentials() throws {
+        let refused = ScriptedServer.response("403 Forbidden", "<Error><Code>InvalidAccessKeyId</Code></Error>")
+        let server = ScriptedServer([.answer(refused)])
+        defer { server.close() }
+        let asked = Mutex(0)
+        var settings = settings(server)
+        settings.findCredentials = { _, _ in
+            S3Credentials(
+                accessKeyID: "k\(asked.withLock { $0 += 1; return $0 })", secretAccessKey: "s", sessionToken: nil,
+                expiresAt: nil)
+        }
+        let clock = Mutex<Int64>(86_400)
+        let store = try ObjectStore(.s3(settings), now: { clock.withLock { $0 } })
+        #expect(throws: StorageError.self) { try store.head("k") }
+        let before = asked.withLock { $0 }
+        #expect(throws: StorageError.self) { try store.head("k") }
+        #expect(asked.withLock { $0 } == before, "not more often than every five seconds")
+        clock.withLock { $0 = 500 }
+        #expect(throws: StorageError.self) { try store.head("k") }
+        #expect(asked.withLock { $0 } > before)
+    }
+
     @Test func whyThereAreNoneIsTheRequestsError() throws {
         let server = ScriptedServer([.answer(ScriptedServer.response("200 OK"))])
         defer { server.close() }

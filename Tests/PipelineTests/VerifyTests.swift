@@ -286,3 +286,21 @@ private func text(_ bytes: [UInt8]?) -> String? { bytes.map { String(decoding: $
         #expect(held == Array(2...5) + [7] + Array(10...14) + Array(20...30))
     }
 }
+
+@Suite struct ObjectListingTests {
+    private func listed(_ objects: (Int32, Int64)...) -> [(name: ObjectName, key: String)] {
+        objects.map { (ObjectName(topic: "t", partition: $0, start: $1), "\($0)+\($1)") }
+    }
+
+    /// What is put between two pages may be listed without what was put before it.
+    @Test func whatIsPutMeanwhileIsLeftOut() {
+        let before = listed((0, 0), (1, 7), (0, 10)).map(\.name)
+        let found = ObjectReader.steady(
+            listed((1, 7), (0, 30), (0, 0), (2, 0), (0, 10), (1, 9)), seenBefore: before)
+        #expect(found.map(\.key) == ["0+0", "0+10", "1+7"])
+        // What the first listing missed, and the second has.
+        let filled = ObjectReader.steady(
+            listed((0, 0), (0, 10), (0, 20)), seenBefore: listed((0, 0), (0, 20)).map(\.name))
+        #expect(filled.map(\.key) == ["0+0", "0+10", "0+20"])
+    }
+}

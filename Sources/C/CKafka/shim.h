@@ -15,7 +15,7 @@ static inline rd_kafka_error_t *sluice_kafka_produce(
     rd_kafka_t *rk, rd_kafka_topic_t *topic, int32_t partition, size_t place, int flags, const void *key,
     size_t key_size, const void *value, size_t value_size, sluice_kafka_header first, sluice_kafka_header second,
     sluice_kafka_header third, sluice_kafka_header fourth) {
-    rd_kafka_vu_t list[10];
+    rd_kafka_vu_t list[7];
     size_t count = 6;
     list[0].vtype = RD_KAFKA_VTYPE_RKT;
     list[0].u.rkt = topic;
@@ -33,15 +33,22 @@ static inline rd_kafka_error_t *sluice_kafka_produce(
     list[5].vtype = RD_KAFKA_VTYPE_OPAQUE;
     list[5].u.ptr = (void *)place;
     const sluice_kafka_header headers[4] = {first, second, third, fourth};
+    /* A list of ours, and not RD_KAFKA_VTYPE_HEADER: before 2.12 librdkafka frees a list of its own twice where the partition does
+     * not exist (any more). What is ours stays ours in an error. */
+    rd_kafka_headers_t *given = NULL;
     for (int i = 0; i < 4; i++) {
         if (!headers[i].name) continue;
-        list[count].vtype = RD_KAFKA_VTYPE_HEADER;
-        list[count].u.header.name = headers[i].name;
-        list[count].u.header.val = headers[i].value;
-        list[count].u.header.size = (ssize_t)headers[i].size;
+        if (!given) given = rd_kafka_headers_new(4);
+        rd_kafka_header_add(given, headers[i].name, -1, headers[i].value, (ssize_t)headers[i].size);
+    }
+    if (given) {
+        list[count].vtype = RD_KAFKA_VTYPE_HEADERS;
+        list[count].u.headers = given;
         count++;
     }
-    return rd_kafka_produceva(rk, list, count);
+    rd_kafka_error_t *error = rd_kafka_produceva(rk, list, count);
+    if (error && given) rd_kafka_headers_destroy(given);
+    return error;
 }
 
 static inline size_t sluice_kafka_place(const rd_kafka_message_t *message) { return (size_t)message->_private; }

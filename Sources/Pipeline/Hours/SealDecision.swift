@@ -40,9 +40,9 @@ package enum SealDecision {
                 let reach = reach[partition]
                 // What is held may be all that is left of a log that retention has emptied.
                 let isPut = reach?.held.map { $0 > hour } ?? true
-                if end.high <= end.low { return isPut }
-                if let reach { return isPut && reach.readTo >= end.high }
-                return committed[partition].map { $0 >= end.high } ?? false
+                let isEmpty = end.high <= end.low
+                if let reach { return isPut && (isEmpty || reach.readTo >= end.high) }
+                return committed[partition].map { $0 >= end.high } ?? isEmpty
             }
     }
 }

@@ -160,6 +160,10 @@ extension SinkSession {
                             "to": .init(gap.upperBound),
                         ])
                 }
+                // Who put the last object may have ended before its hour was sealed again.
+                if let last = resume.last, let hour = SourceHour(key: last.key, topic: topic) {
+                    board.stored(topic, hour, now: services.clock.monotonic())
+                }
                 writer.resume(resume, pin: pin.id)
                 context.memory.ran()
             }

@@ -37,7 +37,7 @@ final class SinkSession {
     var services: StreamServices { context.services }
     var queue: StoreQueue { context.queue }
 
-    private let board: HourBoard
+    let board: HourBoard
 
     init(
         _ settings: SinkSettings, _ services: StreamServices, _ memory: SinkMemory, _ board: HourBoard

@@ -13,18 +13,8 @@ package struct ObjectReader: StoredObjects {
     ) throws(AgentExit) -> [Int32: StoredOffsets] {
         do throws(StorageError) {
             let store = try ObjectStore(store)
-            var names: [(name: ObjectName, key: String)] = []
-            var continuation: ListContinuation?
-            repeat {
-                let page = try retrying { () throws(StorageError) in
-                    try store.list(prefix: "\(topic)/", continuing: continuation)
-                }
-                for object in page.objects {
-                    if let name = ObjectName(key: object.key, topic: topic) { names.append((name, object.key)) }
-                }
-                continuation = page.next
-            } while continuation != nil
-            names.sort { ($0.name.partition, $0.name.start) < ($1.name.partition, $1.name.start) }
+            let before = try list(topic, store)
+            let names = Self.steady(try list(topic, store), seenBefore: before.map(\.name))
             var offsets: [Int32: StoredOffsets] = [:]
             for (name, key) in names {
                 var held = offsets[name.partition] ?? StoredOffsets()
@@ -34,6 +24,34 @@ package struct ObjectReader: StoredObjects {
             }
             return offsets
         } catch { throw Self.exit(error) }
+    }
+
+    /// What a second listing has up to what the first one saw, in order. A listing takes its time: what is put meanwhile may be in it
+    /// without what was put before. But a partition's objects are put one after the other.
+    static func steady(
+        _ found: [(name: ObjectName, key: String)], seenBefore: [ObjectName]
+    ) -> [(name: ObjectName, key: String)] {
+        var last: [Int32: Int64] = [:]
+        for name in seenBefore { last[name.partition] = max(last[name.partition] ?? 0, name.start) }
+        return found.filter { one in last[one.name.partition].map { one.name.start <= $0 } ?? false }
+            .sorted { ($0.name.partition, $0.name.start) < ($1.name.partition, $1.name.start) }
+    }
+
+    private func list(
+        _ topic: String, _ store: ObjectStore
+    ) throws(StorageError) -> [(name: ObjectName, key: String)] {
+        var names: [(name: ObjectName, key: String)] = []
+        var continuation: ListContinuation?
+        repeat {
+            let page = try retrying { () throws(StorageError) in
+                try store.list(prefix: "\(topic)/", continuing: continuation)
+            }
+            for object in page.objects {
+                if let name = ObjectName(key: object.key, topic: topic) { names.append((name, object.key)) }
+            }
+            continuation = page.next
+        } while continuation != nil
+        return names
     }
 
     package func wrote(_ note: OffsetNote, of topic: String) throws(AgentExit) -> Bool {
