@@ -164,26 +164,85 @@ class Front:
             writer.write_eof()
 
 
-class BrokerFront(Front):
-    """The way of the brokers to one of them. A stall holds up the markers of transactions, and nothing else: a leader asks the
-    coordinator on the same way whether a partition belongs to a transaction (KIP-890), and without an answer none is ever decided."""
+class RequestFront(Front):
+    """Knows one request of Kafka's protocol from the next. A stall holds up those of one kind, and what follows on their connections."""
 
-    _WRITE_TXN_MARKERS = 27
+    _held = -1  # the key of the kind
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, replies: bool) -> None:
         if replies:
-            while data := await reader.read(_PIECE):
-                writer.write(data)
-                await writer.drain()
+            await self._answer(reader, writer)
             return
         while True:
-            head = await reader.readexactly(6)  # the size of what follows the first four bytes, and the request's key
-            size, key = struct.unpack(">ih", head)
-            rest = await reader.readexactly(size - 2)
-            if key == self._WRITE_TXN_MARKERS:
-                await self._flow.wait()
-            writer.write(head + rest)
+            message = await _message(reader)
+            key = struct.unpack_from(">h", message, 4)[0]
+            if key == self._held:
+                await self._pass()
+            self._passes(key, message, writer)
+            writer.write(message)
             await writer.drain()
+
+    def _passes(self, key: int, message: bytes, writer: asyncio.StreamWriter) -> None:
+        """A request goes on to the server."""
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(_PIECE):
+            writer.write(data)
+            await writer.drain()
+
+
+class BrokerFront(RequestFront):
+    """The way of the brokers to one of them. A stall holds up the markers of transactions, and nothing else: a leader asks the
+    coordinator on the same way whether a partition belongs to a transaction (KIP-890), and without an answer none is ever decided."""
+
+    _held = 27  # WriteTxnMarkers
+
+
+class ClientFront(RequestFront):
+    """The way of clients to a broker. Requests of one kind may be held up, and a transaction may end without anybody hearing of it."""
+
+    END_TXN, OFFSET_FETCH = 26, 9
+
+    def __init__(self, network: Network, target: int) -> None:
+        super().__init__(network, target)
+        self._lose = 0
+        self._lost: set[tuple[asyncio.StreamWriter, int]] = set()  # the client, and the number that its request has on the connection
+
+    def stall(self, kind: int = END_TXN) -> None:
+        """Requests of this kind do not pass."""
+        self._held = kind
+        super().stall()
+
+    def lose_answer(self, ends: int = 1) -> None:
+        """The next ends are made, and their answers are lost: each is a hit once the broker has given it."""
+        self._lose = ends
+
+    def heal(self) -> None:
+        self._lose = 0
+        super().heal()
+
+    def _passes(self, key: int, message: bytes, writer: asyncio.StreamWriter) -> None:
+        if key == self.END_TXN and self._lose > 0:
+            self._lose -= 1
+            client = next(client for client, server in self._links if server is writer)
+            self._lost.add((client, struct.unpack_from(">i", message, 8)[0]))
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            message = await _message(reader)
+            asked = (writer, struct.unpack_from(">i", message, 4)[0])
+            if asked in self._lost:
+                self._lost.discard(asked)
+                self.hits += 1
+                continue
+            writer.write(message)
+            await writer.drain()
+
+
+async def _message(reader: asyncio.StreamReader) -> bytes:
+    """One of Kafka's protocol, with its size. A request: key and version, two bytes each, then its number; an answer: the number."""
+    size = await reader.readexactly(4)
+    return size + await reader.readexactly(struct.unpack(">i", size)[0])
 
 
 class StoreFront(Front):

@@ -38,7 +38,7 @@ class Choice:
 
 
 class World:
-    def __init__(self, choice: Choice, lab: Lab, folder: str = "servers", is_marked: bool = False) -> None:
+    def __init__(self, choice: Choice, lab: Lab, folder: str = "servers", is_marked: bool = False, clients: type[Front] = Front) -> None:
         home = kafka_home()
         if home is None:
             raise FileNotFoundError("no Apache Kafka: set KAFKA_HOME")
@@ -52,7 +52,7 @@ class World:
         self.kafka_fronts: list[Front] = []
         for node in self.kafka.nodes:
             listens = free_port()
-            front = self.network.front(listens)
+            front = self.network.front(listens, clients)
             node.front = (listens, front.port)
             self.kafka_fronts.append(front)
         self.markers: list[Front] = []  # by node: the way of a transaction's markers to it
