@@ -6,16 +6,21 @@ import random
 import resource
 import signal
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from confluent_kafka import Producer
 from conftest import SiteMaker
 
 from harness.agent import confirmed
+from harness.campaign.__main__ import parse_stack
+from harness.campaign.proxy import ClientFront
+from harness.campaign.world import Choice, World
 from harness.oracle.topics import read_progress, read_topics
 from harness.oracle.verdict import Verdict
-from harness.processes import peak_memory, wait_until
-from harness.site import Site
+from harness.processes import Lab, peak_memory, wait_until
+from harness.site import Site, Stack
 
 KILLS = 10
 
@@ -36,6 +41,36 @@ def assert_confirmed_is_stored(site: Site) -> None:
 
 def failures(site: Site, component: str) -> float:
     return sum(value for name, value in site.agent.metrics().items() if name.startswith("sluice_errors_total") and f'component="{component}"' in name)
+
+
+@pytest.fixture(scope="module")
+def world(stack: Stack, lab: Lab) -> Iterator[World]:
+    """Servers of their own, behind fronts: the broker's knows one request from the next."""
+    version, client = parse_stack(stack.name)
+    made = World(Choice(version, client, 1), lab, f"{stack.name}-fronts", clients=ClientFront)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def fronted(world: World) -> Iterator[SiteMaker]:
+    """`fronted(changes)`: as `make`, behind the world's fronts."""
+    world.heal()  # of what a failed test has left
+    sites: list[Site] = []
+
+    def maker(changes: dict[str, Any] | None = None) -> Site:
+        sites.append(world.site(changes or {}))
+        return sites[-1]
+    yield maker
+    world.heal()
+    for site in sites:
+        site.close()
+
+
+def broker_front(world: World) -> ClientFront:
+    front = world.kafka_fronts[0]
+    assert isinstance(front, ClientFront)
+    return front
 
 
 def test_agent_killed_ten_times(make: SiteMaker) -> None:
@@ -189,6 +224,41 @@ def test_confirmed_never_passes_stored(make: SiteMaker) -> None:
             assert_confirmed_is_stored(site)
             site.agent.resume()
     assert_exact(site, site.auditor.verdict(objects=False))
+
+
+def test_nothing_is_confirmed_while_a_commit_is_on_its_way(world: World, fronted: SiteMaker) -> None:
+    """C4: with all sent, and the answer to the commit alone outstanding, for several reports to the server."""
+    front, brokers = broker_front(world), world.kafka.brokers
+    site = fronted().init()
+    site.sql(f"alter database {site.database} set wal_sender_timeout = '2s'")  # a report every 667 ms
+    site.run("--only", "stream")
+    site.sql("insert into public.documents values (1, 'x', null, null)")
+    site.auditor.wait_kafka()
+    before = front.hits
+    front.stall()
+    try:
+        site.sql("insert into public.documents values (2, 'x', null, null)")
+        assert front.wait_hit(before, 20), "no commit was held up"
+        stored = read_progress(brokers, site.agent.name)[-1].lsn
+        told = ("select reply_time, coalesce(write_lsn, '0/0') - '0/0', coalesce(flush_lsn, '0/0') - '0/0' from pg_stat_replication"
+                f" where pid = (select active_pid from pg_replication_slots where slot_name = '{site.agent.slot}')")
+        reports = set()
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
+            row, mark = site.connection.execute(told).fetchone(), confirmed(site.connection, site.agent.slot)
+            assert row is not None and mark is not None
+            assert max(mark, row[2]) <= stored, f"confirmed {mark:X}, flush {int(row[2]):X}, stored {stored:X}"
+            if row[1] > stored:  # it has the transaction
+                reports.add(row[0])
+            time.sleep(0.02)
+        assert len(reports) >= 3, f"{len(reports)} reports of one that had received more: nothing was tested"
+        assert read_progress(brokers, site.agent.name)[-1].lsn == stored, "a commit was let through"
+    finally:
+        front.heal()
+    verdict = site.auditor.verdict(objects=False)
+    assert verdict.clean and verdict.changes == 2, verdict.report()
+    assert site.agent.stop() == 0
+    assert_confirmed_is_stored(site)
 
 
 def test_fast_shutdown_is_not_held_up(make: SiteMaker) -> None:
