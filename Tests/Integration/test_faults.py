@@ -261,6 +261,39 @@ def test_nothing_is_confirmed_while_a_commit_is_on_its_way(world: World, fronted
     assert_confirmed_is_stored(site)
 
 
+def test_a_commit_that_was_made_before_its_producer_was_fenced_is_known(world: World, fronted: SiteMaker) -> None:
+    """C1: its answer is lost, and whoever asks again is refused: another has the id. What Kafka holds says that it was made."""
+    front = broker_front(world)
+    site = fronted().init().run("--only", "stream")
+    topic = f"{site.agent.name}.public.documents"
+
+    def rows() -> int:
+        return sum(map(len, read_topics(world.kafka.brokers, [topic]).values()))
+    site.sql("insert into public.documents values (1, 'x', null, null)")
+    site.auditor.wait_kafka()
+    before = front.hits
+    front.lose_answer()
+    site.sql("insert into public.documents values (2, 'x', null, null)")
+    assert front.wait_hit(before, 20), "no answer was lost"
+    assert rows() == 2, "not that of the row's commit"
+    stranger = Producer({"bootstrap.servers": world.kafka.brokers, "transactional.id": f"sluice.{site.agent.name}"})
+    stranger.init_transactions(30)
+    front.reset()
+
+    def decided() -> bool:
+        site.agent.running().require_running()
+        return "kafka goes on: " in site.agent.log.read_text()
+    wait_until("it has decided", decided, 60)
+    log = site.agent.log.read_text()
+    assert "kafka goes on: the commit had been made" in log and "was sent again" not in log, log[-2000:]
+    site.sql("insert into public.documents values (3, 'x', null, null)")
+    verdict = site.auditor.verdict(objects=False)
+    assert verdict.clean and verdict.changes == 3, verdict.report()
+    assert rows() == 3
+    assert site.agent.stop() == 0
+    assert_confirmed_is_stored(site)
+
+
 def test_fast_shutdown_is_not_held_up(make: SiteMaker) -> None:
     """With Kafka hanging nothing can be confirmed; a walsender would wait for that for ever."""
     site = make().init().run()
