@@ -421,6 +421,31 @@ def test_time_outs_of_the_database_do_not_end_the_stream(make: SiteMaker) -> Non
     assert site.agent.stop() == 0
 
 
+def test_the_server_is_reported_to_while_nothing_is_read(make: SiteMaker) -> None:
+    """C7: a walsender that hears nothing for `wal_sender_timeout` ends, and its request for a reply lies behind what is not read."""
+    site = make({"limits": {"memory": "16MiB"}}).init()
+    site.sql(f"alter database {site.database} set wal_sender_timeout = '4s'")
+    site.run("--only", "stream")
+    site.sql("insert into public.documents values (0, 'a', 'b', now())")
+    site.auditor.wait_kafka(30)
+    holder = ("select a.pid, a.backend_start from pg_stat_activity a join pg_replication_slots s on s.active_pid = a.pid"
+              f" where s.slot_name = '{site.agent.slot}'")
+    before = site.connection.execute(holder).fetchone()
+    site.stack.kafka.pause()
+    try:
+        site.sql("insert into public.documents select n, 'a', repeat('x', 1000), now() from generate_series(1, 40000) n")
+        wait_until("nothing is read", lambda: site.agent.metrics()["sluice_stream_paused_seconds"] > 0, 20)
+        time.sleep(9)
+        after = site.connection.execute(holder).fetchone()
+        assert site.agent.metrics()["sluice_stream_paused_seconds"] > 8, "it went on reading: nothing was tested"
+    finally:
+        site.stack.kafka.resume()
+    assert before is not None and after == before, f"another walsender: {before}, {after}"
+    site.auditor.wait_kafka(60)
+    assert site.connection.execute(holder).fetchone() == before
+    assert site.agent.stop() == 0
+
+
 def test_transactions_without_a_row_are_bounded_too_while_kafka_is_away(make: SiteMaker) -> None:
     """C7: they take no room in a chunk but for their ends, and none of them may be read further than the chunks go."""
     site = make({"limits": {"memory": "16MiB"}}).init().run("--only", "stream")
