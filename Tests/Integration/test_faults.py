@@ -150,6 +150,29 @@ def test_postgres_killed(make: SiteMaker) -> None:
     assert site.agent.stop() == 0
 
 
+def test_a_server_that_goes_after_the_first_commit_is_waited_for(make: SiteMaker) -> None:
+    """69 is for a start: once rows have flowed, a server may be away for as long as it likes."""
+    site = make({"limits": {"start_timeout": "2s"}}).init().run("--only", "stream")
+    site.sql("insert into public.documents values (1, 'x', null, null)")
+    site.auditor.wait_kafka()
+    time.sleep(3)  # `start_timeout` has passed
+    tried = 'sluice_errors_total{class="session",component="postgres"}'
+    assert tried not in site.agent.metrics()
+    site.stack.postgres.kill()
+    gone = time.monotonic()
+
+    def retried() -> bool:
+        site.agent.running().require_running()
+        return site.agent.metrics()[tried] >= 3 and time.monotonic() - gone > 4  # and once more, from when it went
+    wait_until("it has tried again and again", retried, 30)
+    site.stack.postgres.start()
+    site.reconnect()
+    site.sql("insert into public.documents values (2, 'x', null, null)")
+    verdict = site.auditor.verdict(objects=False)
+    assert verdict.clean and verdict.changes == 2, verdict.report()
+    assert site.agent.stop() == 0
+
+
 def test_store_killed_or_hung(make: SiteMaker) -> None:
     site = make().init().run()
     store = site.stack.store
