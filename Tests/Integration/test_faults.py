@@ -173,6 +173,41 @@ def test_a_server_that_goes_after_the_first_commit_is_waited_for(make: SiteMaker
     assert site.agent.stop() == 0
 
 
+def test_a_sink_that_has_run_waits_for_its_servers(world: World, fronted: SiteMaker) -> None:
+    """As a stream does: for the store within a session, and for brokers from one session to the next."""
+    front = broker_front(world)
+    site = fronted().init().run("--only", "stream")
+    sink = site.twin("sink", {"limits": {"start_timeout": "2s"}}).start("--only", "sink").wait_ready()
+    time.sleep(3)  # `start_timeout` has passed
+
+    def failed(component: str, kind: str = "") -> float:
+        sink.running().require_running()
+        return sum(value for name, value in sink.metrics().items()
+                   if name.startswith("sluice_errors_total") and f'component="{component}"' in name and f'class="{kind}' in name)
+    gone = time.monotonic()
+    world.store_front.answer(503, 1_000_000)
+    try:
+        site.sql("insert into public.documents values (1, 'x', null, null)")
+        wait_until("it has tried again and again", lambda: failed("s3") >= 3 and time.monotonic() - gone > 4, 40)
+    finally:
+        world.store_front.heal()
+    site.auditor.wait_objects(read_topics(world.kafka.brokers, site.auditor.topics))
+    before = front.hits
+    front.stall(ClientFront.OFFSET_FETCH)
+    try:
+        sink.pause()  # for longer than its session in the group: it is given its partitions anew
+        time.sleep(4.5)
+        sink.resume()
+        assert front.wait_hit(before, 30), "it did not ask where it was"
+        wait_until("a session has ended", lambda: failed("kafka", "sink") >= 1, 40)
+    finally:
+        front.heal()
+    site.sql("insert into public.documents values (2, 'x', null, null)")
+    verdict = site.auditor.verdict()
+    assert verdict.clean and verdict.changes == 2, verdict.report()
+    assert sink.stop() == 0 and site.agent.stop() == 0
+
+
 def test_store_killed_or_hung(make: SiteMaker) -> None:
     site = make().init().run()
     store = site.stack.store
