@@ -12,12 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lz4.frame
 import psycopg
 import pytest
 
+from harness.audit import Auditor, NothingCommitted
 from harness.oracle.borders import Borders, BordersUnclear, Prepared, read_borders
 from harness.oracle.checks import Expectation, judge
 from harness.oracle.hour_checks import Sealing
@@ -27,6 +29,7 @@ from harness.oracle.store_checks import hour_of
 from harness.oracle.topics import Partition, Position, Progress, Record
 from harness.oracle.values import UNAVAILABLE, UnknownType, murmur2, partition_of, same, spelled
 from harness.oracle.verdict import Verdict
+from harness.site import Site
 from harness.summary import main as summary
 from harness.workload import explained
 
@@ -862,6 +865,27 @@ def test_a_partitions_change_is_its_roots() -> None:
         ("delete", (TABLE,), 0x11), ("insert", (TABLE,), 0x12), ("truncate", (TABLE,), 0x13)]
     assert published(parse(lines), [TABLE]) == []
     assert published(parse(lines), [("public", "t_new")], roots)[0].changes[0].tables == (("public", "t_new"),)
+
+
+def test_a_truth_without_a_change_or_begun_behind_an_agent_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is compared with it would be right."""
+    monkeypatch.setattr("harness.audit.create_slot", lambda *_: None)
+    agent = SimpleNamespace(label="agent", starts=0, wait_stored=lambda *_: None)
+    site = Site(SimpleNamespace(kafka=SimpleNamespace(brokers="", data_folders=[])), "t", agent, None, None, [TABLE], [agent])  # type: ignore[arg-type]
+    agent.starts = 1
+    with pytest.raises(RuntimeError, match="the truth begins before the load"):
+        _ = site.auditor
+    agent.starts = 0
+    auditor = site.auditor
+    agent.starts = 1
+    assert site.auditor is auditor
+    monkeypatch.setattr(Auditor, "committed", lambda _: [])
+    for ask in (auditor.wait_kafka, auditor.verdict):
+        with pytest.raises(NothingCommitted):
+            ask()
+    assert auditor.wait_kafka(may_be_empty=True) == []
+    monkeypatch.setattr(Auditor, "committed", lambda _: parse(LINES))
+    assert len(auditor.wait_kafka()) == 5
 
 
 def test_kinds_of_changes_are_counted(world: World) -> None:

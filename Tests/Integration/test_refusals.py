@@ -274,7 +274,7 @@ def test_a_store_that_ignores_conditions_is_refused_unless_switched_off(make: Si
         secret.write_text(rclone.access.secret + "\n")
         there = {"s3": {"url": "s3://lake/x", "endpoint": rclone.access.endpoint, "access_key_id": rclone.access.access_key,
                         "secret_access_key_file": str(secret)}}
-        site.agent.must("init")
+        site.init()
         strict = site.twin("strict", {**there, "limits": {"start_timeout": "5s"}})
         strict.start("--only", "sink")
         assert strict.running().wait(40) == 69
@@ -287,7 +287,7 @@ def test_a_store_that_ignores_conditions_is_refused_unless_switched_off(make: Si
         site.lake.access, site.lake.bucket, site.lake.prefix = rclone.access, "lake", "x"
         site.sql("insert into public.documents values (1, 'a', null, null)")
         verdict = site.auditor.verdict()
-        assert verdict.lines == 1 and not verdict.s3.counts, verdict.report()
+        assert verdict.clean and (verdict.changes, verdict.lines) == (1, 1), verdict.report()
         relaxed.kill()
     finally:
         rclone.kill()
@@ -620,19 +620,48 @@ def test_partitions_of_the_topic_of_messages_are_accepted_too(make: SiteMaker) -
     assert site.agent.stop() == 0
 
 
+def traces_of_init(site: Site) -> tuple[int, bool, str, bool]:
+    """What there is: topics, publication, the state of the position, slot."""
+    names = {site.agent.progress_topic, *(site.agent.topic(table) for table in site.tables)}
+    stored = read_progress(site.stack.kafka.brokers, site.agent.name)
+    slot = site.connection.execute("select 1 from pg_replication_slots where slot_name = %s", (site.agent.slot,)).fetchone()
+    publication = site.connection.execute("select 1 from pg_publication where pubname = %s", (site.agent.publication,)).fetchone()
+    return len(names & site.stack.kafka.topics()), publication is not None, stored[-1].state if stored else "none", slot is not None
+
+
+def killed_init(site: Site, seconds: float) -> None:
+    with subprocess.Popen([str(binary()), "init", "-c", str(site.agent.config)], env={**os.environ, **site.agent.env},
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as victim:
+        time.sleep(seconds)
+        victim.kill()
+
+
 def test_init_killed_at_any_moment_is_begun_again(make: SiteMaker) -> None:
     """Each kill leaves a state that the next init, or the one after, brings to its end; no slot is left behind."""
     site = make()
-    moments = random.Random(time.time_ns())
-    for _ in range(8):
-        with subprocess.Popen([str(binary()), "init", "-c", str(site.agent.config)], env={**os.environ, **site.agent.env},
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as victim:
-            time.sleep(moments.uniform(0.02, 0.6))
-            victim.kill()
+    _ = site.auditor
+    moments = random.Random(seed := random.SystemRandom().randrange(1 << 30))
+    seen = [traces_of_init(site)]
+    with site.stack.postgres.connect(site.database, autocommit=False) as job:
+        # The slot waits for it: no init gets further than that, and one that has more time each round gets so far on any machine.
+        job.execute("insert into public.unpublished values (1, 'open')")
+        seconds = 0.02
+        while sum(state == "creating" for _, _, state, _ in seen) < 2 and seconds < 20:
+            killed_init(site, seconds + moments.uniform(0, 0.02))
+            seen.append(traces_of_init(site))
+            seconds = seconds * 1.1 + 0.01
+    # And whatever comes behind it.
+    for _ in range(4):
+        killed_init(site, moments.uniform(0, seconds))
+        seen.append(traces_of_init(site))
+    print(f"seed {seed}: topics, publication, position, slot: {seen}")
+    assert any(state == "creating" for _, _, state, _ in seen), f"none was killed between its first record and its last: {seen}"
+    assert len(set(seen)) >= 4, f"they were killed at the same moment: {seen}"
     site.agent.must("init")
     site.run()
     site.sql("insert into public.documents values (1, 'a', 'b', now())")
-    site.auditor.wait_kafka(30)
+    verdict = site.auditor.verdict(timeout=30)
+    assert verdict.clean and verdict.changes == 1, verdict.report()
     slots = site.connection.execute("select slot_name from pg_replication_slots where plugin = 'pgoutput' and database = current_database()").fetchall()
     assert slots == [(site.agent.slot,)]
 

@@ -83,6 +83,10 @@ class Lake:
                 if etag and (in_topics(name, wanted) or (manifests and is_manifest(name, wanted)))}
 
 
+class NothingCommitted(RuntimeError):
+    """A truth without a change: whatever was compared with it would be right."""
+
+
 @dataclass
 class Auditor:
     """One database's truth: make it before the load, ask it after."""
@@ -112,11 +116,13 @@ class Auditor:
         if self.lake is not None and self.lake.folder is None:
             self.listings.append(self.lake.listing(self.topics, manifests=self.clock is not None))
 
-    def wait_kafka(self, timeout: float = 90) -> list[Transaction]:
+    def wait_kafka(self, timeout: float = 90, may_be_empty: bool = False) -> list[Transaction]:
         """Until the agent's position has passed the last committed change."""
         source = self.committed()
         if source:
             self.agent.wait_stored(source[-1].end_lsn, timeout, self.brokers)
+        elif not may_be_empty:
+            raise NothingCommitted(f"slot {self.slot} knows of no change of {len(self.tables)} tables: there is nothing to wait for, nor to judge")
         return source
 
     def wait_objects(self, records: Mapping[Partition, list[Record]], timeout: float = 90) -> None:

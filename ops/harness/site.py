@@ -90,8 +90,10 @@ class Site:
 
     @property
     def auditor(self) -> Auditor:
-        """The truth begins when this is first asked for: before the load."""
+        """The truth begins when this is first asked for: before the load. Made later it would know of nothing, and find nothing wrong."""
         if self._auditor is None:
+            if started := [agent.label for agent in self.agents if agent.starts]:
+                raise RuntimeError(f"{', '.join(started)} ran already: the truth begins before the load")
             self._auditor = Auditor(self.connection, self.tables, self.agent, self.stack.kafka.brokers,
                                     self.stack.kafka.data_folders, self.lake, slot=f"oracle_{self.name}", clock=self.clock)
         return self._auditor
