@@ -7,6 +7,7 @@ import dataclasses
 import gzip
 import hashlib
 import json
+import os
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ import lz4.frame
 import psycopg
 import pytest
 
-from harness.audit import Auditor, NothingCommitted
+from harness.audit import Auditor, Lake, NothingCommitted
 from harness.oracle.borders import Borders, BordersUnclear, Prepared, read_borders
 from harness.oracle.checks import Expectation, judge
 from harness.oracle.hour_checks import Sealing
@@ -635,10 +636,12 @@ def test_damage_in_manifests_is_found(world: World, damage: Callable[[World], No
 
 
 def test_hours_are_counted_and_a_manifest_that_changes_is_found(world: World) -> None:
-    verdict = world.judge(earlier=[{one.name: one.etag for one in world.manifests}])
+    verdict = world.judge(earlier=[{one.name: one.listed for one in world.manifests}])
     assert verdict.clean and (verdict.hours, verdict.manifests, verdict.resealed) == (1, 2, 0)
     assert "hours seen: 1, in 2 manifests" in verdict.line()
-    assert world.judge(earlier=[{world.manifests[0].name: "other"}]).s3["rewritten"] == 1
+    seen = world.manifests[0].listed
+    for change in ({"etag": "other"}, {"size": 1}, {"modified": "before"}):
+        assert world.judge(earlier=[{world.manifests[0].name: seen._replace(**change)}]).s3["rewritten"] == 1, change
 
 
 def test_rows_that_came_late_are_in_a_later_revision(world: World) -> None:
@@ -664,11 +667,32 @@ def test_an_hour_that_may_go_on_need_not_be_whole(world: World) -> None:
 
 
 def test_rewritten_and_vanished_objects_are_found(world: World) -> None:
-    earlier = {stored.name: stored.etag for stored in world.objects}
+    earlier, first = {stored.name: stored.listed for stored in world.objects}, world.objects[0]
     assert world.judge(earlier=[earlier]).clean
-    world.objects[0] = dataclasses.replace(world.objects[0], etag="other")
-    assert world.judge(earlier=[earlier]).s3["rewritten"] == 1
-    assert world.judge(earlier=[{"gone": "etag"}]).s3["rewritten"] == 1
+    for change in ({"etag": "other"}, {"size": first.size + 1}, {"modified": "later"}):
+        world.objects[0] = dataclasses.replace(first, **change)  # type: ignore[arg-type]
+        assert world.judge(earlier=[earlier]).s3["rewritten"] == 1, change
+    world.objects[0] = first
+    assert world.judge(earlier=[{"gone": first.listed}]).s3["rewritten"] == 1
+
+
+def test_a_file_written_again_with_the_same_bytes_is_seen(tmp_path: Path) -> None:
+    """By a rename over it, and in place. Of a bucket `test_rows_arrive_everywhere` sees it."""
+    lake, name = Lake(folder=tmp_path), "t/year=2026/month=11/day=25/hour=10/t+0+0000000000.json"
+    path = tmp_path / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"{}\n")
+    (path.parent / "_manifest-0001.json").write_bytes(b"{}")
+    before = lake.listing(["t"])
+    [found] = lake.read(["t"])
+    assert before == {name: found.listed} == lake.listing(["t"]) and len(lake.listing(["t"], manifests=True)) == 2
+    path.write_bytes(b"{}\n")
+    in_place = lake.listing(["t"])
+    other = path.with_name(".other")
+    other.write_bytes(b"{}\n")
+    os.utime(other, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
+    other.rename(path)
+    assert before[name] != in_place[name] != lake.listing(["t"])[name]
 
 
 def test_a_tail_that_is_not_written_yet_is_no_loss_while_running(world: World) -> None:

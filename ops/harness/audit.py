@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,8 +16,8 @@ from .oracle import borders as kafka_borders
 from .oracle.checks import Expectation, judge
 from .oracle.hour_checks import Sealing
 from .oracle.objects import (
-    StoredManifest, StoredObject, in_topics, is_manifest, list_names, manifest, plain_metadata, read_bucket, read_folder, read_manifests,
-    topic_and_hour,
+    Listed, StoredManifest, StoredObject, in_topics, is_manifest, list_names, list_objects, look_at, manifest, plain_metadata, read_bucket,
+    read_folder, read_manifests, topic_and_hour,
 )
 from .oracle.store_checks import hour_of
 from .oracle.source import Table, Transaction, create_slot, partitions, published, read_slot, shapes
@@ -76,11 +77,15 @@ class Lake:
             raise LookupError("this lake is a folder")
         return self.access.client()
 
-    def listing(self, topics: Iterable[str], manifests: bool = False) -> Mapping[str, str]:
-        """Names and ETags of the data objects, or of the manifests too, that are there now: none may ever change."""
+    def listing(self, topics: Iterable[str], manifests: bool = False) -> Mapping[str, Listed]:
+        """The data objects, or the manifests too, that are there now: none may ever change."""
         wanted = frozenset(topics)
-        return {name: etag for name, etag in list_names(self.client(), self.bucket, self.prefix).items()
-                if etag and (in_topics(name, wanted) or (manifests and is_manifest(name, wanted)))}
+        if self.folder is not None:
+            there = {str(path.relative_to(self.folder)): look_at(path) for path in self.folder.rglob("*") if path.is_file()}
+        else:
+            there = list_objects(self.client(), self.bucket, self.prefix)
+        return {name: listed for name, listed in there.items()
+                if listed.etag and (in_topics(name, wanted) or (manifests and is_manifest(name, wanted)))}
 
 
 class NothingCommitted(RuntimeError):
@@ -98,7 +103,7 @@ class Auditor:
     broker_data: list[Path]  # none: borders cannot be checked
     lake: Lake | None = None
     slot: str = "oracle"
-    listings: list[Mapping[str, str]] = field(default_factory=list)
+    listings: list[Mapping[str, Listed]] = field(default_factory=list)
     clock: SourceClock | None = None  # none: hours are not judged
 
     def __post_init__(self) -> None:
@@ -113,7 +118,7 @@ class Auditor:
 
     def glance(self) -> None:
         """Remembers the objects that are there now."""
-        if self.lake is not None and self.lake.folder is None:
+        if self.lake is not None:
             self.listings.append(self.lake.listing(self.topics, manifests=self.clock is not None))
 
     def wait_kafka(self, timeout: float = 90, may_be_empty: bool = False) -> list[Transaction]:
@@ -165,9 +170,14 @@ class Auditor:
         held, manifests, sealing = None, None, None
         if objects and self.lake is not None:
             self.wait_objects(records, timeout)
+            self.glance()
+            looked = time.monotonic()
             sealing = self._sealing(source)
             if sealing is not None:
                 self.wait_sealed(sealing.until)
+            # What is written again with the same bytes is known by its time alone, which a store may tell in whole seconds.
+            time.sleep(max(0, looked + 1.1 - time.monotonic()))
+            if sealing is not None:
                 manifests = self.lake.manifests(self.topics)
             held = self.lake.read(self.topics)
         # Before the borders: an idle position may follow at any time.

@@ -11,7 +11,7 @@ from typing import Any
 
 from .borders import Borders
 from .hour_checks import Sealing, check_clocks, check_hours
-from .objects import StoredManifest, StoredObject
+from .objects import Listed, StoredManifest, StoredObject
 from .source import UNCHANGED, Cell, Change, Row, Shape, Table, Transaction, format_lsn, micros
 from .store_checks import check_objects, check_unchanged
 from .topics import Partition, Position, Progress, Record
@@ -202,9 +202,9 @@ def _wrong_images(value: dict[str, Any], expected: Expected) -> str | None:
 
 def judge(source: list[Transaction], kafka: Mapping[Partition, list[Record]], how: Expectation, *,
           borders: Borders | None = None, progress: list[Progress] | None = None, progress_topic: str = "",
-          objects: list[StoredObject] | None = None, complete: bool = True, earlier: Iterable[Mapping[str, str]] = (),
+          objects: list[StoredObject] | None = None, complete: bool = True, earlier: Iterable[Mapping[str, Listed]] = (),
           manifests: list[StoredManifest] | None = None, sealing: Sealing | None = None) -> Verdict:
-    """Compares. `complete`: the sink has had time to write all; `earlier`: listings (name, ETag) taken on the way; `sealing`: how
+    """Compares. `complete`: the sink has had time to write all; `earlier`: listings taken on the way; `sealing`: how
     hours are sealed, and judged; none: they are not."""
     verdict = Verdict(transactions=len(source), changes=sum(len(t.changes) for t in source))
     faults = verdict.kafka
@@ -262,9 +262,8 @@ def judge(source: list[Transaction], kafka: Mapping[Partition, list[Record]], ho
         _check_borders(verdict, source, borders, members, contents, progress, progress_topic)
     verdict.repeated = sum(len(offsets) for offsets in repeats.values())
     if objects is not None:
-        etags = {one.name: one.etag for one in [*objects, *(manifests or [])]}
         check_objects(verdict, objects, kafka, repeats, complete)
-        check_unchanged(verdict, etags, earlier)
+        check_unchanged(verdict, {one.name: one.listed for one in [*objects, *(manifests or [])]}, earlier)
     if objects is not None and manifests is not None and sealing is not None:
         check_hours(verdict, manifests, objects, kafka, lambda record: _end(ends, record), progress or [], sealing)
         check_clocks(faults, source, progress or [], sealing)

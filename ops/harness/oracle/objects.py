@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lz4.frame
 
@@ -19,6 +19,14 @@ _NAME = re.compile(r"^(?P<topic>[^/]+)/year=(?P<y>\d{4})/month=(?P<m>\d\d)/day=(
                    r"(?P=topic)\+(?P<partition>\d+)\+(?P<start>\d{10,})\.json(?P<suffix>|\.gz|\.lz4)$")
 _MANIFEST = re.compile(r"^(?P<topic>[^/]+)/year=(?P<y>\d{4})/month=(?P<m>\d\d)/day=(?P<d>\d\d)/hour=(?P<h>\d\d)/"
                        r"_manifest-(?P<revision>\d{4,})\.json$")
+
+
+class Listed(NamedTuple):
+    """What a listing tells of an object. One that is written again with the same bytes has its ETag and size, and another time."""
+
+    etag: str
+    size: int
+    modified: str  # a store's may be in whole seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,11 @@ class StoredObject:
     whole: bool  # decodes to the end, and the last line is ended
     etag: str = ""
     size: int = 0  # as stored
+    modified: str = ""
+
+    @property
+    def listed(self) -> Listed:
+        return Listed(self.etag, self.size, self.modified)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +59,11 @@ class StoredManifest:
     revision: int  # of the name
     body: bytes
     etag: str = ""
+    modified: str = ""
+
+    @property
+    def listed(self) -> Listed:
+        return Listed(self.etag, len(self.body), self.modified)
 
 
 class Unnamed(ValueError):
@@ -57,7 +75,7 @@ def plain_metadata(meta: Mapping[str, object]) -> dict[str, str]:
     return {key.lower().removeprefix("sluice-"): str(value) for key, value in meta.items()}
 
 
-def decode(name: str, stored: bytes, meta: Mapping[str, object], etag: str = "") -> StoredObject:
+def decode(name: str, stored: bytes, meta: Mapping[str, object], etag: str = "", modified: str = "") -> StoredObject:
     found = _NAME.match(name)
     if found is None:
         raise Unnamed(name)
@@ -80,14 +98,15 @@ def decode(name: str, stored: bytes, meta: Mapping[str, object], etag: str = "")
     return StoredObject(
         name, found["topic"], int(found["partition"]), int(found["start"]),
         f"{found['y']}-{found['m']}-{found['d']}T{found['h']}", plain_metadata(meta), hashlib.sha256(body).hexdigest(), lines, whole, etag,
-        len(stored))
+        len(stored), modified)
 
 
-def manifest(name: str, body: bytes, etag: str = "") -> StoredManifest:
+def manifest(name: str, body: bytes, etag: str = "", modified: str = "") -> StoredManifest:
     found = _MANIFEST.match(name)
     if found is None:
         raise Unnamed(name)
-    return StoredManifest(name, found["topic"], f"{found['y']}-{found['m']}-{found['d']}T{found['h']}", int(found["revision"]), body, etag)
+    return StoredManifest(name, found["topic"], f"{found['y']}-{found['m']}-{found['d']}T{found['h']}", int(found["revision"]), body, etag,
+                          modified)
 
 
 def in_topics(key: str, topics: frozenset[str]) -> bool:
@@ -106,31 +125,44 @@ def is_manifest(key: str, topics: frozenset[str]) -> bool:
     return key.partition("/")[0] in topics and key.rsplit("/", 1)[-1].startswith("_manifest")
 
 
-def list_names(client: Any, bucket: str, prefix: str) -> dict[str, str]:
-    """Names below the prefix, with their ETags."""
-    names: dict[str, str] = {}
+def list_objects(client: Any, bucket: str, prefix: str) -> dict[str, Listed]:
+    """What is below the prefix, by name."""
+    found: dict[str, Listed] = {}
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/" if prefix else ""):
         for item in page.get("Contents", []):
             if _UNFINISHED.search(item["Key"]):
                 continue
-            names[item["Key"].removeprefix(f"{prefix}/")] = item.get("ETag", "")  # S3Proxy lists an object that is being written without one
-    return names
+            # S3Proxy lists an object that is being written without an ETag.
+            found[item["Key"].removeprefix(f"{prefix}/")] = Listed(item.get("ETag", ""), item["Size"], item["LastModified"].isoformat())
+    return found
+
+
+def list_names(client: Any, bucket: str, prefix: str) -> dict[str, str]:
+    """Names below the prefix, with their ETags."""
+    return {name: listed.etag for name, listed in list_objects(client, bucket, prefix).items()}
+
+
+def look_at(path: Path) -> Listed:
+    """Of a file, what a bucket's listing tells of an object."""
+    facts = path.stat()
+    return Listed(f"inode {facts.st_ino}", facts.st_size, f"{facts.st_mtime_ns}")
 
 
 def read_bucket(client: Any, bucket: str, prefix: str, topics: Iterable[str]) -> list[StoredObject]:
     wanted = frozenset(topics)
     found = []
-    for name, etag in list_names(client, bucket, prefix).items():
+    for name, listed in list_objects(client, bucket, prefix).items():
         if in_topics(name, wanted):
             answer = client.get_object(Bucket=bucket, Key=f"{prefix}/{name}" if prefix else name)
-            found.append(decode(name, answer["Body"].read(), answer["Metadata"], etag))
+            found.append(decode(name, answer["Body"].read(), answer["Metadata"], listed.etag, listed.modified))
     return found
 
 
 def read_manifests(client: Any, bucket: str, prefix: str, topics: Iterable[str]) -> list[StoredManifest]:
     wanted = frozenset(topics)
-    return [manifest(name, client.get_object(Bucket=bucket, Key=f"{prefix}/{name}" if prefix else name)["Body"].read(), etag)
-            for name, etag in list_names(client, bucket, prefix).items() if is_manifest(name, wanted)]
+    return [manifest(name, client.get_object(Bucket=bucket, Key=f"{prefix}/{name}" if prefix else name)["Body"].read(),
+                     listed.etag, listed.modified)
+            for name, listed in list_objects(client, bucket, prefix).items() if is_manifest(name, wanted)]
 
 
 def read_folder(root: Path, topics: Iterable[str]) -> list[StoredObject]:
@@ -142,5 +174,6 @@ def read_folder(root: Path, topics: Iterable[str]) -> list[StoredObject]:
         if path.is_file() and in_topics(name, wanted):
             beside = path.with_name(f".{path.name}.meta")
             meta = json.loads(beside.read_text()) if beside.exists() else {}
-            found.append(decode(name, path.read_bytes(), meta))
+            listed = look_at(path)
+            found.append(decode(name, path.read_bytes(), meta, listed.etag, listed.modified))
     return found

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 
-from .objects import StoredObject
+from .objects import Listed, StoredObject
 from .topics import Partition, Record
 from .verdict import Verdict
 
@@ -37,12 +37,12 @@ def check_objects(verdict: Verdict, objects: list[StoredObject], kafka: Mapping[
         _check_partition(verdict, by_partition[partition], records, repeats[partition], complete)
 
 
-def check_unchanged(verdict: Verdict, now: Mapping[str, str], earlier: Iterable[Mapping[str, str]]) -> None:
-    """ETags by name, of objects and manifests: none is ever written again."""
+def check_unchanged(verdict: Verdict, now: Mapping[str, Listed], earlier: Iterable[Mapping[str, Listed]]) -> None:
+    """Objects and manifests: none is ever written again, nor with the same bytes."""
     for listing in earlier:
-        for name, etag in listing.items():
-            if now.get(name, "gone") != etag:
-                verdict.s3.add("rewritten", f"{name}: was {etag}, is {now.get(name, 'gone')}")
+        for name, listed in listing.items():
+            if now.get(name) != listed:
+                verdict.s3.add("rewritten", f"{name}: was {', '.join(map(str, listed))}, is {', '.join(map(str, now.get(name, ('gone',))))}")
 
 
 def _check_partition(verdict: Verdict, objects: list[StoredObject], records: list[Record], repeats: set[int], complete: bool) -> None:
