@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -25,7 +25,33 @@ _STEP = {DELETE: 0, TOMBSTONE: 1, CREATE: 2, UPDATE: 2, TRUNCATE: 3}
 _NULL = Cell("", None)
 
 Identity = tuple[int, int, str, str]  # transaction, ordinal, role, topic
-Members = dict[int, dict[str | None, set[int | None]]]  # transaction -> part, where it was split -> Kafka transactions
+
+
+@dataclass(slots=True)
+class Places:
+    """Where the records of PostgreSQL's transactions are. Ordinals begin at 0 here."""
+
+    base: int  # the first ordinal of the agent's
+    members: dict[int, dict[str | None, set[int | None]]] = field(default_factory=dict)  # transaction -> part, where it was split -> Kafka's
+    spans: dict[int, dict[int, Span]] = field(default_factory=dict)  # Kafka transaction -> transaction -> what is there of it
+
+    def add(self, number: int, ordinal: int, record: Record, inside: int | None) -> None:
+        assert record.position is not None
+        self.members.setdefault(number, {}).setdefault(record.split, set()).add(inside)
+        if inside is not None:
+            self.spans.setdefault(inside, {}).setdefault(number, Span(ordinal, ordinal, record.position.commit_lsn)).add(ordinal)
+
+
+@dataclass(slots=True)
+class Span:
+    """The first and the last change of a PostgreSQL transaction in a Kafka transaction."""
+
+    first: int
+    last: int
+    commit_lsn: int
+
+    def add(self, ordinal: int) -> None:
+        self.first, self.last = min(self.first, ordinal), max(self.last, ordinal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +162,8 @@ def _difference(record: Record, value: dict[str, Any] | None, expected: Expected
         return f"epoch {record.position.epoch}, the agent's is {how.epoch}"
     if record.position.commit_us != transaction.commit_us:
         return f"commit time {record.position.commit_us}, committed at {transaction.commit_us}"
+    if record.replay is not None:
+        return f"sluice.replay is {record.replay} on a record of the live stream"
     if expected.key is None:
         if record.key is not None:
             return "a truncate with a key"
@@ -219,8 +247,7 @@ def judge(source: list[Transaction], kafka: Mapping[Partition, list[Record]], ho
     base = min(first, 1)
 
     seen: dict[Identity, int] = {}
-    members: Members = {}
-    contents: dict[int, int] = {}  # Kafka transaction -> last PostgreSQL transaction in it
+    places = Places(base)
     repeats: dict[Partition, set[int]] = {partition: set() for partition in kafka}
     for partition, records in kafka.items():
         before: tuple[int, int, int] | None = None
@@ -250,16 +277,13 @@ def judge(source: list[Transaction], kafka: Mapping[Partition, list[Record]], ho
                                     ends[number - 1] if number > 0 else 0):
                 faults.add("wrong", f"{_describe(record)}: {problem}")
             if borders is not None:
-                inside = borders.transaction(partition, record.offset)
-                members.setdefault(number, {}).setdefault(record.split, set()).add(inside)
-                if inside is not None and record.split is None:
-                    contents[inside] = max(contents.get(inside, -1), number)
+                places.add(number, identity[1], record, borders.transaction(partition, record.offset))
     for identity in expected:
         if identity not in seen:
             number, ordinal, role, topic = identity
             faults.add("lost", f"{topic}: {role} of xid {source[number].xid} (ends at {format_lsn(ends[number])}), ordinal {ordinal}")
     if borders is not None:
-        _check_borders(verdict, source, borders, members, contents, progress, progress_topic)
+        _check_borders(verdict, source, borders, places, progress, progress_topic)
     verdict.repeated = sum(len(offsets) for offsets in repeats.values())
     if objects is not None:
         check_objects(verdict, objects, kafka, repeats, complete)
@@ -283,18 +307,18 @@ def _repeats(last: Record | None, record: Record, borders: Borders | None) -> bo
     return (last.key, last.value, last.position_text, last.split) == (record.key, record.value, record.position_text, record.split)
 
 
-def _check_borders(verdict: Verdict, source: list[Transaction], borders: Borders, members: Members,
-                   contents: dict[int, int], progress: list[Progress] | None, progress_topic: str) -> None:
+def _check_borders(verdict: Verdict, source: list[Transaction], borders: Borders, places: Places, progress: list[Progress] | None,
+                   progress_topic: str) -> None:
     faults = verdict.kafka
     verdict.kafka_transactions = sum(1 for transaction in borders.transactions if transaction.commit)
     verdict.forgotten = sum(len(offsets) for offsets in borders.forgotten.values())
     verdict.aborted_transactions = len(borders.transactions) - verdict.kafka_transactions
-    for number, parts in members.items():
+    for number, parts in places.members.items():
         xid = source[number].xid
-        for part, places in parts.items():
-            if len(places) > 1:
+        for part, indexes in parts.items():
+            if len(indexes) > 1:
                 what = "" if part is None else f"part {part} of "
-                faults.add("torn", f"{what}xid {xid} lies in Kafka transactions {sorted(str(i) for i in places)}")
+                faults.add("torn", f"{what}xid {xid} lies in Kafka transactions {sorted(str(i) for i in indexes)}")
         inside = set().union(*parts.values())
         # A part is what one Kafka transaction holds: no mark may excuse a whole transaction, nor hide a second tear.
         if parts.keys() - {None} and (None not in parts or len(inside) < len(parts)):
@@ -304,17 +328,21 @@ def _check_borders(verdict: Verdict, source: list[Transaction], borders: Borders
                 faults.add("torn", f"xid {xid} has records outside of any decided Kafka transaction")
             elif not borders.committed(index):
                 faults.add("torn", f"xid {xid} is visible though Kafka transaction {index} was aborted")
+        # Each part begins behind the one before: between two changes, not inside one.
+        spans = [places.spans[index][number] for index in sorted(index for index in inside if index is not None)]
+        if any(later.first <= one.last for one, later in zip(spans, spans[1:])):
+            faults.add("torn", f"the parts of xid {xid} hold changes {', '.join(f'{span.first}..{span.last}' for span in spans)}")
     if progress is not None:
-        _check_positions(faults, source, borders, members, contents, progress, progress_topic)
+        _check_positions(faults, source, borders, places, progress, progress_topic)
 
 
-def _check_positions(faults: Faults, source: list[Transaction], borders: Borders, members: Members, contents: dict[int, int],
-                     progress: list[Progress], progress_topic: str) -> None:
+def _check_positions(faults: Faults, source: list[Transaction], borders: Borders, places: Places, progress: list[Progress],
+                     progress_topic: str) -> None:
     """A position says that Kafka has all before it, and no less than the rows beside it; also one that has no rows beside it."""
     ends = [transaction.end_lsn for transaction in source]
     # The Kafka transaction with which a PostgreSQL transaction is whole; of what is in none it never is.
-    whole = [max((-1 if index is None else index for part in members[number].values() for index in part), default=-1)
-             if number in members else None for number in range(len(source))]
+    whole = [max((-1 if index is None else index for part in places.members[number].values() for index in part), default=-1)
+             if number in places.members else None for number in range(len(source))]
     silent = {number for number, transaction in enumerate(source) if not any(change.tables for change in transaction.changes)}
     stored: dict[int | None, Progress] = {}
     highest = done = 0  # so many PostgreSQL transactions are whole up to here
@@ -333,15 +361,29 @@ def _check_positions(faults: Faults, source: list[Transaction], borders: Borders
         if done < len(source) and position.lsn >= ends[done]:
             faults.add("position", f"progress@{position.offset} says {format_lsn(position.lsn)}, and xid {source[done].xid}, which ends at"
                                    f" {format_lsn(ends[done])}, is not whole in Kafka there")
-    for index, number in contents.items():
+    for index, held in places.spans.items():
+        number, span = max(held.items(), key=lambda item: item[0])
         found = stored.get(index)
         if found is None:
             faults.add("position", f"Kafka transaction {index} holds rows up to xid {source[number].xid} and no position")
-        elif found.lsn < ends[number] and found.split_at is not None and number == bisect_right(ends, found.split_at):
-            pass  # the first part of a transaction that was split: the position says how far it got
-        elif found.lsn < ends[number]:
+        elif found.split_at is None and found.lsn < ends[number]:
             faults.add("position", f"Kafka transaction {index} holds rows up to {format_lsn(ends[number])}"
                                    f" and the position {format_lsn(found.lsn)}")
+        elif found.split_at is not None and not _is_end_of_part(source, ends, number, span, found, places.base):
+            faults.add("position", f"Kafka transaction {index} holds xid {source[number].xid} at {format_lsn(span.commit_lsn)} up to its change"
+                                   f" {span.last + places.base}, and the position says change {found.ordinal} at {format_lsn(found.split_at)}")
+
+
+def _is_end_of_part(source: list[Transaction], ends: list[int], number: int, span: Span, found: Progress, base: int) -> bool:
+    """Whether the position of a part says how far it got: to its last row, or past messages behind it, which are not seen here."""
+    if found.lsn >= ends[number]:  # the rows are whole, and the part is of a later transaction, of which it has messages alone
+        number, span = bisect_right(ends, found.split_at or 0), Span(-1, -1, found.split_at or 0)
+    if number == len(source):
+        return True  # of nothing but messages, which not every server tells the oracle of
+    kinds = [kind for change in source[number].changes for kind in ([change.kind] if change.kind == "message" else ["row"] * len(change.tables))]
+    behind = kinds[span.last + 1 : found.ordinal - base + 1]
+    return (found.lsn < ends[number] and found.split_at == span.commit_lsn and span.last <= found.ordinal - base < len(kinds)
+            and all(kind == "message" for kind in behind))
 
 
 def _is_in(whole: int | None, index: int) -> bool:

@@ -40,6 +40,7 @@ class Record:
     position: Position | None  # none: a record that sluice did not write
     position_text: str = ""
     split: str | None = None
+    replay: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,10 @@ class Progress:
         value = json.loads(self.raw)
         return parse_lsn(value["commit_lsn"]) if value.get("ordinal", 0) > 0 else None
 
+    @property
+    def ordinal(self) -> int:
+        """How far that is: its last change."""
+        return int(json.loads(self.raw).get("ordinal", 0))
 
     @property
     def clock(self) -> int:
@@ -122,7 +127,7 @@ def read_topics(brokers: str, topics: Iterable[str], timeout: float = 30) -> dic
         text = headers.get("sluice.pos", "")
         records[(message.topic(), message.partition())].append(Record(
             message.topic(), message.partition(), message.offset(), message.key(), message.value(),
-            Position.parse(text) if text else None, text, headers.get("sluice.split")))
+            Position.parse(text) if text else None, text, headers.get("sluice.split"), headers.get("sluice.replay")))
     return records
 
 
