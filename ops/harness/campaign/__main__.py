@@ -9,12 +9,13 @@ import os
 import platform
 import random
 import re
+import signal
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..agent import binary
+from ..agent import Agent, binary
 from ..kafka import REPOSITORY
 from ..processes import Lab
 from . import rounds
@@ -29,6 +30,22 @@ def failpoints() -> Path | None:
     build = REPOSITORY / ".build"
     candidates = [Path(named)] if named else [build / "failpoints" / "release" / "sluice", build / "debug" / "sluice"]
     return next((path for path in candidates if path.exists()), None)
+
+
+def die_at(point: str, count: int, agent: Agent, *arguments: str) -> Agent:
+    """Starts it with the build that has failpoints: it dies, as by `kill -9`, when it is at the point for the count-th time."""
+    agent.program = failpoints()
+    if agent.program is None:
+        raise FileNotFoundError("failpoints need the debug build: swift build --build-tests")
+    return agent.start(*arguments, env={"SLUICE_FAILPOINT": f"{point}:{count}:exit"})
+
+
+def wait_dead(agent: Agent, timeout: float = 90) -> None:
+    """Until it has died there; the next start is of the build under test again."""
+    code = agent.running().wait(timeout)
+    if code != -signal.SIGKILL:
+        raise RuntimeError(f"{agent.label} ended with {code}, not at its failpoint; {agent.log}:\n{agent.running().tail(40)}")
+    agent.program = None
 
 
 def parse_stack(text: str) -> tuple[int, str]:
