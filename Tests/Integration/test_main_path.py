@@ -186,8 +186,8 @@ def test_the_catalog_is_asked_over_one_connection_which_may_be_lost(make: SiteMa
     site.sql("insert into public.documents values (1, 'first', null, null)")
     asking = "from pg_stat_activity where datname = %s and query like '%%pg_catalog.pg_index%%' and pid <> pg_backend_pid()"
     # It is kept for the next table, some seconds.
-    wait_until("the catalog is asked", lambda: site.connection.execute(f"select {asking}", (site.database,)).fetchall(), 30)
-    ended = site.connection.execute(f"select pg_terminate_backend(pid) {asking}", (site.database,)).fetchall()
+    ended = wait_until("the session that asks the catalog is ended", lambda: site.connection.execute(
+        f"select pg_terminate_backend(pid) {asking}", (site.database,)).fetchall(), 30)
     assert ended == [(True,)]
     site.sql("insert into public.positions values (1, 'LTN', '2030-01-01', 1, true, null)")
     verdict = site.auditor.verdict()
