@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 import pytest
-from confluent_kafka import TopicPartition
 from conftest import SiteMaker
 
 from harness.agent import Agent, binary, confirmed
+from harness.campaign.__main__ import failpoints
 from harness.oracle.source import parse_lsn
-from harness.oracle.topics import Partition, Position, _consumer, _messages, partitions_of, read_progress
+from harness.oracle.topics import Partition, Position, _messages, partitions_of, read_progress
 from harness.processes import Process, wait_until
 from harness.site import Site
 
@@ -104,14 +105,12 @@ def insert_many(site: Site, transactions: int, rows: int) -> None:
         end loop; end $$""")
 
 
-def written(site: Site, topic: str) -> int:
-    """How far the log of a topic reaches, whatever of it is committed."""
-    consumer = _consumer(site.stack.kafka.brokers)
-    try:
-        count = partitions_of(site.stack.kafka.brokers, [topic])[topic]
-        return sum(consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)[1] for number in range(count))
-    finally:
-        consumer.close()
+def at_failpoint(site: Site, point: str, *arguments: str) -> Process:
+    """A command of the build that has failpoints."""
+    program = failpoints()
+    assert program is not None, "failpoints need the debug build: swift build --build-tests"
+    return Process(f"sluice {arguments[0]}", [str(program), *arguments], site.agent.folder / f"{arguments[0]}-{point.replace(':', '-')}.log",
+                   env={**site.agent.env, "SLUICE_FAILPOINT": point}).start()
 
 
 def slots(site: Site) -> set[str]:
@@ -165,16 +164,10 @@ def test_a_replay_killed_in_the_middle_goes_on(make: SiteMaker) -> None:
     insert_many(site, 300, 250)
     end = settle(site)
     arguments = ["replay", "--from-lsn", text(begin), "--to-lsn", text(end), "--topic-prefix", "killed.", "-c", str(site.agent.config)]
-    kills = 0
-    for attempt in range(3):
-        process = Process("sluice replay", [str(binary()), *arguments], site.agent.folder / f"replay-{attempt}.log", env=site.agent.env).start()
-
-        wait_until("some rows were replayed", lambda: not process.running or written(
-            site, "killed." + site.agent.topic(("public", "positions"))) > attempt * 12_000, 60, pause=0.02)  # noqa: B023
-        if process.running:
-            process.kill()
-            kills += 1
-    assert kills, "it was over before it could be killed"
+    # Of more than seventy commits.
+    for point in ("after-commit:9:exit", "before-commit:12:exit", "after-produce:7777:exit"):
+        process = at_failpoint(site, point, *arguments)
+        assert process.wait(90) == -signal.SIGKILL, process.tail()
     done = site.agent.must("replay", "--from-lsn", text(begin), "--to-lsn", text(end), "--topic-prefix", "killed.")
     assert "goes on at" in done.out, done.text
     assert assert_same(site, "killed.", begin, end) == 75_001
@@ -188,11 +181,9 @@ def test_ctrl_c_ends_a_replay_in_order(make: SiteMaker) -> None:
     insert_many(site, 600, 250)
     end = settle(site)
     arguments = ["replay", "--from-lsn", text(begin), "--to-lsn", text(end), "--topic-prefix", "stopped."]
-    process = Process("sluice replay", [str(binary()), *arguments, "-c", str(site.agent.config)], site.agent.folder / "replay.log",
-                      env=site.agent.env).start()
-    topic = "stopped." + site.agent.topic(("public", "positions"))
-    wait_until("some rows were replayed", lambda: process.require_running() or (
-        partitions_of(site.stack.kafka.brokers, [topic])[topic] and written(site, topic) > 0), 60, pause=0.02)
+    # Of more than a hundred commits; it goes on for Ctrl-C alone.
+    process = at_failpoint(site, "after-commit:5:stop", *arguments, "-c", str(site.agent.config))
+    wait_until("it has stopped at the point", lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED, 90)
     assert process.stop(signal.SIGINT) == 1, process.tail()
     assert 0 < sum(len(found) for found in read(site, topics(site, "stopped.")).values()) < 150_001, "it was over before it was stopped"
     again = site.agent.must(*arguments)
