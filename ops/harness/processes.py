@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import os
 import random
 import shutil
@@ -46,21 +47,37 @@ def wait_until(what: str, predicate: Callable[[], object], timeout: float, pause
 
 
 _given: set[int] = set()
+_locks: int | None = None  # the file whose byte N belongs to the process that was given port N, until that ends
+
+
+def _reserve(port: int) -> bool:
+    """No port is given twice, here or by a process beside us: who has it may not listen yet, or be restarting."""
+    global _locks
+    if _locks is None:
+        # Opened once and never closed: closing any descriptor of it would drop all our locks.
+        _locks = os.open(f"{tempfile.gettempdir()}/sluice-ports-{os.getuid()}", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    if port in _given:
+        return False
+    try:
+        fcntl.lockf(_locks, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    _given.add(port)
+    return True
 
 
 def free_port() -> int:
     """A port that is free now, below the range from which the kernel takes ports for outgoing connections,
-    so that a server that is restarted finds its port free again. No port is given twice: who has it may not listen yet."""
+    so that a server that is restarted finds its port free again."""
     for _ in range(200):
         port = random.randint(20000, 32000)
-        if port in _given:
+        if not _reserve(port):
             continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            _given.add(port)
             return port
     raise NotReady("no free port between 20000 and 32000")
 
