@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
+import psycopg
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "ops"))
 
 from harness.kafka import kafka_home  # noqa: E402
+from harness.postgres import Postgres, debian_bin, wheel_bin  # noqa: E402
 from harness.processes import Lab  # noqa: E402
 from harness.site import STACKS, Site, Stack, make_site, start_stack  # noqa: E402
 
@@ -60,6 +64,8 @@ def stack(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Stack]:
 
 
 SiteMaker = Callable[..., Site]
+ServerMaker = Callable[..., tuple[Site, Postgres]]
+DOCUMENTS = [("public", "documents"), ("public", "positions")]
 
 
 @pytest.fixture
@@ -87,6 +93,39 @@ def make(stack: Stack, request: pytest.FixtureRequest, lab: Lab) -> Iterator[Sit
 @pytest.fixture
 def site(make: SiteMaker) -> Site:
     return make()
+
+
+@pytest.fixture
+def server(stack: Stack) -> Iterator[ServerMaker]:
+    """`server(settings...)`: a cluster of its own, and a site on it. `server.more(...)`, a further cluster."""
+    servers: list[Postgres] = []
+    sites: list[Site] = []
+    old = stack.name.startswith("pg15")
+
+    def maker(*settings: str) -> tuple[Site, Postgres]:
+        number = len(list(stack.lab.root.glob("own-*")))
+        made = Postgres(stack.lab.folder(f"own-{number}") / "postgres", debian_bin() if old else wheel_bin(), f"own-{number}").create()
+        servers.append(made)
+        configure(made, *settings)
+        made.start()
+        sites.append(make_site(replace(stack, postgres=made), tables=DOCUMENTS))
+        return sites[-1], made
+    maker.servers = servers  # type: ignore[attr-defined]
+    yield maker
+    for site in sites:
+        for agent in site.agents:
+            if agent.process is not None and agent.process.running:
+                agent.kill()
+        with suppress(psycopg.Error):
+            site.connection.close()
+    for made in servers:
+        if made.running:
+            made.kill()
+
+
+def configure(server: Postgres, *settings: str) -> None:
+    with (server.data / "postgresql.conf").open("a") as file:
+        file.write("".join(f"{setting}\n" for setting in settings))
 
 
 @pytest.hookimpl(wrapper=True)

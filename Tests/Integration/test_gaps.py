@@ -6,7 +6,7 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -17,18 +17,16 @@ from typing import Any
 import psycopg
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
-from conftest import SiteMaker
+from conftest import DOCUMENTS, ServerMaker, SiteMaker, configure
 
 from harness.agent import merge
 from harness.oracle.source import parse_lsn
 from harness.oracle.topics import read_progress, read_topics
-from harness.postgres import SUPERUSER, Postgres, debian_bin, wheel_bin
+from harness.postgres import SUPERUSER, Postgres
 from harness.processes import wait_until
-from harness.site import Site, Stack, make_site
+from harness.site import Site, Stack
 from harness.workload import GOLD_TABLES, create_tables
 
-DOCUMENTS = [("public", "documents"), ("public", "positions")]
-ServerMaker = Callable[..., tuple[Site, Postgres]]
 
 
 def insert(site: Site, *ids: int) -> None:
@@ -130,39 +128,6 @@ def lines_of(verified: str) -> set[str]:
 def little(make: SiteMaker) -> Site:
     """A site of two tables."""
     return make(tables=DOCUMENTS)
-
-
-@pytest.fixture
-def server(stack: Stack) -> Iterator[ServerMaker]:
-    """`server(settings...)`: a cluster of its own, and a site on it. `server.more(...)`, a further cluster."""
-    servers: list[Postgres] = []
-    sites: list[Site] = []
-    old = stack.name.startswith("pg15")
-
-    def maker(*settings: str) -> tuple[Site, Postgres]:
-        number = len(list(stack.lab.root.glob("own-*")))
-        made = Postgres(stack.lab.folder(f"own-{number}") / "postgres", debian_bin() if old else wheel_bin(), f"own-{number}").create()
-        servers.append(made)
-        configure(made, *settings)
-        made.start()
-        sites.append(make_site(replace(stack, postgres=made), tables=DOCUMENTS))
-        return sites[-1], made
-    maker.servers = servers  # type: ignore[attr-defined]
-    yield maker
-    for site in sites:
-        for agent in site.agents:
-            if agent.process is not None and agent.process.running:
-                agent.kill()
-        with suppress(psycopg.Error):
-            site.connection.close()
-    for made in servers:
-        if made.running:
-            made.kill()
-
-
-def configure(server: Postgres, *settings: str) -> None:
-    with (server.data / "postgresql.conf").open("a") as file:
-        file.write("".join(f"{setting}\n" for setting in settings))
 
 
 def move_to(site: Site, server: Postgres) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 import psycopg
 import pytest
-from conftest import SiteMaker
+from conftest import ServerMaker, SiteMaker
 
 from harness.agent import Agent
 from harness.campaign.__main__ import die_at, wait_dead
@@ -138,7 +139,6 @@ def test_killed_while_it_receives_and_while_it_publishes(make: SiteMaker) -> Non
     assert site.agent.stop() == 0
 
 
-@pytest.mark.only("pg15")
 def test_an_idle_position_while_a_transaction_is_open(make: SiteMaker) -> None:
     """It moves past what was received of the transaction (C4), and a restart there gets the transaction whole."""
     site = streamed(make()).init().run(*ONLY)
@@ -196,7 +196,6 @@ def test_what_does_not_fit_is_left_to_the_server(make: SiteMaker) -> None:
     assert site.agent.stop() == 0
 
 
-@pytest.mark.only("pg15")
 def test_a_spool_directory_that_cannot_be_used(make: SiteMaker) -> None:
     site = streamed(make({"limits": {"spool_dir": "/proc/nowhere"}})).init().run(*ONLY)
     assert refusals(site, "disk") == 1
@@ -223,6 +222,46 @@ def test_a_transaction_from_another_server(make: SiteMaker) -> None:
     assert refusals(site, "origin") == 1 and count(site, "sluice_streaming") == 0
     site.agent.stop()
     site.sql(f"select pg_replication_origin_drop('{origin}')")
+
+
+def test_prepared_transactions_come_at_their_commit(server: ServerMaker) -> None:
+    """In two phases, the second from another session (trap 36): each comes whole, once, behind what was committed before its second."""
+    site, _ = server("max_prepared_transactions = 4")
+
+    def prepare(name: str, *statements: str) -> None:
+        with site.stack.postgres.connect(site.database) as other:
+            for statement in ("begin", *statements, f"prepare transaction '{name}'"):
+                other.execute(statement)  # type: ignore[arg-type]
+    prepare("before", rows(90_001, 10))
+    with ThreadPoolExecutor(1) as pool:
+        made = pool.submit(site.agent.must, "init")
+        wait_until("init waits for it", lambda: site.connection.execute(
+            "select 1 from pg_replication_slots where slot_name = %s", (site.agent.slot,)).fetchone(), 30)
+        time.sleep(2)
+        assert not made.done(), "a slot that does not wait would see half of it"
+        site.sql("commit prepared 'before'")
+        told = made.result()
+    assert "prepared transaction before" in told.out, told.text
+    _ = site.auditor
+    changes = 0
+    for first, streaming in ((1, "off"), (10_001, "on")):
+        site.agent.settings["postgres"]["streaming"] = streaming
+        streamed(site) if streaming == "on" else site.agent.write()
+        site.run(*ONLY)
+        prepare("rolled back", rows(first + 6000, 3000))
+        prepare("kept", rows(first, 3000), f"update public.documents set title = 'prepared' where id = {first}")
+        site.sql(f"insert into public.documents values ({first + 5000}, 'small, between the two phases', null, null)")
+        wait_until("the small one is there", lambda: count(site, "sluice_rows_total") == 1, 20)
+        if streaming == "on":
+            wait_until("both are received", lambda: count(site, "sluice_streaming_open_transactions") == 2, 20)
+        else:
+            site.agent.kill()
+            site.run(*ONLY)
+        site.sql("rollback prepared 'rolled back'", "commit prepared 'kept'", f"update public.documents set title = 'after' where id = {first}")
+        changes += 1 + 3001 + 1
+        assert_exact(site, changes)
+        assert count(site, "sluice_streaming_transactions_total") == (1 if streaming == "on" else 0)
+        assert site.agent.stop() == 0
 
 
 @pytest.mark.only("pg18")
