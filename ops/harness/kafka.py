@@ -63,7 +63,13 @@ class Node:
 class Kafka:
     """A cluster. `kill`, `pause`, `resume`, `start` take the node's index."""
 
-    def __init__(self, home: Path, root: Path, nodes: int = 1, overrides: dict[str, str] | None = None, secure: bool = False) -> None:
+    # Whether a client's look at a topic makes it (trap 63): Kafka's own default, which shows who looks carelessly; ours is the one that breaks nothing.
+    creates_topics = False
+
+    def __init__(self, home: Path, root: Path, nodes: int = 1, overrides: dict[str, str] | None = None, secure: bool = False,
+                 creates_topics: bool | None = None) -> None:
+        if creates_topics is not None:
+            self.creates_topics = creates_topics
         self.home = home
         self.root = root
         self.nodes = [Node(home, root / f"node-{n}", n) for n in range(1, nodes + 1)]
@@ -113,7 +119,7 @@ class Kafka:
             "share.coordinator.state.topic.replication.factor": copies,
             "share.coordinator.state.topic.min.isr": "1",
             "group.initial.rebalance.delay.ms": "0",
-            "auto.create.topics.enable": "false",
+            "auto.create.topics.enable": str(self.creates_topics).lower(),
             # A broker that was killed may register again only when its old session is over.
             "broker.session.timeout.ms": "6000",
             "broker.heartbeat.interval.ms": "1000",

@@ -32,7 +32,7 @@ def variables(lab: Lab) -> dict[str, str]:
         found[variable + "_SOCKET"] = server.conninfo("sluice_test", socket=True)
     if home := kafka_home():
         found["SLUICE_TEST_KAFKA_HOME"] = str(home)
-        found["SLUICE_TEST_KAFKA"] = Kafka(home, lab.folder("kafka")).create().start().brokers
+        found["SLUICE_TEST_KAFKA"] = Kafka(home, lab.folder("kafka"), creates_topics=True).create().start().brokers
     stores: list[Store] = [Moto(lab.folder("moto")), Rclone(lab.folder("rclone"))]
     if s3proxy_home():
         stores.append(S3Proxy(lab.folder("s3proxy")))
