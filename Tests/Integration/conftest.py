@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -21,9 +22,20 @@ from harness.processes import Lab  # noqa: E402
 from harness.site import STACKS, Site, Stack, make_site, start_stack  # noqa: E402
 
 _wanted = os.environ.get("SLUICE_TEST_STACKS", ",".join(STACKS)).split(",")
+_labs: list[Lab] = []
+
+
+def terminated(*_: object) -> None:
+    """`timeout` ends a job that takes too long: as Ctrl-C, so that fixtures end their servers, and with the test that hung. Nothing else will do:
+    pytest counts SystemExit as one test's failure, and a test's `except Exception` may take its Exit. It sends the signal twice."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for made in _labs:
+        made.keep = True
+    raise KeyboardInterrupt(f"SIGTERM in {os.environ.get('PYTEST_CURRENT_TEST', 'no test')}")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    signal.signal(signal.SIGTERM, terminated)
     config.addinivalue_line("markers", "only(stack): a test of something that the other stack's PostgreSQL does not have")
     config.addinivalue_line("markers", "long: collected by `ops/test --long` alone")
 
@@ -45,6 +57,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def lab() -> Iterator[Lab]:
     """Servers' data and logs: kept, and their place printed, if any test failed."""
     made = Lab("sluice-tests-")
+    _labs.append(made)
     yield made
     if made.keep:
         print(f"\nlogs are kept in {made.root}")

@@ -5,10 +5,14 @@ The Swift tests find the servers through the variables of `variables()`; a test 
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import subprocess
 import sys
 import time
+
+import psutil
 
 from .kafka import Kafka, kafka_home
 from .postgres import AGENT_ROLE, Postgres, debian_bin, wheel_bin
@@ -49,9 +53,45 @@ def variables(lab: Lab) -> dict[str, str]:
     return found
 
 
+def adopt() -> None:
+    """What the command leaves behind becomes a child of ours, not of init: Swift tests start servers of their own, and one that crashes ends none."""
+    PR_SET_CHILD_SUBREAPER = 36
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+def end_left_behind() -> None:
+    """Our own servers have ended by now: all that is here still is the command's."""
+    ours = psutil.Process().pid
+    left = [child for child in psutil.Process().children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE]
+    for child in left:
+        try:
+            if child.ppid() == ours:
+                print(f"left behind, ended now: {child.pid} {' '.join(child.cmdline())[:200]}", flush=True)
+            if child.name() != "postgres":
+                child.kill()
+            elif child.ppid() == ours:  # a postmaster: it ends its backends, and gives its shared memory back
+                child.send_signal(signal.SIGQUIT)
+        except psutil.NoSuchProcess:
+            pass
+    for child in psutil.wait_procs(left, timeout=5)[1]:
+        try:
+            child.kill()
+        except psutil.NoSuchProcess:
+            pass
+
+
+def terminated(*_: object) -> None:
+    """`timeout` ends a job that takes too long with SIGTERM, sent to us and again to our group: what we have started is to end with us."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(143)
+
+
 def main(arguments: list[str]) -> int:
     command = arguments[1:] if arguments[:1] == ["--"] else arguments
     began = time.monotonic()
+    signal.signal(signal.SIGTERM, terminated)
+    adopt()
     try:
         with Lab("sluice-servers-") as lab:
             environment = variables(lab)
@@ -63,6 +103,8 @@ def main(arguments: list[str]) -> int:
             return subprocess.run(command, env={**os.environ, **environment}, check=False).returncode
     except KeyboardInterrupt:
         return 130
+    finally:
+        end_left_behind()
 
 
 if __name__ == "__main__":
