@@ -27,8 +27,10 @@ struct Snapshot: ~Copyable {
         do throws(PostgresError) {
             var exporter = try ReplicationConnection(connecting: settings.postgres, timeout: .seconds(10))
             var waited = 0
+            // In each container the process may have the same number.
+            let slotName = "sluice_verify_\(getpid())_\(String(UInt32.random(in: .min ... .max), radix: 16))"
             let exported = try exporter.exportSnapshot(
-                slot: "sluice_verify_\(getpid())", timeout: .seconds(600),
+                slot: slotName, timeout: .seconds(600),
                 whileWaiting: {
                     waited += 1
                     if waited % 5 == 0 { output?.line("waiting for running transactions to end (\(waited) s)") }
