@@ -1,0 +1,79 @@
+"""`init` beside others that go on meanwhile, cut off, and with slots that are not its own; what it says leads on."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+from conftest import SiteMaker
+
+from harness.oracle.topics import read_progress, read_topics
+from harness.processes import wait_until
+from harness.site import Site
+
+DOCUMENTS = [("public", "documents"), ("public", "positions")]
+
+
+@pytest.fixture
+def little(make: SiteMaker) -> Site:
+    return make(tables=DOCUMENTS)
+
+
+def insert(site: Site, *ids: int) -> None:
+    for number in ids:
+        site.sql(f"insert into public.documents values ({number}, 'row {number}', null, null)")
+
+
+def progress(site: Site) -> dict[str, Any]:
+    found = read_progress(site.stack.kafka.brokers, site.agent.name)
+    return json.loads(found[-1].raw) if found else {}
+
+
+def sent(site: Site, table: str = "documents") -> Counter[int]:
+    """How often each row is in Kafka."""
+    found = read_topics(site.stack.kafka.brokers, [site.agent.topic(("public", table))])
+    return Counter(json.loads(record.key)["id"] for records in found.values() for record in records if record.key)
+
+
+def wait_sent(site: Site, number: int, table: str = "documents") -> None:
+    def there() -> bool:
+        site.agent.running().require_running()
+        return number in sent(site, table)
+    wait_until(f"row {number} of {table} is in Kafka (log: {site.agent.log})", there, 60, pause=0.3)
+
+
+def streamed(site: Site, *ids: int) -> None:
+    """The agent runs, and has sent these."""
+    site.run("--only", "stream")
+    insert(site, *ids)
+    wait_sent(site, ids[-1])
+
+
+def publication(site: Site) -> str:
+    return f'"{site.agent.publication}"'
+
+
+def slot_of(site: Site) -> tuple[Any, ...] | None:
+    return site.connection.execute("select plugin, database, confirmed_flush_lsn::text from pg_replication_slots where slot_name = %s",
+                                   (site.agent.slot,)).fetchone()
+
+
+# drop
+
+def test_drop_leaves_the_publication_of_another_role(little: Site) -> None:
+    site = little
+    site.sql(f"create publication {publication(site)} for table public.documents, public.positions with (publish_via_partition_root = true)")
+    site.agent.must("init")
+    streamed(site, 1)
+    shown = site.agent.must("drop", "--dry-run")
+    assert f"pg_drop_replication_slot('{site.agent.slot}')" in shown.out and f"DROP PUBLICATION {publication(site)};" in shown.out, shown.text
+    assert slot_of(site) and site.agent.http("/readyz")[0] == 200 and site.agent.stop() == 0
+    for _ in range(2):
+        done = site.agent.must("drop")
+        assert f"is another role's, and stays until that one gives: DROP PUBLICATION {publication(site)};" in done.out, done.text
+        assert not slot_of(site) and site.connection.execute("select 1 from pg_publication").fetchone()
+    site.agent.must("init", "--accept-gap")
+    streamed(site, 2)
+    assert site.agent.stop() == 0 and sent(site) == {1: 1, 2: 1}
