@@ -6,9 +6,12 @@ import json
 from collections import Counter
 from typing import Any
 
+import psycopg
 import pytest
 from conftest import SiteMaker
 
+from harness.agent import confirmed
+from harness.oracle.source import parse_lsn
 from harness.oracle.topics import read_progress, read_topics
 from harness.processes import wait_until
 from harness.site import Site
@@ -77,3 +80,32 @@ def test_drop_leaves_the_publication_of_another_role(little: Site) -> None:
     site.agent.must("init", "--accept-gap")
     streamed(site, 2)
     assert site.agent.stop() == 0 and sent(site) == {1: 1, 2: 1}
+
+
+# The server is short of slots
+
+def test_where_no_slot_is_free_the_history_is_left_to_run(make: SiteMaker) -> None:
+    site = make({"postgres": {"replay_window": {"age": "1h"}}}, tables=DOCUMENTS)
+    site.agent.must("init")
+    streamed(site, 1, 2)
+    assert site.agent.stop() == 0
+    at = confirmed(site.connection, site.agent.slot)
+    assert at and at < parse_lsn(progress(site)["lsn"]), "else there is nothing to be compared"
+    taken = []
+    try:
+        with pytest.raises(psycopg.errors.ConfigurationLimitExceeded):
+            while True:
+                name = f"{site.agent.slot}_{len(taken)}"
+                site.sql(f"select pg_create_physical_replication_slot('{name}')")
+                taken.append(name)
+        checked = site.agent.must("check")
+        told = "was not compared with Kafka's: that needs a free slot"
+        assert f"warning history: the server's {told}" in checked.out and "position: " in checked.out, checked.text
+        again = site.agent.must("init")
+        assert told in again.out and "there is no gap" in again.out, again.text
+        streamed(site, 3)
+        assert site.agent.stop() == 0
+    finally:
+        for name in taken:
+            site.sql(f"select pg_drop_replication_slot('{name}')")
+    assert "not compared" not in site.agent.must("check").text

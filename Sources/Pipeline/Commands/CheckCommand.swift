@@ -185,9 +185,13 @@ package struct CheckCommand {
             refusal = try KafkaDecision.refusal(stored, facts, settings, maker, in: KafkaDecision.cluster(maker))
         }
         if refusal == nil, let stored {
-            do throws(PostgresError) { refusal = try HistoryScan.refusal(stored, facts, settings, services) } catch {
-                return changed + [Finding(.problem, "position", error.description)]
-            }
+            do throws(PostgresError) {
+                switch try HistoryScan.judge(stored, facts, settings, services) {
+                case .fits: break
+                case .differs(let found): refusal = found
+                case .notCompared(let finding): changed.append(finding)
+                }
+            } catch { return changed + [Finding(.problem, "position", error.description)] }
         }
         if let refusal {
             return changed + [Finding(.problem, "position", refusal.exit.message, fixes: refusal.hints)]

@@ -3,17 +3,32 @@ import Postgres
 
 /// What a session of the stream sees when it begins, for commands: they read it through a copy of the slot, while no agent streams.
 enum HistoryScan {
-    /// Why the stream may not go on; nil if it may, or where an agent streams, which sees for itself.
-    static func refusal(
+    enum Outcome {
+        /// Nothing is against going on, as far as could be seen; where an agent streams, it sees for itself.
+        case fits
+        /// Why the stream may not go on.
+        case differs(StartRefusal)
+        /// It could not be seen: `run`, which needs no second slot, will see.
+        case notCompared(Finding)
+    }
+
+    static func judge(
         _ stored: StoredPosition, _ facts: StartFacts, _ settings: StreamSettings, _ services: StreamServices
-    ) throws(PostgresError) -> StartRefusal? {
+    ) throws(PostgresError) -> Outcome {
         guard let slot = facts.slot, slot.holder == nil,
             HistoryCheck(stored, confirmed: slot.confirmedFlush) != nil
-        else { return nil }
+        else { return .fits }
         let copy = "\(settings.slot.prefix(57))_check"
-        var scan = try ReplayScan(settings, services: services, copy: copy)
+        var scan: ReplayScan
+        do throws(PostgresError) {
+            scan = try ReplayScan(settings, services: services, copy: copy)
+        } catch {
+            guard let why = reason(error) else { throw error }
+            return .notCompared(
+                Finding(.warning, "history", "the server's was not compared with Kafka's: \(why); sluice run does it"))
+        }
         // An agent may have moved the slot since it was looked at.
-        guard var history = HistoryCheck(stored, confirmed: scan.window) else { return nil }
+        guard var history = HistoryCheck(stored, confirmed: scan.window) else { return .fits }
         try scan.start(settings, copy: copy, at: HistoryCheck.start(stored))
         var result = HistoryCheck.Result.fits
         while result == .fits {
@@ -25,7 +40,13 @@ enum HistoryScan {
             // From 15 on none is sent without a change.
             if result == .fits, scan.serverVersion >= 150_000 { result = history.changed() }
         }
-        guard result == .differs else { return nil }
-        return StartRefusal.otherHistory(stored, available: slot.confirmedFlush, now: facts.clock)
+        guard result == .differs else { return .fits }
+        return .differs(StartRefusal.otherHistory(stored, available: slot.confirmedFlush, now: facts.clock))
+    }
+
+    /// Why there can be no copy now; nil for what is no matter of this moment.
+    private static func reason(_ error: PostgresError) -> String? {
+        if error.sqlState == "53400" { return "that needs a free slot, and all max_replication_slots are in use" }
+        return error.kind == .duplicate ? "another command is doing so" : nil
     }
 }

@@ -80,8 +80,15 @@ package struct InitCommand {
             return try KafkaDecision.refusal(stored, facts, settings, maker, in: KafkaDecision.cluster(maker))
         }
         if let returned { return returned }
-        return try postgres { (_) throws(PostgresError) in
-            try HistoryScan.refusal(stored, facts, settings, services)
+        let compared = try postgres { (_) throws(PostgresError) in
+            try HistoryScan.judge(stored, facts, settings, services)
+        }
+        switch compared {
+        case .fits: return nil
+        case .differs(let refusal): return refusal
+        case .notCompared(let finding):
+            output.findings([finding])
+            return nil
         }
     }
 
