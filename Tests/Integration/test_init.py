@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from conftest import SiteMaker
 
-from harness.agent import confirmed
+from harness.agent import binary, confirmed
 from harness.oracle.source import parse_lsn
 from harness.oracle.topics import read_progress, read_topics
-from harness.processes import wait_until
+from harness.processes import Process, wait_until
 from harness.site import Site
 
 DOCUMENTS = [("public", "documents"), ("public", "positions")]
@@ -54,6 +55,12 @@ def streamed(site: Site, *ids: int) -> None:
     wait_sent(site, ids[-1])
 
 
+def begun(site: Site, *arguments: str, program: Path | None = None, env: dict[str, str] | None = None) -> Process:
+    """An `init` beside the test."""
+    return Process("sluice init", [str(program or binary()), "init", *arguments, "-c", str(site.agent.config)], site.agent.folder / "init.log",
+                   env={**site.agent.env, **(env or {})}).start()
+
+
 def publication(site: Site) -> str:
     return f'"{site.agent.publication}"'
 
@@ -61,6 +68,61 @@ def publication(site: Site) -> str:
 def slot_of(site: Site) -> tuple[Any, ...] | None:
     return site.connection.execute("select plugin, database, confirmed_flush_lsn::text from pg_replication_slots where slot_name = %s",
                                    (site.agent.slot,)).fetchone()
+
+
+def refused(site: Site, kind: str) -> str:
+    site.agent.start("--only", "stream")
+    code = site.agent.running().wait(60)
+    log = site.agent.log.read_text()
+    assert code == 3 and f"kind: {kind}" in log, f"exit {code}\n{log[-3000:]}"
+    return log[log.rindex("kind: "):]
+
+
+# Slots of others
+
+SLOTS = {
+    "plugin": "select pg_create_logical_replication_slot('{slot}', 'test_decoding')",
+    "physical": "select pg_create_physical_replication_slot('{slot}')",
+    "two-phase": "select pg_create_logical_replication_slot('{slot}', 'pgoutput', false, true)",
+}
+
+
+@pytest.mark.parametrize("kind", SLOTS)
+def test_a_slot_of_somebody_else_is_left_alone_where_there_is_no_position(little: Site, kind: str) -> None:
+    site = little
+    site.sql(SLOTS[kind].format(slot=site.agent.slot))
+    before = slot_of(site)
+    assert "sluice drop && sluice init (takes" in refused(site, "slot-foreign")
+    for command in (["init"], ["init", "--accept-gap"], ["init", "--accept-gap", "--dry-run"]):
+        done = site.agent.command(*command)
+        assert done.code == 3 and "kind: slot-foreign" in done.err and "choose another postgres.slot" in done.err, done.text
+    checked = site.agent.command("check")
+    assert checked.code == 1 and f"slot {site.agent.slot} " in checked.text, checked.text
+    assert slot_of(site) == before and not progress(site)
+    assert not site.connection.execute("select 1 from pg_publication").fetchone(), "nothing is made before"
+    # The way out.
+    site.agent.must("drop")
+    site.agent.must("init")
+    streamed(site, 1)
+    assert site.agent.stop() == 0
+
+
+def test_a_slot_of_somebody_else_is_left_alone_where_init_was_cut_off(little: Site) -> None:
+    site = little
+    with site.stack.postgres.connect(site.database, autocommit=False) as job:
+        job.execute("insert into public.unpublished values (1, 'open')")
+        first = begun(site)
+        wait_until("the slot is being made", lambda: "running transactions to end" in first.log.read_text(), 30)
+        first.kill()
+    wait_until("its slot is gone, or free", lambda: not site.connection.execute(
+        "select 1 from pg_replication_slots where slot_name = %s and active", (site.agent.slot,)).fetchone(), 30)
+    if slot_of(site):
+        site.sql(f"select pg_drop_replication_slot('{site.agent.slot}')")
+    site.sql(SLOTS["plugin"].format(slot=site.agent.slot))
+    before = slot_of(site)
+    for command in (["init"], ["init", "--accept-gap"]):
+        done = site.agent.command(*command)
+        assert done.code == 3 and "kind: slot-foreign" in done.err and slot_of(site) == before, done.text
 
 
 # drop

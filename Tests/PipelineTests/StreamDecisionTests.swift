@@ -357,6 +357,26 @@ import Testing
         #expect(ahead?.lostBytes == 16)
     }
 
+    /// Without a position the slot alone says whose it is: what is somebody else's is not called one that may be gone on from.
+    @Test func aSlotOfSomebodyElseIsToldOfWithoutAPositionToo() {
+        var creating = stored
+        creating.state = .creating
+        let foreign = [
+            changed { $0.slot?.plugin = "test_decoding" }, changed { $0.slot?.database = "other" },
+            changed { $0.slot?.isTwoPhase = true },
+        ]
+        for facts in foreign {
+            for position in [nil, creating] {
+                let found = refusal(position, facts)
+                #expect(found?.kind == .slotForeign && found?.stored == nil)
+                #expect(found?.hints.contains { $0.contains("accept-gap") } == false, "it would not help")
+            }
+        }
+        let lost = changed { $0.slot?.walStatus = "lost" }
+        #expect(refusal(nil, lost)?.kind == .slotInvalidated)
+        #expect(refusal(creating, lost)?.kind == .noPosition, "init makes it again")
+    }
+
     @Test func aNewerTimelineThatHoldsThePositionIsAccepted() {
         #expect(
             refusal(

@@ -15,6 +15,7 @@ extension InitCommand {
         let producer: TransactionalProducer
         if let fenced { producer = fenced } else { producer = try makeProducer() }
         let facts = try gather().facts
+        if let foreign = StartRefusal.foreign(facts, stored: existing?.lsn) { throw foreign.exit }
         var position = StoredPosition(
             systemID: source.server.systemID, timeline: facts.timeline, slot: settings.slot, epoch: epoch,
             lsn: existing?.lsn ?? LSN(0), commitTime: existing?.commitTime ?? 0, options: settings.fingerprint,
@@ -56,9 +57,7 @@ extension InitCommand {
 
     /// Where the slot that is there can go on after a gap; nil where it must be made again.
     func start(with source: Source, after gap: StartRefusal) -> LSN? {
-        guard let slot = source.slot, !slot.isInvalidated, slot.plugin == "pgoutput",
-            slot.database == source.database, let confirmed = slot.confirmedFlushLSN
-        else { return nil }
+        guard let slot = source.slot, !slot.isInvalidated, let confirmed = slot.confirmedFlushLSN else { return nil }
         switch gap.kind {
         case .slotMissing, .slotForeign, .slotInvalidated, .publicationMissing: return nil
         // What lies between the slot and the stored position is in Kafka already.

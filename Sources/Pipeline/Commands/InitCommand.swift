@@ -6,6 +6,7 @@ import Postgres
 ///
 /// Topics; publication, committed; a progress record `creating`; the slot; the record with its consistent point. A slot that a
 /// `creating` record names was never streamed from: it is dropped and made again. Over a complete record no position changes.
+/// Somebody else's slot is left alone.
 package struct InitCommand {
     let settings: StreamSettings
     let services: StreamServices
@@ -32,14 +33,15 @@ package struct InitCommand {
             throw inUse(holder)
         }
         // The slot before the position: an agent that runs moves both meanwhile.
-        let slot = try gather().facts.slot
+        let early = try gather().facts
         // Before a loss is accepted, what an agent that was killed had under way comes to its end.
         let producer = acceptGap ? try makeProducer() : nil
         let existing = try position(isFenced: producer != nil)
         // Judged before anything is made: a publication that is made again would hide that it was gone.
         let isJudged = isJudged(existing, source)
-        let gap = isJudged ? try judge(existing, slot, added: source.added) : nil
+        let gap = isJudged ? try judge(existing, early.slot, added: source.added) : nil
         if let gap, !acceptGap { throw gap.exit }
+        if let foreign = StartRefusal.foreign(early, stored: existing?.lsn) { throw foreign.exit }
         let isMended = try make(source)
         if let existing, isJudged, gap == nil {
             guard isMended else {
@@ -154,7 +156,9 @@ package struct InitCommand {
         var gap: StartRefusal?
         if acceptGap {
             let existing = try position(isFenced: false)
-            gap = isJudged(existing, source) ? try judge(existing, gather().facts.slot, added: source.added) : nil
+            let early = try gather().facts
+            gap = isJudged(existing, source) ? try judge(existing, early.slot, added: source.added) : nil
+            if let foreign = StartRefusal.foreign(early, stored: existing?.lsn) { throw foreign.exit }
         }
         if let gap {
             output.line("-- the gap that would be accepted: \(gap.message)")

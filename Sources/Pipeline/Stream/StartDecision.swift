@@ -93,29 +93,8 @@ package enum StartDecision {
                 .slotMissing, "slot \(facts.slotName) does not exist: it was dropped", stored: stored.lsn,
                 available: facts.walEnd, hints: ["sluice init --accept-gap"])
         }
-        guard slot.plugin == "pgoutput", slot.database == facts.database else {
-            throw StartRefusal(
-                .slotForeign,
-                """
-                slot \(facts.slotName) is of plugin \(slot.plugin) in database \(slot.database), not of pgoutput in \
-                \(facts.database)
-                """, stored: stored.lsn,
-                hints: ["choose another postgres.slot", "sluice drop && sluice init --accept-gap"])
-        }
-        guard !slot.isTwoPhase else {
-            throw StartRefusal(
-                .slotForeign,
-                "slot \(facts.slotName) was made with two_phase, by somebody else: it shows transactions that are not committed yet",
-                stored: stored.lsn, hints: ["choose another postgres.slot", "sluice drop && sluice init --accept-gap"])
-        }
-        guard slot.walStatus != "lost", slot.invalidation == nil, slot.restart != nil else {
-            let why = slot.invalidation.map { " (\($0))" } ?? ""
-            throw StartRefusal(
-                .slotInvalidated,
-                "slot \(facts.slotName) was invalidated\(why): the server has removed WAL that it needed",
-                stored: stored.lsn, available: facts.walEnd,
-                hints: ["sluice init --accept-gap", cure(slot.invalidation)])
-        }
+        if let foreign = StartRefusal.foreign(facts, stored: stored.lsn) { throw foreign }
+        if let invalidated = StartRefusal.invalidated(facts, stored: stored.lsn) { throw invalidated }
         guard slot.confirmedFlush <= stored.lsn else {
             throw StartRefusal(
                 .slotAhead,
@@ -123,16 +102,6 @@ package enum StartDecision {
                 slot \(facts.slotName) is at \(slot.confirmedFlush), past the stored position \(stored.lsn): it was \
                 re-created or advanced
                 """, stored: stored.lsn, available: slot.confirmedFlush, hints: ["sluice init --accept-gap"])
-        }
-    }
-
-    /// What keeps it from happening again.
-    private static func cure(_ invalidation: String?) -> String {
-        switch invalidation {
-        case "idle_timeout": "raise idle_replication_slot_timeout, or keep the agent running"
-        case "wal_level_insufficient": "set wal_level = logical"
-        case "rows_removed", "conflict": "set hot_standby_feedback = on"
-        default: "raise max_slot_wal_keep_size"
         }
     }
 }

@@ -6,9 +6,12 @@ extension StartRefusal {
     /// There is no complete position: the stream cannot know where to begin.
     static func withoutPosition(_ stored: StoredPosition?, _ facts: StartFacts) -> StartRefusal {
         let what = "the progress topic holds no complete position for slot \(facts.slotName)"
+        // Nothing goes on with such a slot, nor is it `init`'s to drop.
+        if let foreign = foreign(facts, stored: nil) { return foreign }
         guard stored == nil, let slot = facts.slot else {
             return StartRefusal(.noPosition, what, hints: ["sluice init"])
         }
+        if let invalidated = invalidated(facts, stored: nil) { return invalidated }
         return StartRefusal(
             .noPosition,
             what + ", but the slot exists: the topic was deleted or truncated, or the slot is not ours",
@@ -17,6 +20,49 @@ extension StartRefusal {
                 "sluice init --accept-gap (goes on where the slot is; rows that Kafka has already may come again)",
                 "sluice drop, then sluice init",
             ])
+    }
+
+    /// The slot is somebody else's; nil where it may be ours, or there is none.
+    /// - Parameter stored: where Kafka's copy ends; nil where it is not known.
+    static func foreign(_ facts: StartFacts, stored: LSN?) -> StartRefusal? {
+        guard let slot = facts.slot else { return nil }
+        let message: String
+        if slot.plugin != "pgoutput" || slot.database != facts.database {
+            message = """
+                slot \(facts.slotName) is of plugin \(slot.plugin) in database \(slot.database), not of pgoutput in \
+                \(facts.database)
+                """
+        } else if slot.isTwoPhase {
+            message =
+                "slot \(facts.slotName) was made with two_phase, by somebody else: it shows transactions that are not committed yet"
+        } else {
+            return nil
+        }
+        return StartRefusal(
+            .slotForeign, message, stored: stored,
+            hints: [
+                "choose another postgres.slot",
+                "sluice drop && sluice init\(stored == nil ? "" : " --accept-gap") (takes the slot from whoever made it)",
+            ])
+    }
+
+    /// The server gives nothing from the slot any more; nil where it does.
+    static func invalidated(_ facts: StartFacts, stored: LSN?) -> StartRefusal? {
+        guard let slot = facts.slot, slot.walStatus == "lost" || slot.invalidation != nil || slot.restart == nil else {
+            return nil
+        }
+        let why = slot.invalidation.map { " (\($0))" } ?? ""
+        let cure =
+            switch slot.invalidation {
+            case "idle_timeout": "raise idle_replication_slot_timeout, or keep the agent running"
+            case "wal_level_insufficient": "set wal_level = logical"
+            case "rows_removed", "conflict": "set hot_standby_feedback = on"
+            default: "raise max_slot_wal_keep_size"
+            }
+        return StartRefusal(
+            .slotInvalidated,
+            "slot \(facts.slotName) was invalidated\(why): the server has removed WAL that it needed",
+            stored: stored, available: facts.walEnd, hints: ["sluice init --accept-gap", cure])
     }
 
     /// The last record of a progress topic is no position that we know.
