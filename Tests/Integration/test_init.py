@@ -125,6 +125,42 @@ def test_a_slot_of_somebody_else_is_left_alone_where_init_was_cut_off(little: Si
         assert done.code == 3 and "kind: slot-foreign" in done.err and slot_of(site) == before, done.text
 
 
+def test_a_slot_that_is_older_than_the_publication_is_made_again(little: Site) -> None:
+    """What it holds was committed without a publication: that cannot be decoded, or is passed over (18 and later)."""
+    site = little
+    site.sql(f"select pg_create_logical_replication_slot('{site.agent.slot}', 'pgoutput')")
+    insert(site, 1, 2)
+    old = slot_of(site)
+    plain = site.agent.command("init")
+    assert plain.code == 3 and "kind: no-position" in plain.err and "makes the slot again" in plain.err, plain.text
+    planned = site.agent.must("init", "--accept-gap", "--dry-run")
+    assert f"pg_drop_replication_slot('{site.agent.slot}')" in planned.out, planned.text
+    accepted = site.agent.must("init", "--accept-gap")
+    assert "gap accepted: kind: no-position" in accepted.out and "its 2 existing rows will not be sent" in accepted.out, accepted.text
+    new = slot_of(site)
+    assert old and new and parse_lsn(new[2]) > parse_lsn(old[2]), (old, new)
+    gap = progress(site)["gaps"][-1]
+    assert gap["kind"] == "no-position" and gap["to"] == progress(site)["lsn"], gap
+    streamed(site, 3)
+    assert site.agent.stop() == 0 and sent(site) == {3: 1}
+
+
+@pytest.mark.only("pg15")
+def test_a_publication_that_is_younger_than_the_slot_is_3_and_what_is_named_leads_out(little: Site) -> None:
+    """Made by hand, so that nobody knows before the first change is decoded."""
+    site = little
+    site.sql(f"select pg_create_logical_replication_slot('{site.agent.slot}', 'pgoutput')")
+    insert(site, 1)
+    site.sql(f"create publication {publication(site)} for table public.documents, public.positions with (publish_via_partition_root = true)",
+             f"alter publication {publication(site)} owner to sluice")
+    site.agent.must("init", "--accept-gap")
+    assert "sluice drop, then sluice init --accept-gap" in refused(site, "publication-missing")
+    site.agent.must("drop")
+    site.agent.must("init", "--accept-gap")
+    streamed(site, 2)
+    assert site.agent.stop() == 0 and sent(site) == {2: 1}
+
+
 # drop
 
 def test_drop_leaves_the_publication_of_another_role(little: Site) -> None:

@@ -375,6 +375,8 @@ import Testing
         let lost = changed { $0.slot?.walStatus = "lost" }
         #expect(refusal(nil, lost)?.kind == .slotInvalidated)
         #expect(refusal(creating, lost)?.kind == .noPosition, "init makes it again")
+        let older = refusal(nil, changed { $0.publication = nil })
+        #expect(older?.kind == .noPosition && older?.available == LSN(5000))
     }
 
     @Test func aNewerTimelineThatHoldsThePositionIsAccepted() {

@@ -57,7 +57,10 @@ extension InitCommand {
 
     /// Where the slot that is there can go on after a gap; nil where it must be made again.
     func start(with source: Source, after gap: StartRefusal) -> LSN? {
-        guard let slot = source.slot, !slot.isInvalidated, let confirmed = slot.confirmedFlushLSN else { return nil }
+        // Where a slot is that is older than the publication, that cannot be decoded with it, or is passed over (18 and later).
+        guard source.publication != nil, let slot = source.slot, !slot.isInvalidated,
+            let confirmed = slot.confirmedFlushLSN
+        else { return nil }
         switch gap.kind {
         case .slotMissing, .slotForeign, .slotInvalidated, .publicationMissing: return nil
         // What lies between the slot and the stored position is in Kafka already.

@@ -98,8 +98,9 @@ extension SourceLoop {
         // PostgreSQL before 18: decoding cannot get past a change that was made while there was no publication.
         let snapshot = services.state.snapshot
         return .exit(
-            StartRefusal.unpublished(
-                [], nil, stored: snapshot.stored, available: snapshot.serverLSN, now: services.clock.wall() / 1000
+            StartRefusal.undecodable(
+                settings, error, stored: snapshot.stored, available: snapshot.serverLSN,
+                now: services.clock.wall() / 1000
             ).exit)
     }
 

@@ -12,6 +12,14 @@ extension StartRefusal {
             return StartRefusal(.noPosition, what, hints: ["sluice init"])
         }
         if let invalidated = invalidated(facts, stored: nil) { return invalidated }
+        guard facts.publication != nil else {
+            return StartRefusal(
+                .noPosition, what + ", nor is there a publication, but the slot exists", available: facts.walEnd,
+                hints: [
+                    "sluice init --accept-gap (makes the slot again: what it holds was committed without a publication, and is not sent)",
+                    "choose another postgres.slot",
+                ])
+        }
         return StartRefusal(
             .noPosition,
             what + ", but the slot exists: the topic was deleted or truncated, or the slot is not ours",
@@ -113,6 +121,23 @@ extension StartRefusal {
         var refusal = unpublished([], nil, stored: stored, available: available, now: now)
         refusal.message =
             "publication \(publication) was dropped and made again: changes made while there was none are lost"
+        return refusal
+    }
+
+    /// The server cannot decode what was committed where the slot stands (before 18): there was no publication.
+    static func undecodable(
+        _ settings: StreamSettings, _ error: PostgresError, stored: StoredPosition?, available: LSN?, now: Int64
+    ) -> StartRefusal {
+        var refusal = StartRefusal(
+            .publicationMissing,
+            "publication \(settings.publication) was dropped, or did not exist yet at this position: \(error)",
+            stored: stored?.lsn, available: available,
+            hints: [
+                "sluice init --accept-gap (makes publication and slot again; changes until then are lost)",
+                // Of the two `init` cannot see which is older.
+                "where that finds no gap, the slot is older than the publication: sluice drop, then sluice init --accept-gap",
+            ])
+        if let stored { refusal.since = (stored.commitTime, now) }
         return refusal
     }
 

@@ -29,12 +29,7 @@ enum StreamFailures {
             // The next session compares the slot with the stored position, and says all that can be said.
             .retry(component: .postgres, reason: error.description)
         case .undefined:
-            .exit(
-                StartRefusal(
-                    .publicationMissing,
-                    "the publication \(settings.publication) was dropped, or did not exist yet at this position: \(error)",
-                    hints: ["sluice init --accept-gap"]
-                ).exit)
+            .exit(StartRefusal.undecodable(settings, error, stored: nil, available: nil, now: 0).exit)
         case .untranslatable:
             // It cannot at the next attempt either.
             .exit(
