@@ -25,7 +25,8 @@ import Testing
         identity: TableFacts.ReplicaIdentity = .primaryKey, root: UInt32? = nil, leaves: [UInt32] = [],
         weak: [TableFacts.WeakLeaf] = [], unlogged: [String] = [], foreign: [String] = [], heirs: [String] = [],
         key: [String]? = ["id"], isDeferrable: Bool = false, index: [String]? = nil,
-        generated: [String: ColumnFacts.Generated] = [:], canSelect: Bool = true, isOwner: Bool = true,
+        generated: [String: ColumnFacts.Generated] = [:], types: [String: UInt32] = [:], canSelect: Bool = true,
+        isOwner: Bool = true,
         hasRowSecurity: Bool = false
     ) -> TableFacts {
         TableFacts(
@@ -36,7 +37,8 @@ import Testing
             identityIndex: index.map { IndexFacts(oid: 91, name: "u", columns: $0, isDeferrable: false) },
             columns: ["id", "v", "g"].enumerated().map { number, name in
                 ColumnFacts(
-                    number: Int16(number + 1), name: name, typeOID: 23, typeModifier: -1, typeName: "integer",
+                    number: Int16(number + 1), name: name, typeOID: types[name] ?? 23, typeModifier: -1,
+                    typeName: "integer",
                     isNotNull: true, generated: generated[name] ?? .never)
             }, estimatedRows: -1, canSelect: canSelect, isOwner: isOwner, hasRowSecurity: hasRowSecurity)
     }
@@ -182,6 +184,12 @@ import Testing
             kind: .partitionedTable, identity: .full, leaves: [2],
             weak: [TableFacts.WeakLeaf(name: "public.a", identity: .primaryKey)])
         #expect(judged(weak).first?.hasPrefix("warning") == true)
+    }
+
+    @Test func moneyIsWarnedOf() {
+        let money = table(types: ["v": 790])
+        #expect(judged(money).count == 1 && judged(money)[0].hasPrefix("warning table public.t1: column v is money"))
+        #expect(judged(table(types: ["v": 791])).count == 1)
     }
 
     @Test func aPartitionBesideItsRootIsRefused() {

@@ -91,6 +91,13 @@ extension Preflight {
         findings += table.foreignLeaves.map { leaf in
             Finding(.warning, subject, "partition \(leaf) is a foreign table: what is written to it is not streamed")
         }
+        // 790 money, 791 money[]: pg_type's own.
+        findings += table.columns.filter { [790, 791].contains($0.typeOID) }.map { column in
+            Finding(
+                .warning, subject,
+                "column \(column.name) is money, which is read with two decimals: where lc_monetary has another number of them, its values are wrong by powers of ten",
+                fixes: ["ALTER TABLE \(name) ALTER COLUMN \(Quoting.identifier(column.name)) TYPE numeric;"])
+        }
         if !table.heirs.isEmpty {
             let shown = table.heirs.prefix(5).joined(separator: ", ") + (table.heirs.count > 5 ? ", ..." : "")
             findings.append(
