@@ -38,6 +38,7 @@ def test_one_fault_of_every_kind(stack: Stack, lab: Lab) -> None:
     assert result.clean, "\n".join(result.findings)
     assert set(result.broken) == set(KINDS) and result.numbers["changes"] > 1000
     assert not any(result.zeros.values())
+    assert result.looks > 200, "nobody looked at what the slot may forget"
 
 
 @pytest.mark.long  # a minute or two, and the broker has to err
@@ -182,6 +183,23 @@ def test_a_slot_that_knows_more_than_kafka_is_seen(make: SiteMaker) -> None:
         assert ladder.finding is not None and "the slot had confirmed" in ladder.finding
     finally:
         ladder.stop()
+
+
+def test_a_ladder_that_saw_nothing_is_a_finding() -> None:
+    """Its looks may fail while a server is away: not all of them."""
+    def refuse(_: str) -> None:
+        raise psycopg.OperationalError("no route\nto it")
+    agent = SimpleNamespace(slot="s", name="t", progress_topic="p")
+    ladder = Ladder(SimpleNamespace(agent=agent, database="t", stack=SimpleNamespace(postgres=SimpleNamespace(connect=refuse))))  # type: ignore[arg-type]
+    ladder.start()
+    try:
+        wait_until("it has tried", lambda: ladder.failed.total() > 1, 20)
+    finally:
+        ladder.stop()
+    [found] = ladder.unseen(1)
+    assert "only 0 looks" in found and " x OperationalError: no route" in found and ladder.finding is None
+    ladder.looks = 1
+    assert not ladder.unseen(1)
 
 
 def test_a_sink_that_stopped_is_seen_although_its_process_goes_on(tmp_path: Path) -> None:

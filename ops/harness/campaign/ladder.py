@@ -6,6 +6,7 @@ import json
 import threading
 import time
 import uuid
+from collections import Counter
 from contextlib import suppress
 
 import psycopg
@@ -25,6 +26,7 @@ class Ladder:
     def __init__(self, site: Site) -> None:
         self.site = site
         self.looks = 0
+        self.failed: Counter[str] = Counter()  # looks that were told nothing, by what was the matter
         self.finding: str | None = None
         self._slot, self._name, self._topic = site.agent.slot, site.agent.name, site.agent.progress_topic
         self._stored = 0
@@ -45,11 +47,20 @@ class Ladder:
         if self._thread.is_alive():
             raise NotReady("the look at the ladder does not end")
 
+    def unseen(self, least: int) -> list[str]:
+        """What it had to look at and did not: one that only ever fails finds nothing either."""
+        if self.looks >= least:
+            return []
+        why = "; ".join(f"{count} x {what}" for what, count in self.failed.most_common(5)) or "no look failed"
+        return [f"only {self.looks} looks at the ladder, of {least} at least: {why}"]
+
     def _run(self) -> None:
         try:
             while not self._stop.wait(_PAUSE) and self.finding is None:
-                with suppress(psycopg.Error, KafkaException, NotReady, TimeoutError):  # a server is away, by a fault of the campaign
+                try:
                     self._look()
+                except (psycopg.Error, KafkaException, NotReady, TimeoutError) as error:  # a server is away, by a fault of the campaign
+                    self.failed[f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"[:160]] += 1
         except BaseException as error:
             self.finding = f"the look at the ladder failed: {error!r}"
         finally:
@@ -60,14 +71,14 @@ class Ladder:
             self._connection = self.site.stack.postgres.connect(self.site.database)
         mark = confirmed(self._connection, self._slot)
         if mark is None:
-            return
+            raise NotReady("no slot, or none that has confirmed anything")
         if mark > self._stored:
             self._follow(mark)
         if mark > self._stored:
             # What was committed can be read when its marker is written, and a fault may hold that up. Then one that reads all of the
             # topic has the last word.
             if not self._is_settled():
-                return
+                raise NotReady("something in the progress topic stays undecided")
             found = read_progress(self.site.stack.kafka.brokers, self._name)
             self._stored = max([self._stored, *(position.lsn for position in found)])
             if mark > self._stored:

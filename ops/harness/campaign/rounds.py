@@ -86,6 +86,8 @@ _CLOCKS = ("its own", "its own", "its own", "ours")  # the source's; hours pass 
 _STREAMING = ("off", "on")
 # Of a verdict on so many transactions, each kind must be there.
 _ENOUGH = 800
+# Looks at the ladder for each fault, at least: some fifty are had, also on a machine that does much else.
+LOOKS = 3
 _KINDS = ("insert", "update", "delete", "truncate", "message", "changed key", "unchanged value", "whole old row")
 
 
@@ -156,7 +158,7 @@ def _round(world: World, plan: Plan, result: Result, cards: list[str], source: r
             result.findings.append("the oracle had next to nothing to look at")
         if verdict.transactions >= _ENOUGH and (none := [kind for kind in _KINDS if not verdict.kinds_of_changes[kind]]):
             result.findings.append(f"the load had none of these: {', '.join(none)}")
-        result.findings += crew.stop()
+        result.findings += [*crew.stop(), *crew.ladder.unseen(LOOKS * len(cards))]
         if crew.dropped and not verdict.repeated:
             result.findings.append("a sink dropped records, and none was repeated:\n" + "\n".join(crew.dropped[:5]))
         result.findings += [f"a secret in a log: {name}" for name in site.leaked_secrets()]
