@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import psycopg
 import pytest
 from conftest import SiteMaker
 
-from harness.agent import binary, confirmed
+from harness.agent import binary, confirmed, merge
+from harness.campaign.__main__ import failpoints
 from harness.oracle.source import parse_lsn
 from harness.oracle.topics import read_progress, read_topics
 from harness.processes import Process, wait_until
@@ -61,6 +63,10 @@ def begun(site: Site, *arguments: str, program: Path | None = None, env: dict[st
                    env={**site.agent.env, **(env or {})}).start()
 
 
+def waits(site: Site) -> bool:
+    return "waiting for 1 transactions that have written" in (site.agent.folder / "init.log").read_text()
+
+
 def publication(site: Site) -> str:
     return f'"{site.agent.publication}"'
 
@@ -76,6 +82,76 @@ def refused(site: Site, kind: str) -> str:
     log = site.agent.log.read_text()
     assert code == 3 and f"kind: {kind}" in log, f"exit {code}\n{log[-3000:]}"
     return log[log.rindex("kind: "):]
+
+
+# The position that was judged is not written over one that was stored since
+
+@pytest.mark.parametrize("runs_on", [False, True], ids=["stopped", "running"])
+def test_a_position_that_has_moved_while_init_waited_stays(little: Site, runs_on: bool) -> None:
+    """An agent is started, and stopped again or not, while `init` waits for a transaction that writes to what it has added."""
+    site = little
+    site.agent.must("init")
+    streamed(site, 1)
+    assert site.agent.stop() == 0
+    site.sql("create table public.late (id bigint primary key)", "alter table public.late owner to sluice")
+    site.agent.settings = merge(site.agent.settings, {"postgres": {"tables": [*site.agent.settings["postgres"]["tables"], "public.late"]}})
+    site.agent.write()
+    # One number of partitions more to be noted in the position.
+    late = site.agent.topic(("public", "late"))
+    site.stack.kafka.create_topic(late, 5)
+    with site.stack.postgres.connect(site.database, autocommit=False) as job:
+        job.execute("insert into public.late values (1)")
+        init = begun(site)
+        wait_until("init waits", lambda: waits(site), 30)
+        streamed(site, 2, 3)
+        site.sql("insert into public.late values (2)")
+        wait_sent(site, 2, "late")
+        if not runs_on:
+            assert site.agent.stop() == 0
+        moved = progress(site)
+        init.require_running()
+        job.commit()
+    assert init.wait(30) == 0, init.tail()
+    if runs_on:
+        insert(site, 4)
+        wait_sent(site, 4)
+        assert site.agent.stop() == 0
+    stored = progress(site)
+    assert parse_lsn(stored["lsn"]) >= parse_lsn(moved["lsn"]) and stored["partitions"][late] == 5, (stored, moved)
+    lsns = [record.lsn for record in read_progress(site.stack.kafka.brokers, site.agent.name)]
+    assert lsns == sorted(lsns), [hex(lsn) for lsn in lsns]
+    streamed(site, 5)
+    assert site.agent.stop() == 0
+    # What was written before the table was added may be sent: that is judged when the change is decoded.
+    assert set(sent(site).values()) == {1} and set(sent(site)) >= {1, 2, 3, 5} and sent(site, "late") in ({2: 1}, {1: 1, 2: 1})
+    assert progress(site)["epoch"] == 1 and "gaps" not in progress(site)
+
+
+@pytest.mark.parametrize("creating", [False, True], ids=["nothing", "creating"])
+def test_an_init_that_was_overtaken_changes_nothing(little: Site, creating: bool) -> None:
+    """It has found no position, or one that another was making, and stands still before it fences."""
+    site = little
+    if creating:
+        with site.stack.postgres.connect(site.database, autocommit=False) as job:
+            job.execute("insert into public.unpublished values (1, 'open')")
+            first = begun(site)
+            wait_until("the slot is being made", lambda: "running transactions to end" in first.log.read_text(), 30)
+            first.kill()
+        assert progress(site)["state"] == "creating"
+    second = begun(site, program=failpoints(), env={"SLUICE_FAILPOINT": "before-fence:1:stop"})
+    wait_until("it stands still", lambda: open(f"/proc/{second.pid}/stat").read().rsplit(")", 1)[1].split()[0] == "T", 30)
+    site.agent.must("init")
+    streamed(site, 1, 2)
+    before, slot = progress(site), slot_of(site)
+    second.send(signal.SIGCONT)
+    assert second.wait(60) == 69, second.tail()
+    assert "has gone on meanwhile" in second.tail() and "-> sluice init, again" in second.tail(), second.tail()
+    insert(site, 3)
+    wait_sent(site, 3)
+    after = progress(site)
+    assert slot and slot_of(site) and after["state"] == "streaming" and parse_lsn(after["lsn"]) >= parse_lsn(before["lsn"]), after
+    assert "there is no gap" in site.agent.must("init").out
+    assert site.agent.stop() == 0 and sent(site) == {1: 1, 2: 1, 3: 1}
 
 
 # Slots of others

@@ -4,18 +4,28 @@ import Postgres
 
 /// The slot and the first position: of a new stream, or of one that goes on after a loss that was accepted.
 extension InitCommand {
+    /// - Parameters:
+    ///   - judged: the position; as `fenced` has found it, where that is not nil.
     func makeSlot(
-        after existing: StoredPosition?, _ gap: StartRefusal?, _ source: Source, _ fenced: TransactionalProducer?,
+        after judged: StoredPosition?, _ gap: StartRefusal?, _ source: Source, _ fenced: TransactionalProducer?,
         isMended: Bool
     ) throws(AgentExit) {
+        let producer: TransactionalProducer
+        var existing = judged
+        if let fenced {
+            producer = fenced
+        } else {
+            producer = try makeProducer()
+            existing = try positionNow(after: judged, isFenced: true)
+        }
+        let facts = try gather().facts
         // A slot that was never streamed from can only be held by the walsender of an init that was cut off: it is waited for.
-        if let holder = source.slot?.holder?.pid, existing?.state != .creating { throw inUse(holder) }
+        if let holder = facts.slot?.holder?.pid, existing?.state != .creating { throw inUse(holder) }
+        if let foreign = StartRefusal.foreign(facts, stored: existing?.lsn) { throw foreign.exit }
+        // Made since: it is not ours to drop.
+        guard facts.slot == nil || existing != nil || gap != nil else { throw goneOn }
         let epoch: UInt32
         if let existing { epoch = existing.epoch + (gap == nil ? 0 : 1) } else { epoch = try firstEpoch(source) }
-        let producer: TransactionalProducer
-        if let fenced { producer = fenced } else { producer = try makeProducer() }
-        let facts = try gather().facts
-        if let foreign = StartRefusal.foreign(facts, stored: existing?.lsn) { throw foreign.exit }
         var position = StoredPosition(
             systemID: source.server.systemID, timeline: facts.timeline, slot: settings.slot, epoch: epoch,
             lsn: existing?.lsn ?? LSN(0), commitTime: existing?.commitTime ?? 0, options: settings.fingerprint,
@@ -37,7 +47,7 @@ extension InitCommand {
             position.lsn = start
         } else {
             try store(position, by: producer)
-            position.lsn = try createSlot(source)
+            position.lsn = try createSlot(source, isThere: facts.slot)
         }
         position.state = .streaming
         // Else the loss goes on, and ends where a stream begins again.
@@ -98,10 +108,10 @@ extension InitCommand {
     /// A standby takes no slot that goes on to others.
     func takesFailover(_ source: Source) -> Bool { source.server.version >= 170_000 && !source.server.isInRecovery }
 
-    private func createSlot(_ source: Source) throws(AgentExit) -> LSN {
+    private func createSlot(_ source: Source, isThere slot: StartFacts.Slot?) throws(AgentExit) -> LSN {
         try postgres { (_) throws(PostgresError) in
             var connection = try ReplicationConnection(connecting: settings.postgres, timeout: .seconds(10))
-            if let slot = source.slot { try drop(slot, &connection) }
+            if let slot { try drop(slot, &connection) }
             var waited = 0
             return try connection.createLogicalSlot(
                 settings.slot, failover: takesFailover(source), timeout: .seconds(24 * 3600),
@@ -114,8 +124,8 @@ extension InitCommand {
     }
 
     /// The walsender of an init that was cut off may still be making it, and takes it away when it ends.
-    private func drop(_ slot: ReplicationSlot, _ connection: inout ReplicationConnection) throws(PostgresError) {
-        if slot.activePID != nil { tellBlockers(seconds: 0) }
+    private func drop(_ slot: StartFacts.Slot, _ connection: inout ReplicationConnection) throws(PostgresError) {
+        if slot.holder != nil { tellBlockers(seconds: 0) }
         do throws(PostgresError) {
             try connection.dropSlot(settings.slot, waitForRelease: true, timeout: .seconds(24 * 3600))
         } catch  where error.kind == .slotMissing {}

@@ -22,7 +22,7 @@ package struct InitCommand {
     ///   - dryRun: prints what would be done, and does nothing.
     ///   - acceptGap: takes a new position after a loss, and keeps the loss on record.
     package func run(dryRun: Bool, acceptGap: Bool) throws(AgentExit) {
-        let source = try inspect(acceptGap: acceptGap)
+        var source = try inspect(acceptGap: acceptGap)
         output.findings((source.findings).filter { $0.severity > .fine })
         guard !source.findings.hasProblem else {
             throw source.findings.exit(.configuration, "init changes nothing before these are settled")
@@ -36,6 +36,10 @@ package struct InitCommand {
         let early = try gather().facts
         // Before a loss is accepted, what an agent that was killed had under way comes to its end.
         let producer = acceptGap ? try makeProducer() : nil
+        if producer != nil {
+            source.slot = try slotNow()
+            if let holder = source.slot?.holder?.pid { throw inUse(holder) }
+        }
         let existing = try position(isFenced: producer != nil)
         // Judged before anything is made: a publication that is made again would hide that it was gone.
         let isJudged = isJudged(existing, source)
@@ -49,8 +53,7 @@ package struct InitCommand {
                     .configuration, "publication \(settings.publication) does not send all that is wanted yet",
                     hints: ["the statements above, by whoever may give them, then sluice run"])
             }
-            try acceptPartitions(existing, source, isAccepted: acceptGap)
-            if !source.added.isEmpty { try noteEntries() }
+            let existing = try note(existing, source, isAccepted: acceptGap, producer)
             let changed = source.faults.isEmpty ? "nothing was changed" : "the stream goes on where it was"
             output.line(
                 "slot \(settings.slot): is there, position \(existing.lsn), epoch \(existing.epoch); there is no gap, \(changed)"
@@ -182,104 +185,6 @@ package struct InitCommand {
         output.line("-- topic \(settings.progressTopic), and one topic for each of \(source.tables.count) tables")
         if let topic = settings.format.deadLetterTopic {
             output.line("-- topic \(topic), for rows that cannot be represented")
-        }
-    }
-
-    // MARK: The position
-
-    /// - Parameter isFenced: nobody else can commit any more: what is decided is waited for until it can be read.
-    func position(isFenced: Bool) throws(AgentExit) -> StoredPosition? {
-        let found = try kafka { () throws(KafkaError) in
-            let store = try ProgressStore(settings, events: services.kafkaEvents)
-            let wakeup = Wakeup()
-            var (found, isOpen) = try store.readIfThere(timeout: .seconds(20))
-            for _ in 0..<100 where isFenced && isOpen {
-                wakeup.wait(milliseconds: 100)
-                (found, isOpen) = try store.readIfThere(timeout: .seconds(20))
-            }
-            return found
-        }
-        switch found {
-        case .nothing: return nil
-        case .position(let position): return position
-        case .unreadable(let why):
-            throw StartRefusal.unreadable(settings.progressTopic, why).exit
-        }
-    }
-
-    /// Topics whose number of partitions has changed since: the order of their keys does not hold over the change, so that a human
-    /// has to take note.
-    private func acceptPartitions(_ stored: StoredPosition, _ source: Source, isAccepted: Bool) throws(AgentExit) {
-        var position = stored
-        var changed: [String] = []
-        position.partitions = try pins(source, after: stored) { topic, count, maker throws(KafkaError) in
-            var pins = stored.partitions
-            let judged = try pins.judge(
-                topic, count: count, isEmpty: { () throws(KafkaError) in try maker.isEmpty(topic, partitions: count) })
-            guard case .changed(let before) = judged else { return }
-            changed.append("topic \(topic): \(count) partitions, it had \(before); order per key holds from here on")
-        }
-        guard position.partitions != stored.partitions, source.slot?.holder == nil else { return }
-        guard changed.isEmpty || isAccepted else {
-            throw AgentExit(
-                .configuration, "topics have another number of partitions: keys would go to other ones",
-                details: changed, hints: ["sluice init --accept-gap (accepts the new numbers)"])
-        }
-        for line in changed { output.line(line) }
-        try store(position, by: try makeProducer())
-    }
-
-    /// How many partitions the topics have that the agent writes to, and those that it has written to with a number of their own.
-    /// - Parameter see: is given each that could be asked.
-    func pins(
-        _ source: Source, after stored: StoredPosition?,
-        see: (_ topic: String, _ count: Int32, _ maker: TopicMaker) throws(KafkaError) -> Void = { _, _, _ in }
-    ) throws(AgentExit) -> PartitionPins {
-        let now = Preflight.tableTopics(settings, source.tables) + [messageTopicName(name: settings.name)]
-        let before = stored?.partitions.others ?? [:]
-        return try kafka { () throws(KafkaError) in
-            let maker = try TopicMaker(settings, events: services.kafkaEvents, log: services.log)
-            var pins = PartitionPins()
-            for topic in now + Set(before.keys).subtracting(now).sorted() {
-                do throws(KafkaError) {
-                    guard let count = try maker.partitions(of: topic) else { continue }
-                    pins.accept(topic, count: count)
-                    try see(topic, count, maker)
-                } catch {
-                    // One that we may not see, such as that of logical messages, which nobody sends: it stays as it was.
-                    guard error.reason == .authorization else { throw error }
-                    if let count = before[topic] { pins.accept(topic, count: count) }
-                }
-            }
-            return pins
-        }
-    }
-
-    /// The tables that were added are known to be so: with a topic, they would be taken for ones that came back.
-    private func noteEntries() throws(AgentExit) {
-        let producer = try makeProducer()
-        guard var position = try position(isFenced: true) else { return }
-        let publication = try postgres { (connection) throws(PostgresError) in
-            try connection.publication(named: settings.publication)
-        }
-        position.mark = publication.map { PublicationMark(of: $0) }
-        try store(position, by: producer)
-    }
-
-    func makeProducer() throws(AgentExit) -> TransactionalProducer {
-        try kafka { () throws(KafkaError) in
-            let producer = try services.makeProducer(settings)
-            try producer.initTransactions(timeout: .seconds(30))
-            return producer
-        }
-    }
-
-    func store(_ position: StoredPosition, by producer: TransactionalProducer) throws(AgentExit) {
-        try kafka { () throws(KafkaError) in
-            let topic = try producer.topic(settings.progressTopic, timeout: .seconds(30))
-            try producer.begin()
-            try ProgressStore.produce(position, for: settings.progressKey, to: topic, by: producer)
-            try producer.commit(timeout: .seconds(30))
         }
     }
 
