@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,8 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from ..agent import Agent, merge
-from ..processes import Lab, wait_until
+from ..processes import Lab, peak_memory, wait_until
 from ..site import Site
 from .world import Choice, World
 
@@ -28,7 +31,7 @@ DISK = 8 * MIB  # of the third: smaller than `limits.spool`
 
 @dataclass
 class Watch:
-    """What was seen, second by second."""
+    """What was seen, second by second: bounds until after the verdict, the rest while the server was gone."""
 
     what: str
     seconds: float
@@ -38,6 +41,7 @@ class Watch:
     walsenders: set[int | None] = field(default_factory=set)
     not_ready: int = 0
     samples: int = 0
+    after: int = 0  # samples behind the outage
     first: dict[str, float] = field(default_factory=dict)
     last: dict[str, float] = field(default_factory=dict)
     paused: int = 0
@@ -52,7 +56,7 @@ class Watch:
     def line(self) -> str:
         grown = ", ".join(f"{name} {self.first.get(name, 0):,.0f} -> {value:,.0f}" for name, value in sorted(self.last.items()))
         return (f"outage: {self.what} for {self.seconds:.0f} s: peak memory {self.peak_memory / MIB:.1f} MiB, spool {self.peak_spool / MIB:.1f} MiB,"
-                f" walsender {'the same' if len(self.walsenders) == 1 else self.walsenders}, not ready in {self.not_ready} of {self.samples} looks,"
+                f" walsender {'the same' if len(self.walsenders) == 1 else self.walsenders}, not ready in {self.not_ready} of {self.samples} looks (and {self.after} behind),"
                 f" sink paused in {self.paused}, drained {self.drained_seconds:.0f} s after | {grown} | {self.verdict}"
                 f" | {'as it must be' if not self.wrong else 'WRONG: ' + '; '.join(self.wrong)}")
 
@@ -67,15 +71,8 @@ def shown(agent: Agent) -> dict[str, float]:
     return found
 
 
-def resident(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    raise LookupError("no VmRSS")
-
-
-def walsender(site: Site) -> int | None:
-    row = site.connection.execute("select active_pid from pg_replication_slots where slot_name = %s", (site.agent.slot,)).fetchone()
+def walsender(site: Site, connection: psycopg.Connection[tuple]) -> int | None:
+    row = connection.execute("select active_pid from pg_replication_slots where slot_name = %s", (site.agent.slot,)).fetchone()
     return row[0] if row else None
 
 
@@ -85,23 +82,57 @@ def used(folder: Path) -> int:
     return (facts.f_blocks - facts.f_bfree) * facts.f_frsize
 
 
-def watch(site: Site, seen: Watch, disk: Path | None) -> None:
-    agent = site.agent
-    seen.first = shown(agent)
-    until = time.monotonic() + seen.seconds
-    while time.monotonic() < until:
+class Watcher:
+    """Looks each second, in a thread: what drains after an outage is bounded too, and the walsender lives through it."""
+
+    def __init__(self, site: Site, seen: Watch, disk: Path | None) -> None:
+        self.site, self.seen, self.disk = site, seen, disk
+        self.is_away = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True, name="watch")
+
+    def __enter__(self) -> Watcher:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(60)
+        self.seen.must(not self._thread.is_alive(), "the watch does not end")
+
+    def _run(self) -> None:
+        try:
+            with self.site.stack.postgres.connect(self.site.database) as own:
+                while not self._stop.wait(1):
+                    self._look(own)
+        except Exception as error:
+            self.seen.must(False, f"the watch ended: {error!r}")
+
+    def _look(self, own: psycopg.Connection[tuple]) -> None:
+        agent, seen = self.site.agent, self.seen
         agent.running().require_running()
-        metrics = agent.metrics()
-        seen.samples += 1
-        seen.peak_memory = max(seen.peak_memory, resident(agent.running().pid))
+        metrics, is_ready, is_away = agent.metrics(), agent.http("/readyz")[0] == 200, self.is_away
+        seen.peak_memory = max(seen.peak_memory, peak_memory(agent.running().pid))
         seen.peak_spool = max(seen.peak_spool, int(metrics.get("sluice_spool_bytes", 0)))
-        seen.paused += metrics.get("sluice_sink_paused", 0) > 0
-        seen.not_ready += agent.http("/readyz")[0] != 200
-        seen.walsenders.add(walsender(site))
-        if disk is not None:
-            seen.peak_disk = max(seen.peak_disk, used(disk))
-        time.sleep(1)
-    seen.last = shown(agent)
+        seen.walsenders.add(walsender(self.site, own))
+        if self.disk is not None:
+            seen.peak_disk = max(seen.peak_disk, used(self.disk))
+        if is_away:
+            seen.samples += 1
+            seen.paused += metrics.get("sluice_sink_paused", 0) > 0
+            seen.not_ready += not is_ready
+        else:
+            seen.after += bool(seen.last)
+
+    def outage(self) -> None:
+        """While the server is gone."""
+        agent = self.site.agent
+        self.seen.first, self.is_away = shown(agent), True
+        until = time.monotonic() + self.seen.seconds
+        while time.monotonic() < until:
+            agent.running().require_running()
+            time.sleep(1)
+        self.is_away, self.seen.last = False, shown(agent)
 
 
 @contextmanager
@@ -124,25 +155,26 @@ def outage(world: World, what: str, seconds: float, rate: float, away: Callable[
     site = world.site(changes)
     site.init().run()
     seen = Watch(what, seconds)
-    with site.workload(rate=rate, large_every=200, large_rows=2000):
-        time.sleep(5)
-        away()
-        try:
-            watch(site, seen, disk)
-        finally:
-            back()
-        time.sleep(5)
-    began = time.monotonic()
-    wait_until("all is in objects", lambda: site.agent.metrics().get('sluice_lag_bytes{step="s3"}', MIB) < MIB // 4, 600)
-    seen.drained_seconds = time.monotonic() - began
-    verdict = site.auditor.verdict(timeout=600)
-    seen.verdict = verdict.line()
-    seen.walsenders.add(walsender(site))
-    seen.must(verdict.clean, verdict.report())
+    with Watcher(site, seen, disk) as watcher:
+        with site.workload(rate=rate, large_every=200, large_rows=2000):
+            time.sleep(5)
+            away()
+            try:
+                watcher.outage()
+            finally:
+                back()
+            time.sleep(5)
+        began = time.monotonic()
+        wait_until("all is in objects", lambda: site.agent.metrics().get('sluice_lag_bytes{step="s3"}', MIB) < MIB // 4, 600)
+        seen.drained_seconds = time.monotonic() - began
+        verdict = site.auditor.verdict(timeout=600)
+        seen.verdict = verdict.line()
+        seen.must(verdict.clean, verdict.report())
+    seen.must(seen.samples * 4 >= seconds and seen.after > 0, f"{seen.samples} looks in {seconds:.0f} s, and {seen.after} behind them")
     seen.must(len(seen.walsenders) == 1 and None not in seen.walsenders, f"the replication connection did not live: {seen.walsenders}")
-    seen.must(seen.peak_memory <= MEMORY, f"memory {seen.peak_memory:,} over {MEMORY:,}")
+    seen.must(0 < seen.peak_memory <= MEMORY, f"memory {seen.peak_memory:,} over {MEMORY:,}")
     seen.must(seen.peak_spool <= SPOOL, f"spool {seen.peak_spool:,} over {SPOOL:,}")
-    seen.must(disk is None or seen.peak_disk <= DISK, f"disk {seen.peak_disk:,}")
+    seen.must(disk is None or 0 < seen.peak_disk <= DISK, f"disk {seen.peak_disk:,}")
     code = site.agent.stop()
     seen.must(code == 0, f"SIGTERM: exit {code}")
     site.close()
