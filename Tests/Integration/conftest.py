@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -38,6 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGTERM, terminated)
     config.addinivalue_line("markers", "only(stack): a test of something that the other stack's PostgreSQL does not have")
     config.addinivalue_line("markers", "long: collected by `ops/test --long` alone")
+    config.addinivalue_line("markers", "seldom: where SLUICE_TEST_SLICE is `N/M`, only those of the Nth of M slices are collected")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -47,10 +49,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if item.get_closest_marker("long") and not os.environ.get("SLUICE_TEST_LONG"):
             return False
         return marker is None or call is None or str(call.params.get("stack", "")).startswith(marker.args[0])
-    left_out = [item for item in items if not fits(item)]
+    chosen = set(items)
+    if wanted := os.environ.get("SLUICE_TEST_SLICE"):
+        number, slices = map(int, wanted.split("/"))
+        # Dealt out in the order of their names' hashes: slices of one size, and neighbours in a file, alike in cost, in different ones.
+        seldom = sorted((item for item in items if fits(item) and item.get_closest_marker("seldom")), key=lambda item: zlib.crc32(item.name.encode()))
+        chosen -= {item for place, item in enumerate(seldom) if place % slices != number % slices}
+    left_out = [item for item in items if item not in chosen or not fits(item)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if fits(item)]
+        items[:] = [item for item in items if item in chosen and fits(item)]
+
+
+def pytest_report_collectionfinish(items: list[pytest.Item]) -> list[str]:
+    """Which of those that take turns: a failure that the next commit does not have is not mended by it."""
+    wanted = os.environ.get("SLUICE_TEST_SLICE")
+    return [f"slice {wanted}: {item.name}" for item in items if wanted and item.get_closest_marker("seldom")]
 
 
 @pytest.fixture(scope="session")

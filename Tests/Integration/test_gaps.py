@@ -142,6 +142,7 @@ def move_to(site: Site, server: Postgres) -> None:
 
 # The slot
 
+@pytest.mark.seldom
 def test_slot_dropped(little: Site) -> None:
     site = stopped(little)
     insert(site, 3)
@@ -150,6 +151,7 @@ def test_slot_dropped(little: Site) -> None:
     led_out(site, "slot-missing", missing=3)
 
 
+@pytest.mark.seldom
 def test_slot_made_again(little: Site) -> None:
     site = stopped(little)
     insert(site, 3)
@@ -160,6 +162,7 @@ def test_slot_made_again(little: Site) -> None:
     assert 4 in rows(site)
 
 
+@pytest.mark.seldom
 def test_slot_advanced_by_hand(little: Site) -> None:
     site = stopped(little)
     insert(site, 3)
@@ -193,6 +196,7 @@ def test_slot_invalidated_by_its_size(server: ServerMaker) -> None:
 
 
 @pytest.mark.only("pg18")  # PostgreSQL 18 has the setting, 15 has not
+@pytest.mark.seldom
 def test_slot_invalidated_because_nobody_used_it(server: ServerMaker, stack: Stack) -> None:
     site, postgres = server("idle_replication_slot_timeout = 1s")
     stopped(site)
@@ -226,7 +230,7 @@ def test_another_cluster_behind_the_address(server: ServerMaker) -> None:
     led_out(site, "other-cluster", missing=3, extra=(1, 2))
 
 
-@pytest.mark.parametrize("grown", [False, True], ids=["behind", "grown-past"])
+@pytest.mark.parametrize("grown", [pytest.param(False, id="behind"), pytest.param(True, id="grown-past", marks=pytest.mark.seldom)])
 def test_a_backup_restored_to_an_older_point(server: ServerMaker, grown: bool) -> None:
     """Also where nobody looked until its WAL had grown past the position."""
     site, postgres = server()
@@ -268,6 +272,7 @@ def test_a_backup_restored_to_an_older_point(server: ServerMaker, grown: bool) -
     assert verified.code == 1 and lines_of(verified.out) == {"extra: 2", "extra: 3"}, verified.text  # rows that the server no longer has
 
 
+@pytest.mark.seldom
 def test_a_password_that_is_changed_is_read_again(server: ServerMaker) -> None:
     """From its file, by an agent that runs: no gap, and nobody has to start it again."""
     site, postgres = server()
@@ -324,7 +329,7 @@ def caught_up(primary: Postgres, standby: Postgres) -> None:
 
 
 @pytest.mark.only("pg18")  # PostgreSQL 17 brought failover slots: see the test below for 15
-@pytest.mark.parametrize("behind", [False, True], ids=["caught-up", "lacks-wal-that-is-not-ours"])
+@pytest.mark.parametrize("behind", [pytest.param(False, id="caught-up", marks=pytest.mark.seldom), pytest.param(True, id="lacks-wal-that-is-not-ours")])
 def test_promotion_with_a_failover_slot_goes_on_without_loss(server: ServerMaker, stack: Stack, behind: bool) -> None:
     site, primary = server()
     site.agent.must("init")
@@ -365,6 +370,7 @@ def test_promotion_with_a_failover_slot_goes_on_without_loss(server: ServerMaker
     assert progress(site)["timeline"] == 2 and "gaps" not in progress(site)
 
 
+@pytest.mark.seldom
 def test_promotion_without_the_slot_is_a_gap(server: ServerMaker) -> None:
     site, primary = server()
     stopped(site)
@@ -401,6 +407,7 @@ def test_promotion_of_a_standby_that_was_behind(server: ServerMaker) -> None:
 
 
 @pytest.mark.only("pg18")  # PostgreSQL 16 brought logical decoding on standbys
+@pytest.mark.seldom
 def test_the_standby_that_is_streamed_is_promoted(server: ServerMaker) -> None:
     """Its walsender goes on through the promotion; and its clock is not what says that an hour has passed, for it may be behind."""
     site, primary = server()
@@ -453,6 +460,7 @@ def test_the_standby_that_is_streamed_is_promoted(server: ServerMaker) -> None:
 # The progress topic
 
 @pytest.mark.parametrize("how", ["deleted", "empty"])
+@pytest.mark.seldom
 def test_progress_topic_gone(little: Site, how: str) -> None:
     site = stopped(little)
     topic = site.agent.progress_topic
@@ -498,6 +506,7 @@ def test_publication_dropped_while_running(little: Site) -> None:
     led_out(site, "publication-missing", missing=3)
 
 
+@pytest.mark.seldom
 def test_publication_made_again_while_nobody_looked(little: Site) -> None:
     site = stopped(little)
     row = site.connection.execute("select pg_get_userbyid(pubowner) from pg_publication").fetchone()
@@ -509,6 +518,7 @@ def test_publication_made_again_while_nobody_looked(little: Site) -> None:
     led_out(site, "publication-missing", missing=3)
 
 
+@pytest.mark.seldom
 def test_table_unpublished_while_running(little: Site) -> None:
     site = little
     streaming(site)
@@ -522,7 +532,7 @@ def test_table_unpublished_while_running(little: Site) -> None:
     assert sum(len(found) for found in others.values()) == 1, "what other tables were given meanwhile is not lost"
 
 
-@pytest.mark.parametrize("running", [False, True], ids=["off", "running"])
+@pytest.mark.parametrize("running", [pytest.param(False, id="off"), pytest.param(True, id="running", marks=pytest.mark.seldom)])
 def test_table_taken_out_and_put_back(little: Site, running: bool) -> None:
     """Faster than the agent looks, or while it is off."""
     site = stopped(little)
@@ -538,6 +548,7 @@ def test_table_taken_out_and_put_back(little: Site, running: bool) -> None:
     assert 4 in rows(site), "what was committed later is in the stream"
 
 
+@pytest.mark.seldom
 def test_a_quiet_table_taken_out_and_put_back(little: Site) -> None:
     """Of which no row was ever streamed: its topic is there, made by `init`. The refusal stays, though it was running when it saw it."""
     site = stopped(little)
@@ -548,6 +559,7 @@ def test_a_quiet_table_taken_out_and_put_back(little: Site) -> None:
     refused(site, "table-unpublished", "public.positions: taken out of publication")
 
 
+@pytest.mark.seldom
 def test_a_publication_whose_tables_change_without_loss_streams_on(little: Site) -> None:
     """Tables that come by hand, and lists of columns that are set and taken away, while the agent is off and while it runs."""
     site = stopped(little)
@@ -602,6 +614,7 @@ def test_a_table_published_by_hand_is_not_taken_for_one_that_came_back(make: Sit
     assert site.agent.stop() == 0
 
 
+@pytest.mark.seldom
 def test_a_table_is_added_without_a_gap(little: Site) -> None:
     """What was written to it before is not in the stream, also where it is committed later: `init` waits, and counts it."""
     site = little
@@ -650,6 +663,7 @@ def test_a_table_made_again_is_no_longer_published(make: SiteMaker) -> None:
     assert code == 3 and "kind: table-unpublished" in log, log[-2000:]
 
 
+@pytest.mark.seldom
 def test_deletes_unpublished_while_running_and_while_nobody_looked(little: Site) -> None:
     site = little
     site.agent.must("init")
@@ -665,6 +679,7 @@ def test_deletes_unpublished_while_running_and_while_nobody_looked(little: Site)
     assert row == (True, True)
 
 
+@pytest.mark.seldom
 def test_rows_of_a_partitioned_table_do_not_come_under_the_names_of_its_partitions(make: SiteMaker) -> None:
     """PostgreSQL's default. An administrator's own publication is used as it is, so nobody may start with one that loses them."""
     site = make({"postgres": {"tables": ["public.documents", "public.sales"]}}, tables=DOCUMENTS[:1])
@@ -743,6 +758,7 @@ def test_a_table_renamed_under_the_stream_is_not_passed_over(little: Site) -> No
     assert not progress(site).get("gaps")
 
 
+@pytest.mark.seldom
 def test_a_quiet_table_that_was_renamed_is_not_passed_over(little: Site) -> None:
     """It had no change yet since the agent began."""
     site = stopped(little)
@@ -794,6 +810,7 @@ def test_a_partition_that_was_wanted_by_its_name_is_not_passed_over(make: SiteMa
     ended_as_missing(site, "public.events_old")
 
 
+@pytest.mark.seldom
 def test_a_loss_that_another_role_must_mend_is_on_record_until_then(little: Site) -> None:
     site = little
     site.sql(f"create publication {site.agent.slot} for table public.documents, public.positions with (publish_via_partition_root = true)")
@@ -892,6 +909,7 @@ def test_data_topic_made_again_under_the_sink(little: Site) -> None:
     assert fresh.stop() == 0
 
 
+@pytest.mark.seldom
 def test_log_start_beyond_the_sink(little: Site) -> None:
     site = sunk(little)
     topic = site.agent.topic(DOCUMENTS[0])
