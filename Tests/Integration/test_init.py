@@ -237,6 +237,38 @@ def test_a_publication_that_is_younger_than_the_slot_is_3_and_what_is_named_lead
     assert site.agent.stop() == 0 and sent(site) == {2: 1}
 
 
+# A loss that was accepted
+
+@pytest.mark.parametrize("again", [False, True], ids=["run", "accepted-again"])
+def test_a_loss_that_was_accepted_is_on_record_though_init_is_cut_off(little: Site, again: bool) -> None:
+    site = little
+    site.agent.must("init")
+    streamed(site, 1)
+    assert site.agent.stop() == 0
+    before = progress(site)
+    site.sql(f"alter publication {publication(site)} drop table public.documents")
+    insert(site, 2)
+    with site.stack.postgres.connect(site.database, autocommit=False) as job:
+        job.execute("insert into public.documents values (3, 'open', null, null)")
+        init = begun(site, "--accept-gap")
+        wait_until("init waits", lambda: waits(site), 30)
+        assert "gap accepted: kind: table-unpublished" in init.log.read_text()
+        init.kill()
+        job.commit()
+    noted = progress(site)
+    gap = noted["gaps"][-1]
+    assert (gap["kind"], gap["from"], gap["to"], gap["epoch"]) == ("table-unpublished", before["lsn"], "0/0", 2), noted
+    assert noted["state"] == "streaming" and noted["lsn"] == before["lsn"] and noted["epoch"] == 2, noted
+    if again:
+        site.sql(f"alter publication {publication(site)} drop table public.documents")
+        assert "gap accepted: kind: table-unpublished" in site.agent.must("init", "--accept-gap").out
+    streamed(site, 4)
+    assert site.agent.stop() == 0
+    after = progress(site)
+    assert after["epoch"] == 2 and len(after["gaps"]) == 1 and parse_lsn(after["gaps"][0]["to"]) > parse_lsn(gap["from"]), after
+    assert sent(site) == {1: 1, 4: 1}
+
+
 # drop
 
 def test_drop_leaves_the_publication_of_another_role(little: Site) -> None:

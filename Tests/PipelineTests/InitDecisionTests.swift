@@ -30,4 +30,23 @@ import Testing
         #expect(!InitDecision.mayGoOn(from: streaming, to: creating))
         #expect(!InitDecision.mayGoOn(from: streaming, to: nil))
     }
+
+    @Test func aLossIsNotedOnceAndMovesNothing() {
+        var split = streaming
+        split.commitLSN = LSN(1200)
+        split.ordinal = 7
+        let gap = StartRefusal(.tableUnpublished, "lost", stored: LSN(1000), available: LSN(3000))
+        let noted = split.noting(gap, acceptedAt: 5)
+        var expected = split
+        expected.epoch = 2
+        expected.gaps = [.init(kind: "table-unpublished", from: LSN(1000), to: LSN(0), epoch: 2, acceptedAt: 5)]
+        #expect(noted == expected)
+        #expect(noted.noting(gap, acceptedAt: 9) == noted)
+        let other = StartRefusal(.slotMissing, "lost", stored: LSN(1000), available: LSN(3000))
+        #expect(noted.noting(other, acceptedAt: 9).gaps.map(\.kind) == ["table-unpublished", "slot-missing"])
+        // Once the stream has gone on the same is a loss of its own.
+        var ended = noted
+        ended.gaps[0].to = LSN(3000)
+        #expect(ended.noting(gap, acceptedAt: 9).epoch == 3)
+    }
 }

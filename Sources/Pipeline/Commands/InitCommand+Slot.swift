@@ -5,7 +5,7 @@ import Postgres
 /// The slot and the first position: of a new stream, or of one that goes on after a loss that was accepted.
 extension InitCommand {
     /// - Parameters:
-    ///   - judged: the position; as `fenced` has found it, where that is not nil.
+    ///   - judged: the position, with `gap` on record; as `fenced` has found it, where that is not nil.
     func makeSlot(
         after judged: StoredPosition?, _ gap: StartRefusal?, _ source: Source, _ fenced: TransactionalProducer?,
         isMended: Bool
@@ -25,7 +25,7 @@ extension InitCommand {
         // Made since: it is not ours to drop.
         guard facts.slot == nil || existing != nil || gap != nil else { throw goneOn }
         let epoch: UInt32
-        if let existing { epoch = existing.epoch + (gap == nil ? 0 : 1) } else { epoch = try firstEpoch(source) }
+        if let existing { epoch = existing.epoch } else { epoch = try firstEpoch(source) }
         var position = StoredPosition(
             systemID: source.server.systemID, timeline: facts.timeline, slot: settings.slot, epoch: epoch,
             lsn: existing?.lsn ?? LSN(0), commitTime: existing?.commitTime ?? 0, options: settings.fingerprint,
@@ -36,12 +36,8 @@ extension InitCommand {
         position.cluster = try kafka { () throws(KafkaError) in
             try KafkaDecision.cluster(TopicMaker(settings, events: services.kafkaEvents, log: services.log))
         }
-        if let gap {
-            // Its end is not known yet; on record already, should this be cut off before it is.
-            position.gaps.append(
-                .init(
-                    kind: gap.kind.rawValue, from: gap.stored ?? LSN(0), to: LSN(0), epoch: epoch,
-                    acceptedAt: services.clock.wall() / 1000))
+        if let gap, existing == nil {
+            position.gaps.append(.init(gap, epoch: epoch, acceptedAt: services.clock.wall() / 1000))
         }
         if let gap, let start = start(with: source, after: gap) {
             position.lsn = start
@@ -57,10 +53,6 @@ extension InitCommand {
             position.gaps[last].to = isPartial ? gap?.available ?? position.lsn : position.lsn
         }
         try store(position, by: producer)
-        if let gap {
-            output.line("gap accepted: \(gap.message)")
-            for line in gap.exit.details { output.line("gap accepted: \(line)") }
-        }
         output.line("slot \(settings.slot): streams from \(position.lsn), epoch \(position.epoch)")
         try reportExisting(source.tables)
     }

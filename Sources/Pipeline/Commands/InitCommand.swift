@@ -6,7 +6,7 @@ import Postgres
 ///
 /// Topics; publication, committed; a progress record `creating`; the slot; the record with its consistent point. A slot that a
 /// `creating` record names was never streamed from: it is dropped and made again. Over a complete record no position changes.
-/// Somebody else's slot is left alone.
+/// A loss that is accepted is on record before anything is mended that would hide it. Somebody else's slot is left alone.
 package struct InitCommand {
     let settings: StreamSettings
     let services: StreamServices
@@ -40,12 +40,22 @@ package struct InitCommand {
             source.slot = try slotNow()
             if let holder = source.slot?.holder?.pid { throw inUse(holder) }
         }
-        let existing = try position(isFenced: producer != nil)
+        var existing = try position(isFenced: producer != nil)
         // Judged before anything is made: a publication that is made again would hide that it was gone.
         let isJudged = isJudged(existing, source)
         let gap = isJudged ? try judge(existing, early.slot, added: source.added) : nil
         if let gap, !acceptGap { throw gap.exit }
         if let foreign = StartRefusal.foreign(early, stored: existing?.lsn) { throw foreign.exit }
+        if let gap {
+            output.line("gap accepted: \(gap.message)")
+            for line in gap.exit.details { output.line("gap accepted: \(line)") }
+            // Cut off from here on, the stream would go on as if nothing were lost, once the publication is mended.
+            if let known = existing, let producer {
+                let noted = known.noting(gap, acceptedAt: services.clock.wall() / 1000)
+                try store(noted, by: producer)
+                existing = noted
+            }
+        }
         let isMended = try make(source)
         if let existing, isJudged, gap == nil {
             guard isMended else {
