@@ -104,26 +104,27 @@ def test_a_position_that_has_moved_while_init_waited_stays(little: Site, runs_on
         init = begun(site)
         wait_until("init waits", lambda: waits(site), 30)
         streamed(site, 2, 3)
-        site.sql("insert into public.late values (2)")
-        wait_sent(site, 2, "late")
         if not runs_on:
             assert site.agent.stop() == 0
         moved = progress(site)
         init.require_running()
-        job.commit()
+        job.rollback()
     assert init.wait(30) == 0, init.tail()
-    if runs_on:
-        insert(site, 4)
-        wait_sent(site, 4)
-        assert site.agent.stop() == 0
+    if not runs_on:
+        assert progress(site)["partitions"][late] == 5, "noted by init, in what the agent has stored since"
+        site.run("--only", "stream")
+    insert(site, 4)
+    site.sql("insert into public.late values (2)")
+    wait_sent(site, 4)
+    wait_sent(site, 2, "late")
+    assert site.agent.stop() == 0
     stored = progress(site)
     assert parse_lsn(stored["lsn"]) >= parse_lsn(moved["lsn"]) and stored["partitions"][late] == 5, (stored, moved)
     lsns = [record.lsn for record in read_progress(site.stack.kafka.brokers, site.agent.name)]
     assert lsns == sorted(lsns), [hex(lsn) for lsn in lsns]
     streamed(site, 5)
     assert site.agent.stop() == 0
-    # What was written before the table was added may be sent: that is judged when the change is decoded.
-    assert set(sent(site).values()) == {1} and set(sent(site)) >= {1, 2, 3, 5} and sent(site, "late") in ({2: 1}, {1: 1, 2: 1})
+    assert sent(site) == {1: 1, 2: 1, 3: 1, 4: 1, 5: 1} and sent(site, "late") == {2: 1}
     assert progress(site)["epoch"] == 1 and "gaps" not in progress(site)
 
 
