@@ -429,7 +429,7 @@ def test_a_transaction_timeout_above_the_brokers_is_78(site: Site) -> None:
 
 
 @pytest.mark.parametrize(("client", "named"), [
-    ({"reconnect.backoff.ms": 5000}, "reconnect.backoff"),
+    ({"reconnect.backoff.ms": 5000, "reconnect.backoff.max.ms": 100}, "reconnect.backoff"),
     ({"security.protocol": "ssl", "ssl.ca.location": "/nonexistent/ca.pem"}, "ssl.ca.location"),
 ], ids=["contradicting", "missing-file"])
 def test_properties_that_no_client_can_be_made_of_are_78_at_once(site: Site, client: dict[str, Any], named: str) -> None:

@@ -21,7 +21,7 @@ import Testing
 
     /// Each property alone is one that librdkafka takes: it refuses them when a client is made.
     @Test(arguments: [
-        (["reconnect.backoff.ms": "5000"], "reconnect.backoff"),
+        (["reconnect.backoff.ms": "5000", "reconnect.backoff.max.ms": "100"], "reconnect.backoff"),
         (["security.protocol": "ssl", "ssl.ca.location": "/nonexistent/ca.pem"], "ssl.ca.location"),
     ])
     func propertiesThatNoClientCanBeMadeOfAreRefused(properties: [String: String], named: String) throws {
