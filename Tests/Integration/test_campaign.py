@@ -106,6 +106,7 @@ def test_a_commit_whose_markers_its_coordinator_forgot(stack: Stack, lab: Lab) -
         world.close()
 
 
+@pytest.mark.seldom
 @pytest.mark.parametrize("point", ["before-fence", "after-fence"])
 def test_one_that_was_stopped_while_it_fenced_wakes_as_a_standby(make: SiteMaker, point: str) -> None:
     """Before: it fences the one that took over, which goes on as soon as it has come to its end. After: between its look at the

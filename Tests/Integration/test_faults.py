@@ -271,6 +271,7 @@ def test_a_topic_deleted_under_the_stream_is_made_again(make: SiteMaker) -> None
     assert site.agent.stop() == 0
 
 
+@pytest.mark.seldom
 def test_confirmed_never_passes_stored(make: SiteMaker) -> None:
     site = make().init().run()
     moments = random.Random(11)
@@ -372,6 +373,7 @@ def test_fast_shutdown_is_not_held_up(make: SiteMaker) -> None:
     assert_exact(site, site.auditor.verdict(timeout=150))
 
 
+@pytest.mark.seldom
 def test_fast_shutdown_is_not_held_up_by_an_agent_that_starts(make: SiteMaker) -> None:
     """One that has the slot and still waits for its position reads nothing and confirms nothing."""
     site = make().init()
@@ -504,6 +506,7 @@ def test_the_server_is_reported_to_while_nothing_is_read(make: SiteMaker) -> Non
     assert site.agent.stop() == 0
 
 
+@pytest.mark.seldom
 def test_transactions_without_a_row_are_bounded_too_while_kafka_is_away(make: SiteMaker) -> None:
     """C7: they take no room in a chunk but for their ends, and none of them may be read further than the chunks go."""
     site = make({"limits": {"memory": "16MiB"}}).init().run("--only", "stream")
@@ -527,6 +530,7 @@ def test_transactions_without_a_row_are_bounded_too_while_kafka_is_away(make: Si
     assert_confirmed_is_stored(site)
 
 
+@pytest.mark.seldom
 @pytest.mark.parametrize("first", [0, pytest.param(1, marks=pytest.mark.long)], ids=["documents", "positions"])
 def test_no_row_is_dropped_where_several_objects_meet_a_full_disk_at_once(make: SiteMaker, first: int) -> None:
     """In one poll: an object that has nothing on disk yet finds out, and then others that have, and a rest that does not fit."""

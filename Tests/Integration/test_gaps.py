@@ -387,6 +387,7 @@ def test_promotion_without_the_slot_is_a_gap(server: ServerMaker) -> None:
     assert progress(site)["timeline"] == 2
 
 
+@pytest.mark.seldom
 def test_promotion_of_a_standby_that_was_behind(server: ServerMaker) -> None:
     site, primary = server()
     streaming(site)
@@ -495,6 +496,7 @@ def test_another_kafka_cluster(little: Site) -> None:
 
 # The publication
 
+@pytest.mark.seldom
 def test_publication_dropped_while_running(little: Site) -> None:
     site = little
     streaming(site)

@@ -196,6 +196,7 @@ def test_the_catalog_is_asked_over_one_connection_which_may_be_lost(make: SiteMa
     wait_until("it is closed", lambda: not site.connection.execute(f"select {asking}", (site.database,)).fetchall(), 60)
 
 
+@pytest.mark.seldom
 def test_the_keys_of_many_tables_are_asked_for_at_once_and_a_later_change_is_seen(make: SiteMaker) -> None:
     """A backlog over forty tables costs few questions, and a key that is changed after them is asked for again: with replica identity FULL
     nothing but the catalog says what the key is."""
