@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -18,6 +20,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "ops"))
 
 from harness.kafka import Kafka, kafka_home  # noqa: E402
+from harness.oracle.topics import read_progress  # noqa: E402
 from harness.postgres import Postgres, debian_bin, wheel_bin  # noqa: E402
 from harness.processes import Lab  # noqa: E402
 from harness.site import STACKS, Site, Stack, make_site, start_stack  # noqa: E402
@@ -124,6 +127,12 @@ def site(make: SiteMaker) -> Site:
 
 
 @pytest.fixture
+def little(make: SiteMaker) -> Site:
+    """A site of two tables."""
+    return make(tables=DOCUMENTS)
+
+
+@pytest.fixture
 def server(stack: Stack) -> Iterator[ServerMaker]:
     """`server(settings...)`: a cluster of its own, and a site on it. `server.more(...)`, a further cluster."""
     servers: list[Postgres] = []
@@ -149,6 +158,17 @@ def server(stack: Stack) -> Iterator[ServerMaker]:
     for made in servers:
         if made.running:
             made.kill()
+
+
+def insert(site: Site, *ids: int) -> None:
+    for number in ids:
+        site.sql(f"insert into public.documents values ({number}, 'row {number}', null, null)")
+
+
+def progress(site: Site) -> dict[str, Any]:
+    """The stored position, as its record has it; empty where there is none."""
+    found = read_progress(site.stack.kafka.brokers, site.agent.name)
+    return json.loads(found[-1].raw) if found else {}
 
 
 def configure(server: Postgres, *settings: str) -> None:

@@ -17,26 +17,15 @@ from typing import Any
 import psycopg
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
-from conftest import DOCUMENTS, ServerMaker, SiteMaker, configure
+from conftest import DOCUMENTS, ServerMaker, SiteMaker, configure, insert, progress
 
 from harness.agent import merge
 from harness.oracle.source import parse_lsn
-from harness.oracle.topics import read_progress, read_topics
+from harness.oracle.topics import read_topics
 from harness.postgres import SUPERUSER, Postgres
 from harness.processes import wait_until
 from harness.site import Site, Stack
 from harness.workload import GOLD_TABLES, create_tables
-
-
-
-def insert(site: Site, *ids: int) -> None:
-    for number in ids:
-        site.sql(f"insert into public.documents values ({number}, 'row {number}', null, null)")
-
-
-def progress(site: Site) -> dict[str, Any]:
-    found = read_progress(site.stack.kafka.brokers, site.agent.name)
-    return json.loads(found[-1].raw) if found else {}
 
 
 def rows(site: Site) -> dict[int, int]:
@@ -122,12 +111,6 @@ def led_out(site: Site, kind: str, *, missing: int | None = None, extra: Collect
 def lines_of(verified: str) -> set[str]:
     """The rows that `verify` names, without where."""
     return {line.strip() for line in verified.splitlines() if line.strip().startswith(("missing: ", "extra: ", "changed: ", "unrepresentable: "))}
-
-
-@pytest.fixture
-def little(make: SiteMaker) -> Site:
-    """A site of two tables."""
-    return make(tables=DOCUMENTS)
 
 
 def move_to(site: Site, server: Postgres) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from conftest import SiteMaker
+from conftest import SiteMaker, insert, progress
 
 from harness.agent import binary, confirmed, merge
 from harness.campaign.__main__ import failpoints
@@ -18,23 +18,6 @@ from harness.oracle.source import parse_lsn
 from harness.oracle.topics import read_progress, read_topics
 from harness.processes import Process, wait_until
 from harness.site import Site
-
-DOCUMENTS = [("public", "documents"), ("public", "positions")]
-
-
-@pytest.fixture
-def little(make: SiteMaker) -> Site:
-    return make(tables=DOCUMENTS)
-
-
-def insert(site: Site, *ids: int) -> None:
-    for number in ids:
-        site.sql(f"insert into public.documents values ({number}, 'row {number}', null, null)")
-
-
-def progress(site: Site) -> dict[str, Any]:
-    found = read_progress(site.stack.kafka.brokers, site.agent.name)
-    return json.loads(found[-1].raw) if found else {}
 
 
 def sent(site: Site, table: str = "documents") -> Counter[int]:

@@ -23,7 +23,7 @@ extension Preflight {
     /// Partitions that are named beside a table that they are partitions of: their rows come under its name alone.
     private static func nested(_ tables: [TableFacts]) -> [Finding] {
         tables.compactMap { table in
-            guard
+            guard table.partitionRoot != nil,
                 let root = tables.first(where: {
                     $0.oid != table.oid && ($0.oid == table.partitionRoot || $0.partitionLeaves.contains(table.oid))
                 })
@@ -36,7 +36,7 @@ extension Preflight {
     }
 
     private static func table(_ table: TableFacts, _ server: ServerFacts, _ publication: Publication?) -> [Finding] {
-        let subject = "table \(table.schema).\(table.name)"
+        let subject = "table \(table.qualifiedName)"
         let name = Quoting.qualified(table.schema, table.name)
         if table.kind != .table, table.kind != .partitionedTable {
             return [Finding(.problem, subject, "is no ordinary table: only tables are decoded")]
@@ -127,7 +127,7 @@ extension Preflight {
     private static func generated(
         _ table: TableFacts, _ key: [String], _ server: ServerFacts, _ publication: Publication?
     ) -> [Finding] {
-        let subject = "table \(table.schema).\(table.name)"
+        let subject = "table \(table.qualifiedName)"
         let name = Quoting.qualified(table.schema, table.name)
         let refuses = server.version >= 180_000
         let list = publication?.tables.first { $0.oid == table.oid }?.columns

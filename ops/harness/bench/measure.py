@@ -64,19 +64,19 @@ def percentile(values: list[float], percent: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
 
 
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+def _cpu(entry: Path) -> float:
+    """CPU seconds of a process or thread, by its folder in /proc."""
+    fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / _TICK
+
+
+def cpu_seconds(pid: int) -> float:
+    return _cpu(Path(f"/proc/{pid}"))
 
 
 def compile_seconds(pid: int) -> float:
     """CPU seconds that a Java process has taken to compile its own code."""
-    seconds = 0.0
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        if (task / "comm").read_text().startswith(("C1 Compiler", "C2 Compiler")):
-            fields = (task / "stat").read_text().rsplit(")", 1)[1].split()
-            seconds += (int(fields[11]) + int(fields[12])) / _TICK
-    return seconds
+    return sum(_cpu(task) for task in Path(f"/proc/{pid}/task").iterdir() if (task / "comm").read_text().startswith(("C1 Compiler", "C2 Compiler")))
 
 
 def peak_bytes(pid: int) -> int:
