@@ -50,7 +50,8 @@ extension ClientHandle {
                 case let error? where error.reason == .unknownTopic: break
                 case let error?:
                     again.append(result.partition)
-                    failure = failure ?? error
+                    // Where no partition has a leader now, the answer as a whole is that none of them exists.
+                    if failure == nil || failure?.reason == .unknownTopic { failure = error }
                 }
             }
             // Where only some do not exist, the others were not asked for.

@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from conftest import SiteMaker, insert, progress
+from conftest import DOCUMENTS, SiteMaker, insert, progress
 
 from harness.agent import binary, confirmed, merge
 from harness.campaign.__main__ import failpoints

@@ -54,6 +54,19 @@ extension BrokerTests {
             #expect(try admin.bounds(of: partition, timeout: .seconds(20)).high == 0)
         }
 
+        /// As where its only replica is on a broker that restarts: it exists, and comes back.
+        @Test func aPartitionWithoutALeaderIsWaitedFor() throws {
+            let mock = try MockCluster(brokers: 2)
+            mock.createTopic("headless")
+            mock.lead("headless", 0, broker: -1)
+            let admin = try KafkaAdmin(KafkaSettings(brokers: mock.brokers, clientID: "test"))
+            let partition = TopicPartition("headless", 0)
+            let error = failure { _ = try admin.bounds(of: partition, timeout: .seconds(1)) }
+            #expect(error?.disposition == .retriable)
+            mock.lead("headless", 0, broker: 2)
+            #expect(try admin.bounds(of: partition, timeout: .seconds(20)).high == 0)
+        }
+
         /// librdkafka before 2.3 ends the process where such a consumer is freed (librdkafka#4312).
         @Test func aMemberMayBeFreedBetweenItsJoiningAndItsFirstAssignment() throws {
             let joined = Atomic<Bool>(false)

@@ -37,7 +37,7 @@ _METRIC = re.compile(r"\b(?:sluice|medallion)_[a-z0-9_]+")
 def serve(file: Path) -> int:
     """What the node exporter does with a text file; answers the port."""
     class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802, the library's name
+        def do_GET(self) -> None:  # the library's name
             self.send_response(200)
             self.send_header("Content-Type", "text/plain; version=0.0.4")
             self.end_headers()

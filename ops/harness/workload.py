@@ -262,7 +262,7 @@ class Script:
         one = "(select id from public.badges where area = %s order by random() limit 1)"
         match self.random.randint(0, 4):
             case 0: c.execute(f"update public.badges set v = v || '.' where id = {one}", (self.number,))
-            case 1: c.execute(f"update public.badges set code = code || %s where id = {one}", ("'\é", self.number))
+            case 1: c.execute(f"update public.badges set code = code || %s where id = {one}", ("'\\é", self.number))
             case 2: c.execute(f"update public.badges set id = %s where id = {one}", (self._id(), self.number))
             case 3: c.execute(f"delete from public.badges where id = {one}", (self.number,))
 

@@ -181,7 +181,7 @@ class Bench:
         reader.start()
         pid = agent.running().pid
         cpu, due = cpu_seconds(pid), time.monotonic()
-        for number in range(total):
+        for _ in range(total):
             self.next_id += 1
             self.connection.execute("insert into public.small values (%s, 'small')", (self.next_id,))
             committed[f'{{"id":{self.next_id}}}'.encode()] = time.monotonic()

@@ -179,10 +179,8 @@ def read_transactions(data: Iterable[Path], transactional_id: str) -> list[Prepa
 
 def is_ending(node: Path, transactional_id: str) -> bool:
     """Whether its last transaction is decided, and markers of it are still to be written."""
-    status = None
-    for status, _, _, _ in _states(node, transactional_id):
-        pass
-    return status in _PREPARED
+    statuses = [status for status, _, _, _ in _states(node, transactional_id)]
+    return bool(statuses) and statuses[-1] in _PREPARED
 
 
 @dataclass(slots=True)
