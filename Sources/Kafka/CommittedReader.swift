@@ -92,6 +92,21 @@ public final class CommittedReader {
             low: stable.low, lastStable: stable.high, high: max(all?.high ?? stable.high, stable.high))
     }
 
+    /// The first record at `offset` or behind it that this reader is shown; nil where there is none. Stops reading that
+    /// partition.
+    public func firstRecord(
+        of partition: TopicPartition, from offset: Int64, timeout: Duration
+    ) throws(KafkaError) -> StoredRecord? {
+        let deadline = Deadline(after: timeout)
+        let end = try bounds(of: partition, timeout: timeout).lastStable
+        var first: StoredRecord?
+        try read(partition, from: offset, to: end, deadline) { record in
+            first = StoredRecord(copying: record)
+            return false
+        }
+        return first
+    }
+
     /// The last committed record of a partition, and the partition's ends when it was looked for. Where
     /// `bounds.hasOpenTransaction`, a newer record may yet be decided: wait, and ask again. Stops reading that partition.
     ///
@@ -116,26 +131,38 @@ public final class CommittedReader {
     private func last(
         of partition: TopicPartition, from start: Int64, to end: Int64, _ deadline: Deadline
     ) throws(KafkaError) -> StoredRecord? {
+        var last: StoredRecord?
+        try read(partition, from: start, to: end, deadline) { record in
+            last = StoredRecord(copying: record)
+            return true
+        }
+        return last
+    }
+
+    /// Shows the records from `start` on that lie before `end`, as long as `body` wants more.
+    private func read(
+        _ partition: TopicPartition, from start: Int64, to end: Int64, _ deadline: Deadline,
+        _ body: (borrowing ConsumedRecord) -> Bool
+    ) throws(KafkaError) {
         try self.start(partition, at: start)
         defer { stop(partition) }
-        var last: StoredRecord?
         var next = start
-        while next < end {
+        var wantsMore = true
+        while next < end, wantsMore {
             let event = poll(timeout: deadline.remaining) { record in
                 next = record.offset + 1
                 // A record past `end` belongs to a later look.
-                if record.offset < end { last = StoredRecord(copying: record) }
+                if wantsMore, record.offset < end { wantsMore = body(record) }
             }
             switch event {
             case .partitionEnd(_, let offset): next = max(next, offset)
             case .error(let error, _) where error.disposition != .retriable: throw error
             default: break
             }
-            if next < end, deadline.hasPassed {
+            if next < end, wantsMore, deadline.hasPassed {
                 throw KafkaError.timedOut("read \(partition)", "offset \(next) of \(end) within the deadline")
             }
         }
-        return last
     }
 
     private func topic(_ name: String) throws(KafkaError) -> OpaquePointer {

@@ -124,20 +124,20 @@ public final class KafkaAdmin {
             low: all.low, lastStable: stable?.high ?? all.high, high: max(all.high, stable?.high ?? all.high))
     }
 
-    /// Those of these partitions in which records wait for the end of a transaction, whoever's it is. Partitions that do not
-    /// exist are left out.
+    /// Those of these partitions in which records wait for the end of a transaction, whoever's it is, each with the offset of
+    /// the first one (the last stable offset, KIP-98). Partitions that do not exist are left out.
     public func undecided(
         _ partitions: [TopicPartition], timeout: Duration
-    ) throws(KafkaError) -> [TopicPartition] {
+    ) throws(KafkaError) -> [PartitionOffset] {
         guard !partitions.isEmpty else { return [] }
         let deadline = Deadline(after: timeout)
         // In this order a transaction that ends in between is not taken for one that is open.
         try makeCommitted()
         let all = try handle.ends(of: partitions, deadline)
         let stable = try committed?.ends(of: partitions, deadline) ?? [:]
-        return partitions.filter { partition in
-            guard let end = all[partition], let decided = stable[partition] else { return false }
-            return decided < end
+        return partitions.compactMap { partition in
+            guard let end = all[partition], let decided = stable[partition], decided < end else { return nil }
+            return PartitionOffset(partition, offset: decided)
         }
     }
 

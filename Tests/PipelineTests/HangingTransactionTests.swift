@@ -215,6 +215,30 @@ extension SinkServerTests {
             #expect(memory.unsettledTopics.isEmpty)
         }
 
+        /// What is behind it was committed: once more would be twice.
+        @Test func anOpenTransactionOfSomebodyElseIsLeftToHim() throws {
+            let bench = try Bench()
+            let foreign = try TransactionalProducer(
+                bench.kafka, ProducerOptions(transactionalID: "\(bench.name).foreign"))
+            try foreign.initTransactions(timeout: SinkBench.patience)
+            try foreign.begin()
+            let key = Array("theirs".utf8)
+            for partition in [bench.data, bench.progress] {
+                let topic = try SinkBench.topic(partition.topic, of: foreign)
+                _ = try foreign.produce(to: topic, partition: partition.partition, key: key.span, value: key.span)
+            }
+            try foreign.flush(timeout: SinkBench.patience)
+            try bench.producer.begin()
+            try bench.produce("1/0/90/1/1", to: bench.data)
+            try bench.produce(position(0x90))
+            try bench.producer.commit(timeout: SinkBench.patience)
+            let hanging = HangingTransactions(try bench.settings, Bench.services(AgentState()), bench.admin)
+            let all = [bench.data, bench.other, bench.progress]
+            #expect(try hanging.isOpen(all))
+            #expect(try hanging.find(in: all) == [])
+            try foreign.abort(timeout: SinkBench.patience)
+        }
+
         @Test func whatReadersSeeElsewhereWasCommittedHereToo() throws {
             let bench = try Bench()
             try bench.producer.begin()

@@ -48,8 +48,35 @@ struct HangingTransactions {
     }
 
     /// The partitions in which one hangs. Only for a producer that has fenced all others and has no transaction open.
+    ///
+    /// Not those whose first open transaction is somebody else's: what is behind it may have been committed long ago, and would
+    /// be there twice.
     func find(in partitions: [TopicPartition]) throws(KafkaError) -> [TopicPartition] {
-        try undecided(partitions, for: Self.patience)
+        let all = try undecided(partitions, for: Self.patience)
+        guard !all.isEmpty else { return [] }
+        let reader = try reader(committedOnly: false)
+        var ours: [TopicPartition] = []
+        var others: [TopicPartition] = []
+        for one in all {
+            let first = try reader.firstRecord(of: one.partition, from: one.offset, timeout: Self.timeout)
+            guard let first else { continue }
+            if isOurs(first, of: one.partition) {
+                ours.append(one.partition)
+            } else {
+                others.append(one.partition)
+            }
+        }
+        if !others.isEmpty {
+            services.log.warning(
+                "transactions of others are open in topics of ours", ["partitions": Self.names(others)])
+        }
+        return ours
+    }
+
+    /// Whether a producer of our transactional id may have written it.
+    private func isOurs(_ record: StoredRecord, of partition: TopicPartition) -> Bool {
+        partition.topic == settings.progressTopic
+            ? record.key == Array(settings.progressKey.utf8) : record.headers["sluice.pos"] != nil
     }
 
     /// Ends them in the partitions in which they were found.
@@ -79,7 +106,7 @@ struct HangingTransactions {
         if !aborted.isEmpty {
             services.log.warning(
                 "ending a transaction that its coordinator has forgotten: it is aborted",
-                ["partitions": Self.names(aborted)])
+                ["partitions": Self.names(aborted.map(\.partition))])
             // A compacted topic takes no record without a key. Nobody reads this one.
             try write(
                 aborted.map { Found(partition: $0.partition, record: StoredRecord(key: Array("sluice".utf8))) },
@@ -90,15 +117,13 @@ struct HangingTransactions {
         if !committed.isEmpty {
             services.log.warning(
                 "ending a transaction that its coordinator has forgotten: it was committed, its last records are repeated",
-                ["partitions": Self.names(committed)])
+                ["partitions": Self.names(committed.map(\.partition))])
             try write(committed, by: producer)
             try producer.commit(timeout: Self.timeout)
         }
         let left = try undecided(hanging, for: Self.patience)
         guard !left.isEmpty else { return }
-        services.log.warning(
-            "transactions of others are open in topics of ours",
-            ["partitions": .init(left.map(\.description).joined(separator: " "))])
+        services.log.warning("transactions are open yet", ["partitions": Self.names(left.map(\.partition))])
     }
 
     /// The position that a record of the progress topic holds.
@@ -144,9 +169,7 @@ struct HangingTransactions {
     private func lastRecords(
         of partitions: [TopicPartition], committedOnly: Bool
     ) throws(KafkaError) -> [Found] {
-        var options = ReaderOptions()
-        options.committedOnly = committedOnly
-        let reader = try CommittedReader(settings.kafka, options, events: services.kafkaEvents)
+        let reader = try reader(committedOnly: committedOnly)
         var found: [Found] = []
         for partition in partitions {
             if let record = try reader.lastRecord(of: partition, timeout: Self.timeout).record {
@@ -154,6 +177,12 @@ struct HangingTransactions {
             }
         }
         return found
+    }
+
+    private func reader(committedOnly: Bool) throws(KafkaError) -> CommittedReader {
+        var options = ReaderOptions()
+        options.committedOnly = committedOnly
+        return try CommittedReader(settings.kafka, options, events: services.kafkaEvents)
     }
 
     /// Puts records into a transaction of their own, which stays open.
@@ -181,18 +210,19 @@ struct HangingTransactions {
     }
 
     /// Those that stay undecided for so long, nanoseconds.
-    private func undecided(_ partitions: [TopicPartition], for patience: Int64) throws(KafkaError) -> [TopicPartition] {
+    private func undecided(_ partitions: [TopicPartition], for patience: Int64) throws(KafkaError) -> [PartitionOffset]
+    {
         let wakeup = Wakeup()
         let until = services.clock.monotonic() &+ patience
         var left = try admin.undecided(partitions, timeout: Self.timeout)
         while !left.isEmpty, services.clock.monotonic() < until {
             wakeup.wait(milliseconds: 100)
-            left = try admin.undecided(left, timeout: Self.timeout)
+            left = try admin.undecided(left.map(\.partition), timeout: Self.timeout)
         }
         return left
     }
 
-    private static func names(_ found: [Found]) -> LogValue {
-        .init(found.map(\.partition.description).joined(separator: " "))
+    private static func names(_ partitions: [TopicPartition]) -> LogValue {
+        .init(partitions.map(\.description).joined(separator: " "))
     }
 }
