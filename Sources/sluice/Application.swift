@@ -108,7 +108,7 @@ enum Application {
         let services = services(configuration)
         let signals = Signals.handle(
             stop: services.stop, timeout: configuration.limits.stopTimeout.inNanoseconds, clock: services.clock,
-            told: {})
+            told: {}, expired: { 128 + $0 })
         defer { withExtendedLifetime(signals) {} }
         try ReplayCommand(
             settings: try Settings.stream(configuration), services: services, output: output

@@ -34,7 +34,12 @@ struct RunCommand {
         defer { http?.stop() }
         let signals = Signals.handle(
             stop: stop, timeout: configuration.limits.stopTimeout.inNanoseconds, clock: clock,
-            told: { log.info("stopping") })
+            told: { log.info("stopping") },
+            expired: { _ in
+                // As after a kill: what is not in Kafka comes again.
+                log.warning("the time of the stop is up")
+                return 0
+            })
         defer { withExtendedLifetime(signals) {} }
         log.info(
             "sluice",

@@ -424,6 +424,24 @@ def test_an_agent_ends_in_time_although_kafka_hangs(make: SiteMaker) -> None:
     assert_exact(site, site.auditor.verdict(timeout=150))
 
 
+def test_an_agent_ends_in_time_before_it_streams(make: SiteMaker) -> None:
+    """It asks brokers that do not answer, each question for as long as ten seconds."""
+    site = make({"limits": {"stop_timeout": "2s"}}).init()
+    site.stack.kafka.pause()
+    try:
+        process = site.agent.start("--only", "stream").running()
+        wait_until("it has begun", lambda: "sluice version" in site.agent.log.read_text(), 30)
+        time.sleep(1)
+        began = time.monotonic()
+        process.send(signal.SIGTERM)
+        code = process.wait(20)
+        took = time.monotonic() - began
+    finally:
+        site.stack.kafka.resume()
+    assert code == 0 and took < 5, f"exit {code} after {took:.1f} s"
+    assert "streaming slot" not in site.agent.log.read_text()
+
+
 @pytest.mark.parametrize("load", [True, False], ids=["under-load", "idle"])
 def test_sigterm_drains(make: SiteMaker, load: bool) -> None:
     site = make().init().run()

@@ -26,11 +26,14 @@ extension SourceLoop {
     mutating func drain() throws(SessionFailure) {
         handOver(.last)
         link.queue.close()
+        var reserve: Int64?
         while !link.isPublisherDone {
             let now = services.clock.monotonic()
             services.state.turned(.stream, now: now)
             if let deadline = services.stop.deadline {
-                if now >= deadline &- .milliseconds(1500) { break }
+                // The last report to the server takes some of the time; of a short one a quarter.
+                reserve = reserve ?? min(.milliseconds(1500), max(0, deadline &- now) / 4)
+                if now >= deadline &- (reserve ?? 0) { break }
             } else {
                 // Brokers may be away for long.
                 try probe(now)
