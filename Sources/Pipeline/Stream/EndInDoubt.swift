@@ -8,6 +8,8 @@
 /// - none since the last end, or none before a record of the open transaction was acknowledged: the coordinator takes no record
 ///   of a transaction before the one before it has ended everywhere;
 /// - else nothing more may be ended by this producer before somebody has looked.
+///
+/// Not seen is a leader that the controller alone has lost, with no other replica in sync, while its connection to us lives.
 struct EndInDoubt: Equatable {
     /// Connections that had been lost when the last end was known to be everywhere.
     private var settled = 0
