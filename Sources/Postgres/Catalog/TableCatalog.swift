@@ -58,14 +58,14 @@ extension PostgresConnection {
                 let persistence = TableFacts.Persistence(rawValue: try row.text("relpersistence")),
                 let identity = TableFacts.ReplicaIdentity(rawValue: try row.text("relreplident"))
             else { throw PostgresError(.fatal, "the catalog describes relation \(oid) in an unknown way") }
-            let own = indexes[oid] ?? []
+            let own = indexes[oid] ?? KeyIndexes()
             let leaves = leaves[oid] ?? []
-            let identityColumns = Self.identityColumns(identity, own)
+            let identityColumns = own.columns(of: identity)
             let weak = leaves.filter { leaf in
                 guard leaf.identity != .full else { return false }
                 guard identity != .full else { return true }
                 if identity == .primaryKey, leaf.identity == .primaryKey { return false }
-                let kept = Self.identityColumns(leaf.identity, indexes[leaf.oid] ?? [])
+                let kept = indexes[leaf.oid]?.columns(of: leaf.identity) ?? []
                 return !kept.isSuperset(of: identityColumns)
             }
             return TableFacts(
@@ -75,59 +75,13 @@ extension PostgresConnection {
                 weakLeaves: weak.map { TableFacts.WeakLeaf(name: $0.name, identity: $0.identity) },
                 unloggedLeaves: leaves.filter { $0.kind == .table && !$0.isLogged }.map(\.name),
                 foreignLeaves: leaves.filter { $0.kind == .foreignTable }.map(\.name), heirs: heirs[oid] ?? [],
-                primaryKey: own.first(where: \.isPrimary)?.facts,
-                identityIndex: own.first(where: \.isIdentity)?.facts, columns: columns[oid] ?? [],
+                primaryKey: own.primary, identityIndex: own.identity, columns: columns[oid] ?? [],
                 estimatedRows: kind != .partitionedTable
                     ? try row.integer("estimate")
                     : leaves.isEmpty ? -1 : leaves.reduce(0) { $0 + max(0, $1.estimatedRows) },
                 canSelect: try row.bool("can_select"),
                 isOwner: try row.bool("is_owner"), hasRowSecurity: try row.bool("relrowsecurity"))
         }
-    }
-
-    /// The tables that a table is a partition of, by schema and name; empty where it is none, or is gone.
-    public mutating func ancestors(of oid: UInt32) throws(PostgresError) -> [(schema: String, name: String)] {
-        let rows = try query(
-            """
-            SELECT n.nspname, c.relname FROM pg_catalog.pg_partition_ancestors($1::oid::regclass) a
-              JOIN pg_catalog.pg_class c ON c.oid = a.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-             WHERE c.oid <> $1::oid
-            """, [String(oid)])
-        return try rows.map { row throws(PostgresError) in (try row.text("nspname"), try row.text("relname")) }
-    }
-
-    /// The ordinary tables that a table inherits from, nearest first.
-    public mutating func parents(of oid: UInt32) throws(PostgresError) -> [(schema: String, name: String)] {
-        let rows = try query(
-            """
-            WITH RECURSIVE above (oid, distance) AS (
-                SELECT inhparent, 1 FROM pg_catalog.pg_inherits WHERE inhrelid = $1::oid
-                 UNION
-                SELECT i.inhparent, a.distance + 1 FROM above a JOIN pg_catalog.pg_inherits i ON i.inhrelid = a.oid)
-            SELECT n.nspname, c.relname FROM above a JOIN pg_catalog.pg_class c ON c.oid = a.oid AND c.relkind = 'r'
-              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace ORDER BY a.distance, a.oid
-            """, [String(oid)])
-        return try rows.map { row throws(PostgresError) in (try row.text("nspname"), try row.text("relname")) }
-    }
-
-    /// The keys of a table; empty ones where there are none, or no such table.
-    public mutating func keys(of oid: UInt32) throws(PostgresError) -> TableKeys {
-        TableKeys(try indexes(of: arrayLiteral([oid]))[oid] ?? [])
-    }
-
-    /// The keys of all tables of a publication that have some.
-    public mutating func publishedKeys(of publication: String) throws(PostgresError) -> PublishedKeys {
-        // First the snapshot, then the keys: what it sees, the later question sees too.
-        let rows = try query(
-            """
-            \(Self.published(version: serverVersion))
-            SELECT pg_catalog.txid_snapshot_xmin(pg_catalog.txid_current_snapshot()) AS xmin,
-                   coalesce((SELECT pg_catalog.array_agg(oid) FROM published), '{}') AS tables
-            """, [publication])
-        let row = CatalogRow(rows: rows, index: 0)
-        let xmin: UInt64 = try row.integer("xmin")
-        let found = try indexes(of: row.text("tables"))
-        return PublishedKeys(keys: found.mapValues { TableKeys($0) }, endedBefore: UInt32(truncatingIfNeeded: xmin))
     }
 
     /// Counts a table's rows by reading it.
@@ -164,143 +118,4 @@ extension PostgresConnection {
         }
         return result
     }
-
-    fileprivate struct Index {
-        var isPrimary: Bool
-        var isIdentity: Bool
-        var facts: IndexFacts
-    }
-
-    /// The primary key and the identity's index of each table: one row a key column, in index order (not INCLUDE columns).
-    private mutating func indexes(of list: String) throws(PostgresError) -> [UInt32: [Index]] {
-        let rows = try query(
-            """
-            SELECT i.indrelid, i.indexrelid, c.relname, i.indisprimary, i.indisreplident, i.indimmediate, a.attname
-              FROM pg_catalog.pg_index i
-              JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-             CROSS JOIN LATERAL pg_catalog.generate_series(0, i.indnkeyatts - 1) k (position)
-              JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[k.position]
-             WHERE i.indrelid = ANY ($1::oid[]) AND (i.indisprimary OR i.indisreplident) AND i.indisvalid
-             ORDER BY i.indrelid, i.indexrelid, k.position
-            """, [list])
-        var result: [UInt32: [Index]] = [:]
-        var columns: [String] = []
-        for index in 0..<rows.count {
-            let row = CatalogRow(rows: rows, index: index)
-            columns.append(try row.text("attname"))
-            let isLast = index + 1 == rows.count || rows[index + 1, "indexrelid"] != rows[index, "indexrelid"]
-            guard isLast else { continue }
-            let facts = IndexFacts(
-                oid: try row.integer("indexrelid"), name: try row.text("relname"), columns: columns,
-                isDeferrable: try !row.bool("indimmediate"))
-            result[try row.integer("indrelid"), default: []].append(
-                Index(
-                    isPrimary: try row.bool("indisprimary"), isIdentity: try row.bool("indisreplident"), facts: facts))
-            columns = []
-        }
-        return result
-    }
-
-    private struct Leaf {
-        var oid: UInt32
-        var name: String
-        var identity: TableFacts.ReplicaIdentity
-        /// Whether its root's identity is an index.
-        var isUnderIndex: Bool
-        var kind: TableFacts.Kind?
-        /// Whether its rows are in the WAL.
-        var isLogged: Bool
-        var estimatedRows: Int64
-    }
-
-    /// The columns of an identity that is an index.
-    private static func identityColumns(_ identity: TableFacts.ReplicaIdentity, _ indexes: [Index]) -> Set<String> {
-        let index =
-            switch identity {
-            case .primaryKey: indexes.first(where: \.isPrimary)
-            case .index: indexes.first(where: \.isIdentity)
-            case .full, .nothing: nil as Index?
-            }
-        return Set(index?.facts.columns ?? [])
-    }
-
-    private mutating func leaves(of list: String) throws(PostgresError) -> [UInt32: [Leaf]] {
-        let rows = try query(
-            """
-            WITH RECURSIVE tree (root, oid) AS (
-                SELECT oid, oid FROM pg_catalog.pg_class WHERE oid = ANY ($1::oid[]) AND relkind = 'p'
-                 UNION ALL
-                SELECT t.root, i.inhrelid FROM tree t JOIN pg_catalog.pg_inherits i ON i.inhparent = t.oid)
-            SELECT c.oid, l.oid AS leaf, l.relreplident, c.relreplident = 'i' AS under_index,
-                   l.relkind, l.relpersistence = 'p' AS logged, l.reltuples::bigint AS estimate,
-                   pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(l.relname) AS name
-              FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.root
-              JOIN pg_catalog.pg_class l ON l.oid = t.oid
-              JOIN pg_catalog.pg_namespace n ON n.oid = l.relnamespace
-             WHERE l.relkind <> 'p' ORDER BY c.oid, l.oid
-            """, [list])
-        var result: [UInt32: [Leaf]] = [:]
-        for index in 0..<rows.count {
-            let row = CatalogRow(rows: rows, index: index)
-            result[try row.integer("oid"), default: []].append(
-                Leaf(
-                    oid: try row.integer("leaf"), name: try row.text("name"),
-                    identity: TableFacts.ReplicaIdentity(rawValue: try row.text("relreplident")) ?? .nothing,
-                    isUnderIndex: try row.bool("under_index"), kind: TableFacts.Kind(rawValue: try row.text("relkind")),
-                    isLogged: try row.bool("logged"), estimatedRows: try row.integer("estimate")))
-        }
-        return result
-    }
-
-    /// The tables that inherit from ordinary ones, by these.
-    private mutating func heirs(of list: String) throws(PostgresError) -> [UInt32: [String]] {
-        let rows = try query(
-            """
-            WITH RECURSIVE tree (root, oid) AS (
-                SELECT oid, oid FROM pg_catalog.pg_class WHERE oid = ANY ($1::oid[]) AND relkind = 'r'
-                 UNION
-                SELECT t.root, i.inhrelid FROM tree t JOIN pg_catalog.pg_inherits i ON i.inhparent = t.oid)
-            SELECT t.root, pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS name
-              FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-             WHERE t.oid <> t.root ORDER BY t.root, c.oid
-            """, [list])
-        var result: [UInt32: [String]] = [:]
-        for index in 0..<rows.count {
-            let row = CatalogRow(rows: rows, index: index)
-            result[try row.integer("root"), default: []].append(try row.text("name"))
-        }
-        return result
-    }
-}
-
-/// The columns of a table's primary key and of its identity's index, in the order of the index; empty where there is none.
-public struct TableKeys: Sendable, Equatable {
-    /// Of the primary key.
-    public var primary: [String] = []
-    /// Of the index that is the replica identity.
-    public var identity: [String] = []
-
-    fileprivate init(_ indexes: [PostgresConnection.Index]) {
-        primary = indexes.first(where: \.isPrimary)?.facts.columns ?? []
-        identity = indexes.first(where: \.isIdentity)?.facts.columns ?? []
-    }
-}
-
-/// The keys of many tables, asked for at one moment.
-public struct PublishedKeys: Sendable, Equatable {
-    private let keys: [UInt32: TableKeys]
-    /// Every transaction with a number before this one had ended, and was seen.
-    private let endedBefore: UInt32
-
-    fileprivate init(keys: [UInt32: TableKeys], endedBefore: UInt32) {
-        self.keys = keys
-        self.endedBefore = endedBefore
-    }
-
-    /// The keys of a table; nil where it has none, or none was seen.
-    public subscript(oid: UInt32) -> TableKeys? { keys[oid] }
-
-    /// Whether all that a transaction could know of tables was seen: what it wrote came after the changes of tables which it
-    /// met had been committed, and it had ended when the question was asked.
-    public func covers(transaction xid: UInt32) -> Bool { Int32(truncatingIfNeeded: xid &- endedBefore) < 0 }
 }
