@@ -4,15 +4,15 @@ import Kafka
 
 /// Produces what the source has encoded, in Kafka transactions that hold whole PostgreSQL transactions and the position.
 ///
-/// The order that makes C1, C2 and C4 hold, in this file:
+/// The order that makes C1, C2 and C4 hold, in this file and `Publisher+Transactions`:
 ///
 /// 1. records are produced in the order of the stream;
 /// 2. at a boundary between PostgreSQL transactions (or, past the bounds of `split`, between two changes) the position is
 ///    produced into the same Kafka transaction, and the transaction is committed;
 /// 3. only when the commit has returned does the durable position move, and only that is ever confirmed to PostgreSQL.
 ///
-/// How records are given to the client is in `Publisher+Records`, and what happens when a step fails in `ProducerRecovery` and
-/// `Publisher+Recovery`.
+/// How topics are opened is in `Publisher+Topics`, how records are given to the client in `Publisher+Records`, and what happens
+/// when a step fails in `ProducerRecovery` and `Publisher+Recovery`.
 struct Publisher: ~Copyable {
     let settings: StreamSettings
     let link: StreamLink
@@ -29,15 +29,18 @@ struct Publisher: ~Copyable {
     var pending: StoredPosition
     var recovery = ProducerRecovery()
     var backoff = Backoff(first: .milliseconds(100), most: .seconds(5))
-    private var pace = TransactionPace()
+    /// When the next transaction may begin.
+    var pace = TransactionPace()
     let window: SendWindow
     var doubt = EndInDoubt()
     /// Whether Kafka has refused something since the last commit.
     var hasFailed = false
-    private var lastCommit: Int64
-    private var counts = OperationCounts()
+    /// When the last commit began, monotonic nanoseconds.
+    var lastCommit: Int64
+    /// What the open transaction holds, for whoever counts.
+    var counts = OperationCounts()
     /// The position of the last record that was produced.
-    private var produced: RecordPosition?
+    var produced: RecordPosition?
     let replayID: [UInt8]?
 
     init(
@@ -171,144 +174,5 @@ struct Publisher: ~Copyable {
             produced = chunk.withBytes { RecordPosition(parsing: $0.extracting(last.position)) }
         }
         open.produced(records, bytes: bytes, now: services.clock.monotonic())
-    }
-
-    /// Opens topics that are named for the first time, and refuses a record that its topic cannot take before anything of
-    /// its transaction is visible.
-    private mutating func prepare(_ chunk: RecordChunk, _ records: Range<Int>) throws(SessionFailure) {
-        var needed = 0
-        for record in chunk.records[records] { needed = max(needed, record.topic + 1) }
-        if needed > topics.count {
-            // To ask brokers may take as long as they are away, and this thread would not see that one went: until the open
-            // transaction has begun at the brokers, it may not begin unseen (`EndInDoubt`).
-            if mustAsk(upTo: needed) { try drainProducer() }
-            guard let producer else { return }
-            try topics.prepare(
-                upTo: needed, names: link.names.topics, producer: producer, pins: &pending.partitions)
-        }
-        guard let large = topics.firstTooLarge(chunk, records) else { return }
-        let record = chunk.records[large.index]
-        let table = record.table.map { link.names.tables[$0] } ?? "(logical message)"
-        let key = record.key.map { String(decoding: bytes(chunk, $0), as: UTF8.self) } ?? "(no key)"
-        let position = bytes(chunk, record.position)
-        let exit = AgentExit(
-            .unrepresentable,
-            "a record of \(table) is larger than topic \(topics[record.topic].name) takes",
-            details: [
-                "key: \(key.prefix(512))", "size: \(large.size) bytes, max.message.bytes: \(large.limit)",
-                "position: \(String(decoding: position, as: UTF8.self))",
-            ],
-            hints: [
-                "kafka-configs.sh --bootstrap-server BROKERS --alter --topic \(topics[record.topic].name) --add-config max.message.bytes=\(large.size * 2)"
-            ])
-        guard let lsn = RecordPosition(parsing: position.span)?.position.commitLSN else { throw .exit(exit) }
-        throw .unpublishable(exit, lsn)
-    }
-
-    /// Apart from `prepare`: no reference to the producer may outlive this, see `discard`.
-    private func mustAsk(upTo count: Int) -> Bool {
-        guard let producer else { return false }
-        return topics.mustAsk(upTo: count, names: link.names.topics, producer, pending.partitions)
-    }
-
-    private func bytes(_ chunk: RecordChunk, _ range: Range<Int>) -> [UInt8] {
-        chunk.withBytes { all in range.map { all[$0] } }
-    }
-
-    /// Opens a transaction unless one is open.
-    /// - Parameter forRecords: others will follow before the commit. The transaction then begins with the position that holds
-    ///   so far: the coordinator learns of its partition in the same request as of theirs, which spares the commit a round trip.
-    ///   The last position of a transaction is the one that counts.
-    mutating func begin(forRecords: Bool) throws(KafkaError) {
-        guard let producer, !producer.isInTransaction else { return }
-        let wait = pace.wait(now: services.clock.monotonic())
-        if wait > 0 { services.clock.pause(wait) }
-        pace.begins(now: services.clock.monotonic())
-        try producer.begin()
-        if forRecords {
-            try ProgressStore.produce(stored, for: settings.progressKey, to: topics.progress, by: producer)
-        }
-    }
-
-    // MARK: Commits
-
-    /// Bytes of a batch that takes no time to send beside what the coordinator takes.
-    private static let smallBatch = 64 << 10
-
-    /// A PostgreSQL transaction ends with the records produced so far.
-    private mutating func pass(_ transaction: Transaction) {
-        open.reachedBoundary()
-        pending.lsn = max(pending.lsn, transaction.endLSN)
-        // Not of a message outside transactions, which the server does not send again.
-        if transaction.xid != 0 {
-            pending.commitLSN = transaction.commitLSN
-            pending.commitTime = transaction.commitTime
-        }
-        pending.clock = max(pending.clock, transaction.clock(now: services.clock.wall() / 1000))
-        pending.ordinal = 0
-        pending.splitPart = 0
-        counts.passed(transaction)
-    }
-
-    /// Commits the open transaction in the middle of a PostgreSQL transaction that is past the bounds of `split`.
-    /// Only between two changes: a chunk never ends inside one.
-    private mutating func split(isPublishing: Bool) throws(SessionFailure) {
-        guard let at = produced else { return }
-        let before = pending
-        // `lsn` stays: replication restarts before the transaction and reads it again.
-        pending.commitLSN = at.position.commitLSN
-        pending.ordinal = at.position.ordinal
-        pending.commitTime = at.commitTime
-        pending.splitPart = max(before.splitPart, 1) + 1
-        try commit(isPublishing: isPublishing)
-        services.log.info(
-            "split a transaction", ["commit_lsn": .init(pending.commitLSN), "changes": .init(pending.ordinal)])
-    }
-
-    private mutating func commit(isPublishing: Bool) throws(SessionFailure) {
-        let started = services.clock.monotonic()
-        var isCommitted = false
-        let seen = services.state.seen
-        pending.mark = seen.mark ?? pending.mark
-        // A standby may be promoted under its walsender, which goes on.
-        pending.timeline = max(pending.timeline, seen.timeline ?? 0)
-        pending.marks =
-            settings.window?.marks(pending.marks, passing: pending.lsn, now: services.clock.wall() / 1000) ?? []
-        while !isCommitted {
-            do throws(KafkaError) {
-                try begin(forRecords: false)
-                guard let producer else { throw Self.noProducer }
-                Failpoint.hit(.beforePosition)
-                try ProgressStore.produce(pending, for: settings.progressKey, to: topics.progress, by: producer)
-                Failpoint.hit(.afterPosition)
-                try deliverAll()
-                Failpoint.hit(.beforeCommit)
-                // The session is over, and the slot may be another's: `recover` says so.
-                guard !link.isAborted else { throw Self.inDoubt }
-                try producer.commit(timeout: Self.callTimeout)
-                doubt.ended()
-                Failpoint.hit(.afterCommit)
-                isCommitted = true
-            } catch {
-                isCommitted = try recover(from: error, attempted: pending) == .alreadyCommitted
-            }
-        }
-        let took = services.clock.monotonic() &- started
-        lastCommit = started
-        pace.committed(now: started &+ took, isSmall: open.batch.bytes < Self.smallBatch)
-        backoff.reset()
-        hasFailed = false
-        stored = pending
-        memory.committed(upTo: stored.lsn)
-        services.state.committed(
-            AgentState.Commit(
-                position: stored, rows: open.batch.rows, bytes: open.batch.bytes, counts: counts,
-                tables: link.names.tables, topics: link.names.topics,
-                seconds: Double(took) / 1e9,
-                now: services.clock.wall()))
-        counts.removeAll()
-        open.committed(isPublishing: isPublishing, after: took)
-        link.committed(upTo: stored.lsn, marks: stored.marks)
-        try settle()
     }
 }
