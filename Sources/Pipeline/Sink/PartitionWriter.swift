@@ -22,61 +22,47 @@ final class PartitionWriter {
     private(set) var phase = Phase.resolving
     /// When the consumer may be taken there, monotonic nanoseconds.
     var seeksFrom: Int64 = 0
-    /// Answers to questions of an older generation are not taken.
-    private(set) var generation: Int
     private(set) var open: Segment?
-    /// Complete, in the order of their offsets; of these the first is being put.
-    private(set) var waiting: [Segment] = []
-    /// The last object that is in the store, with the deduplicator after it.
-    private(set) var last: (object: ResumeDecision.Last, after: Deduplicator)?
-    private(set) var pinID = ""
-    /// The group's offset, and the object that is named beside it.
-    private var committed: (offset: Int64, key: String?)?
+    /// The objects before the open one.
+    private(set) var puts: PutOrder
     /// The end of the log, where the consumer has met it.
     private(set) var endSeen: Int64?
     /// Whether nothing was taken since.
     private var isAtEnd = false
 
     private var deduplicator = Deduplicator()
-    /// The next record must be the last one of the object before.
-    private var continuity: (offset: Int64, position: RecordPosition)?
+    /// Whether it is the same log.
+    private(set) var continuity: LogContinuity
+    private var group: GroupOffset
     /// Whether it is known that no other object begins where the first one of ours does.
     private var hasLooked = false
     private var gap: String?
-    /// When a record was taken last, monotonic nanoseconds.
-    private var takenAt: Int64 = 0
-    /// After so long without a record the last one is looked for again, nanoseconds: a topic that was deleted and made again has shown
-    /// nothing meanwhile.
-    private static let quiet: Int64 = .seconds(1)
-    /// Below it nothing is missing in the store: it never goes back, as the log may begin there soon.
-    private var seen: Int64 = 0
 
     init(_ partition: TopicPartition, _ context: SinkContext, committed: Int64?, note: OffsetNote?) {
         self.partition = partition
         self.context = context
-        self.committed = committed.map { ($0, note?.store == context.storeID ? note?.last?.key : nil) }
-        generation = context.nextGeneration()
-        takenAt = context.now
+        group = GroupOffset(partition, known: committed, note: note, store: context.storeID)
+        continuity = LogContinuity(now: context.now)
+        puts = PutOrder(partition, context.queue, generation: context.nextGeneration())
     }
 
     /// Commit time of the oldest record that is in no object.
-    var oldest: Int64? { (waiting.first ?? open)?.facts.oldest }
+    var oldest: Int64? { (puts.waiting.first ?? open)?.facts.oldest }
     /// The earliest hour of which records are in no object.
-    var earliestHour: SourceHour? { (waiting + [open].compactMap(\.self)).map(\.hour).min() }
+    var earliestHour: SourceHour? { (puts.waiting + [open].compactMap(\.self)).map(\.hour).min() }
     var watermark: Int64? { deduplicator.watermark }
     /// Nothing before this offset is missing in the store.
-    var position: Int64 { offset?.offset ?? committed?.offset ?? 0 }
+    var position: Int64 { offset?.offset ?? group.committed ?? 0 }
 
     // MARK: Where to read
 
     /// The last object is known.
     func resume(_ resume: ResumeDecision.Resume, pin: String) {
-        pinID = pin
+        group.resume(from: resume.seen, pin: pin)
         deduplicator = resume.deduplicator
-        last = resume.last.map { ($0, resume.deduplicator) }
-        continuity = resume.continuity.map { (resume.offset, $0) }
+        puts.begin(after: resume.last.map { ($0, resume.deduplicator) })
+        continuity.begin(with: resume.continuity.map { .init(offset: resume.offset, position: $0) })
         gap = resume.gap.map { "\($0.lowerBound)-\($0.upperBound)" }
-        seen = resume.seen
         hasLooked = false
         phase = .seeking(resume.offset)
     }
@@ -84,38 +70,20 @@ final class PartitionWriter {
     /// The consumer is where it should be.
     func sought() {
         phase = .reading
-        takenAt = context.now
+        continuity.read(now: context.now)
     }
 
-    // MARK: Whether it is the same log
-
-    /// Whether the next record has to be one that is known already.
-    var isChecking: Bool { continuity != nil }
-
-    /// Where to go on once that is known; nil where it was asked at the assignment.
-    private(set) var nextAfterCheck: Int64?
-    /// The offset of the record that was looked for last: once is enough, however long the one behind it takes to come.
-    private var checked: Int64 = -1
-
-    /// Reads on with the record that was read last, which has to be the same one. Kafka does not say that a topic was deleted and made
-    /// again: the consumer goes on at the old offset of the new log, and what lies before it would be in no object.
+    /// Reads on with the record that was read last, which has to be the same one.
     /// - Parameter next: the offset that would be read now.
     func checkAgain(before next: Int64) {
-        guard phase == .reading, continuity == nil else { return }
-        let known =
-            [open, waiting.last].compactMap(\.self).first.map { ($0.facts.end, $0.facts.lastPosition) }
-            ?? last.map { ($0.object.end, $0.object.lastPosition) }
-        guard let known, known.0 < next, known.0 != checked else { return }
-        continuity = known
-        nextAfterCheck = next
-        phase = .seeking(known.0)
+        guard phase == .reading else { return }
+        let known = (open ?? puts.waiting.last)?.landmark ?? puts.last?.object.landmark
+        if let offset = continuity.look(for: known, before: next) { phase = .seeking(offset) }
     }
 
     /// The log does not hold that record any more, but still all that is to be read.
     func skipCheck(to next: Int64) {
-        checked = continuity?.offset ?? checked
-        continuity = nil
-        nextAfterCheck = nil
+        continuity.skip()
         phase = .seeking(next)
     }
 
@@ -125,17 +93,14 @@ final class PartitionWriter {
         isAtEnd = true
     }
 
-    /// Drops what is not in the store, and goes on elsewhere.
-    private func restart(at offset: Int64, _ deduplicator: Deduplicator) {
-        context.queue.cancel(partition)
+    /// Drops what is not in the store, or of that the open object alone, and goes on elsewhere.
+    private func restart(at offset: Int64, _ deduplicator: Deduplicator, openAlone: Bool = false) {
+        if !openAlone { puts.drop(next: context.nextGeneration()) }
         open?.giveBack(context.pool)
         open = nil
-        waiting = []
-        generation = context.nextGeneration()
         self.deduplicator = deduplicator
         endSeen = nil
-        continuity = nil
-        nextAfterCheck = nil
+        continuity.drop()
         phase = .seeking(offset)
     }
 
@@ -143,7 +108,7 @@ final class PartitionWriter {
     func follow(_ object: StoredObject, key: String) {
         let end = ResumeDecision.Last(key: key, end: object.end, lastPosition: object.lastPosition)
         restart(at: object.end + 1, object.deduplicator)
-        last = (end, object.deduplicator)
+        puts.begin(after: (end, object.deduplicator))
         // It may be followed by others of that worker.
         hasLooked = false
     }
@@ -155,14 +120,7 @@ final class PartitionWriter {
     func rewind(to segment: Segment, _ error: StorageError) {
         context.spoolFailed(at: max(segment.spoolBytes, segment.facts.bytes / 8), error)
         gap = segment.gap
-        guard segment === open else { return restart(at: segment.start, segment.before) }
-        continuity = nil
-        nextAfterCheck = nil
-        segment.giveBack(context.pool)
-        open = nil
-        deduplicator = segment.before
-        endSeen = nil
-        phase = .seeking(segment.start)
+        restart(at: segment.start, segment.before, openAlone: segment === open)
     }
 
     // MARK: Records
@@ -172,19 +130,15 @@ final class PartitionWriter {
         guard phase == .reading else { return }
         isAtEnd = false
         let offset = record.offset
-        if context.now &- takenAt > Self.quiet {
+        if continuity.isDue(now: context.now) {
             checkAgain(before: offset)
             guard phase == .reading else { return }
         }
-        takenAt = context.now
+        continuity.read(now: context.now)
         guard let header = record.header("sluice.pos"), let at = RecordPosition(parsing: header) else {
-            throw .record(
-                partition, offset, "it has no header sluice.pos, so sluice did not write it",
-                hint:
-                    "take whatever else writes to topic \(partition.topic) away, or leave the topic out of postgres.tables"
-            )
+            throw .foreign(partition, offset)
         }
-        if let expected = continuity { return try check(expected, offset, at) }
+        if let expected = continuity.expected { return try check(expected, offset, at) }
         let value = record.value
         // Objects that need a disk are not made while there is none.
         if let value, let open, open.facts.bytes > 0, open.isFull(adding: value.count),
@@ -203,7 +157,7 @@ final class PartitionWriter {
             case .drop:
                 kind = .dropped
                 context.drops(partition, offset, at.text)
-            case .contradiction: throw contradiction(offset, at)
+            case .contradiction: throw .contradiction(partition, offset, at, last: deduplicator.mark)
             }
             try place(offset, at, before: before, isDropped: kind == .dropped)
         } else {
@@ -246,28 +200,25 @@ final class PartitionWriter {
             open = segment
             if !hasLooked {
                 hasLooked = true
-                context.queue.push(.look(partition, key: segment.key, generation: generation))
+                puts.look(at: segment)
             }
         } catch { throw .store(error, context.settings.storeName) }
     }
 
     private func check(
-        _ expected: (offset: Int64, position: RecordPosition), _ offset: Int64, _ at: RecordPosition
+        _ expected: LogContinuity.Landmark, _ offset: Int64, _ at: RecordPosition
     ) throws(SinkFailure) {
-        continuity = nil
+        switch continuity.meet(.init(offset: offset, position: at)) {
+        case .same: context.memory.isFound(in: partition)
         // The log may have been cut since its first offset was asked for: that shows at the next assignment.
-        if offset > expected.offset, context.memory.isFirstMiss(of: partition) {
+        case .later where context.memory.isFirstMiss(of: partition):
             throw .retry(
                 component: "kafka", reason: "the record at offset \(expected.offset) of \(partition) is not shown")
-        }
-        guard offset == expected.offset, at == expected.position else {
+        case .later, .another:
             throw .anotherLog(
                 partition, expected.offset, found: offset == expected.offset ? at.text : "none",
                 stored: expected.position.text)
         }
-        context.memory.isFound(in: partition)
-        checked = expected.offset
-        nextAfterCheck = nil
     }
 
     private func check(_ value: Span<UInt8>, _ offset: Int64) throws(SinkFailure) {
@@ -276,24 +227,7 @@ final class PartitionWriter {
             unsafe bytes.baseAddress.map { unsafe memchr($0, 0x0A, bytes.count) != nil } ?? false
         }
         guard value.isEmpty || breaksLine else { return }
-        throw .record(
-            partition, offset, value.isEmpty ? "its value is empty" : "its value holds a line feed",
-            hint: "one record is one line of an object; sluice writes no such value: who has written this one?")
-    }
-
-    private func contradiction(_ offset: Int64, _ at: RecordPosition) -> SinkFailure {
-        .exit(
-            AgentExit(
-                .gap,
-                "the record at offset \(offset) of \(partition) is newer than the last one written, but its position is not",
-                details: [
-                    "its position: \(at.text)", "the last one written: \(deduplicator.mark?.text ?? "none")",
-                    "the stream was set up anew without a new epoch: its records cannot be told from repeated ones",
-                ],
-                hints: [
-                    "begin a new prefix in s3.url, or give the stream another name",
-                    "to set a stream up anew: sluice init --accept-gap, which raises the epoch",
-                ]))
+        throw .noLine(partition, offset, isEmpty: value.isEmpty)
     }
 
     private func failed(_ segment: Segment, _ error: StorageError) throws(SinkFailure) {
@@ -308,10 +242,10 @@ final class PartitionWriter {
     func endIfDue(passed: SourceHour?) throws(SinkFailure) {
         guard let open else { return }
         // Not of hours that are caught up with: the next hour's first record ends those.
-        if let passed, open.hour <= passed, isAtEnd, waiting.isEmpty { return try end(.hour, after: nil) }
+        if let passed, open.hour <= passed, isAtEnd, puts.waiting.isEmpty { return try end(.hour, after: nil) }
         let reason = context.settings.segments.ended(
             stored: open.stored(context.ratio), limit: context.limit.bytes, openedAt: open.openedAt, now: context.now,
-            isWaiting: !waiting.isEmpty)
+            isWaiting: !puts.waiting.isEmpty)
         if let reason { try end(reason, after: nil) }
     }
 
@@ -323,14 +257,13 @@ final class PartitionWriter {
             try segment.seal(after: after ?? deduplicator, context.pool)
         } catch { return try failed(segment, error) }
         open = nil
-        waiting.append(segment)
         context.services.log.debug(
             "an object is complete",
             [
                 "object": .init(segment.key), "end": .init(segment.facts.end), "why": .init(reason.rawValue),
                 "records": .init(segment.facts.records),
             ])
-        if waiting.count == 1 { context.queue.push(.put(segment, generation: generation)) }
+        puts.add(segment)
     }
 
     /// Moves what is in memory to disk.
@@ -342,49 +275,26 @@ final class PartitionWriter {
     }
 
     /// The first waiting object is in the store.
-    func stored(_ segment: Segment) {
-        guard let object = segment.object, waiting.first === segment else { return }
-        waiting.removeFirst()
-        last = (
-            ResumeDecision.Last(key: segment.key, end: object.end, lastPosition: object.lastPosition),
-            object.deduplicator
-        )
-        if let next = waiting.first { context.queue.push(.put(next, generation: generation)) }
-    }
+    func stored(_ segment: Segment) { puts.stored(segment) }
 
     /// Gives up what is not in the store: another worker has the partition.
     func abandon() {
         restart(at: 0, Deduplicator())
-        seen = 0
+        group.abandon()
         phase = .resolving
     }
 
     // MARK: The group's offset
 
-    /// What the group should know: the last object, and that nothing of ours lies between it and the offset, which is where the
-    /// next one begins, or the end of the log where there is none: transaction markers lie behind the last record, and the log
-    /// may soon begin behind them.
+    /// What the group should know and does not.
     var offset: PartitionOffset? {
         guard phase != .resolving else { return nil }
         // An offset that was set by hand accepts a loss, until an object has it on record.
-        guard gap == nil, waiting.first?.gap == nil, open?.gap == nil else { return nil }
-        var next = max(seen, last.map { $0.object.end + 1 } ?? 0)
-        if phase == .reading, continuity == nil, let begin = (waiting.first ?? open)?.start ?? endSeen {
-            next = max(next, begin)
-        }
-        guard next > 0 else { return nil }
-        // What held no record is read again after a start: until then the group knows more.
-        if last == nil, let committed, next < committed.offset { return nil }
-        if let committed, committed.offset == next, committed.key == last?.object.key { return nil }
-        let note = OffsetNote(
-            last: last?.object, mark: last?.after.mark, watermark: last?.after.watermark, pin: pinID,
-            store: context.storeID)
-        return PartitionOffset(partition, offset: next, metadata: note.json)
+        guard gap == nil, puts.waiting.first?.gap == nil, open?.gap == nil else { return nil }
+        let isSure = phase == .reading && !continuity.isChecking
+        return group.next(after: puts.last, begin: isSure ? (puts.waiting.first ?? open)?.start ?? endSeen : nil)
     }
 
     /// The group has taken the offset.
-    func committed(_ offset: Int64, key: String?) {
-        committed = (offset, key)
-        seen = max(seen, offset)
-    }
+    func committed(_ offset: Int64) { group.committed(offset, key: puts.last?.object.key) }
 }

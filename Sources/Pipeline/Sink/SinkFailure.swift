@@ -28,6 +28,39 @@ enum SinkFailure: Error {
                 hints: [hint]))
     }
 
+    /// A record that another program has written.
+    static func foreign(_ partition: TopicPartition, _ offset: Int64) -> SinkFailure {
+        record(
+            partition, offset, "it has no header sluice.pos, so sluice did not write it",
+            hint:
+                "take whatever else writes to topic \(partition.topic) away, or leave the topic out of postgres.tables")
+    }
+
+    /// A value that would not be one line.
+    static func noLine(_ partition: TopicPartition, _ offset: Int64, isEmpty: Bool) -> SinkFailure {
+        record(
+            partition, offset, isEmpty ? "its value is empty" : "its value holds a line feed",
+            hint: "one record is one line of an object; sluice writes no such value: who has written this one?")
+    }
+
+    /// A record that `Deduplicator` can judge neither old nor new.
+    static func contradiction(
+        _ partition: TopicPartition, _ offset: Int64, _ at: RecordPosition, last: RecordMark?
+    ) -> SinkFailure {
+        .exit(
+            AgentExit(
+                .gap,
+                "the record at offset \(offset) of \(partition) is newer than the last one written, but its position is not",
+                details: [
+                    "its position: \(at.text)", "the last one written: \(last?.text ?? "none")",
+                    "the stream was set up anew without a new epoch: its records cannot be told from repeated ones",
+                ],
+                hints: [
+                    "begin a new prefix in s3.url, or give the stream another name",
+                    "to set a stream up anew: sluice init --accept-gap, which raises the epoch",
+                ]))
+    }
+
     static func refusal(
         _ partition: TopicPartition, _ refusal: ResumeDecision.Refusal, group: String, store: String
     ) -> SinkFailure {

@@ -42,7 +42,7 @@ extension SinkSession {
             writers[partition] = writer
             facts[partition] = (known?.offset, note)
             asked[partition.topic, default: []].append(
-                StoreJob.Asked(partition: partition.partition, generation: writer.generation, note: note))
+                StoreJob.Asked(partition: partition.partition, generation: writer.puts.generation, note: note))
         }
         try applyPauses()
         for (topic, asked) in asked { queue.push(.resolve(topic: topic, asked)) }
@@ -74,7 +74,7 @@ extension SinkSession {
 
     /// Waits until the objects of these partitions are put.
     func settle(_ going: [PartitionWriter], until deadline: Int64) throws(SinkFailure) {
-        while going.contains(where: { !$0.waiting.isEmpty }) {
+        while going.contains(where: { !$0.puts.waiting.isEmpty }) {
             context.now = services.clock.monotonic()
             guard context.now < deadline else { return }
             services.state.turned(.sink, now: context.now)
@@ -93,7 +93,7 @@ extension SinkSession {
         // The commit and the leaving of the group need some of the time.
         let reserve = min(.seconds(2), max(0, deadline &- context.now) / 4)
         try settle(all, until: deadline &- reserve)
-        let left = all.filter { !$0.waiting.isEmpty }
+        let left = all.filter { !$0.puts.waiting.isEmpty }
         if !left.isEmpty {
             services.log.warning(
                 "not all objects could be put within the stop timeout: they are read again at the next start",
@@ -120,7 +120,7 @@ extension SinkSession {
         var isFailing = false
         for (asked, key, object) in found {
             let partition = TopicPartition(topic, asked.partition)
-            guard let writer = writers[partition], writer.generation == asked.generation else { continue }
+            guard let writer = writers[partition], writer.puts.generation == asked.generation else { continue }
             // A partition without a leader keeps no other from being read: each question takes its time, and the group waits meanwhile.
             guard !isFailing else {
                 asksLater.append((services.clock.monotonic() &+ .seconds(1), topic, asked))
@@ -251,8 +251,8 @@ extension SinkSession {
             guard writer.phase == .reading, let position = consumer.position(of: partition) else { return }
             let bounds = try bounds(of: partition)
             // A record that is only looked for is in an object already.
-            if position < bounds.low, writer.isChecking {
-                guard let next = writer.nextAfterCheck, next >= bounds.low else { throw .kafka(error) }
+            if position < bounds.low, writer.continuity.isChecking {
+                guard let next = writer.continuity.next, next >= bounds.low else { throw .kafka(error) }
                 return writer.skipCheck(to: next)
             }
             if position < bounds.low {

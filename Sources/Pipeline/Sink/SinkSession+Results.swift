@@ -18,15 +18,16 @@ extension SinkSession {
         case .failed(let failure): throw failure
         case .resolved(let topic, let pin, let found): try resolved(topic, pin, found)
         case .looked(let partition, let key, let generation, let found):
-            guard let writer = writers[partition], writer.generation == generation, case .object(let object) = found,
-                let first = writer.waiting.first ?? writer.open, first.key == key
+            guard let writer = writers[partition], writer.puts.generation == generation,
+                case .object(let object) = found,
+                let first = writer.puts.waiting.first ?? writer.open, first.key == key
             else { return }
             // Ours, if it was put meanwhile: its own result follows.
-            if !writer.waiting.isEmpty { return }
+            if !writer.puts.waiting.isEmpty { return }
             let claim = ClaimDecision.Claim(start: first.start, firstPosition: first.firstPosition)
             try claimed(writer, first, ClaimDecision.judge(claim, found: object), bytes: nil)
         case .put(let segment, let generation, let outcome):
-            guard let writer = writers[segment.partition], writer.generation == generation else { return }
+            guard let writer = writers[segment.partition], writer.puts.generation == generation else { return }
             switch outcome {
             case .created(let bytes): stored(writer, segment, bytes: bytes)
             case .spoolFull(let error): writer.rewind(to: segment, error)
@@ -84,8 +85,7 @@ extension SinkSession {
             try consumer.commit(offsets, timeout: timeout)
             Failpoint.hit(.afterOffset)
             for offset in offsets {
-                guard let writer = writers[offset.partition] else { continue }
-                writer.committed(offset.offset, key: writer.last?.object.key)
+                writers[offset.partition]?.committed(offset.offset)
             }
         } catch {
             nextCommit = services.clock.monotonic() &+ .seconds(2)

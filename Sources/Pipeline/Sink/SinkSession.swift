@@ -165,7 +165,7 @@ final class SinkSession {
                 usage.openSpool += open.spoolBytes
                 if open.spool != nil { usage.files += 1 }
             }
-            for segment in writer.waiting {
+            for segment in writer.puts.waiting {
                 usage.waitingMemory += segment.memoryBytes
                 usage.waitingSpool += segment.spoolBytes
                 if segment.spoolBytes > 0 { usage.files += 1 }
@@ -213,7 +213,7 @@ final class SinkSession {
                 partition: writer.partition, nextOffset: writer.position,
                 endOffset: consumer.knownEnd(of: writer.partition), openBytes: writer.open?.facts.bytes ?? 0,
                 hour: writer.open?.hour.number, oldest: writer.oldest, watermark: writer.watermark,
-                writtenLSN: writer.last?.object.lastPosition.position.commitLSN)
+                writtenLSN: writer.puts.last?.object.lastPosition.position.commitLSN)
         }.sorted { $0.partition < $1.partition }
         let (dropped, isPaused) = (context.dropped, isPressed)
         context.dropped = 0

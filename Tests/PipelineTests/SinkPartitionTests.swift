@@ -1,0 +1,160 @@
+import ChangeData
+import Kafka
+import ObjectStorage
+import Testing
+
+@testable import Pipeline
+
+private let partition = TopicPartition("t", 0)
+
+private func at(_ lsn: UInt64) -> RecordPosition {
+    RecordPosition(position: EventPosition(epoch: 1, commitLSN: LSN(lsn), ordinal: 1), commitTime: 0)
+}
+
+@Suite struct LogContinuityTests {
+    private let known = LogContinuity.Landmark(offset: 19, position: at(200))
+    private var continuity = LogContinuity(now: 0)
+
+    @Test mutating func afterAnAssignmentTheNextRecordIsTheLastOneOfItsObject() {
+        continuity.begin(with: known)
+        #expect(continuity.isChecking && continuity.expected == known && continuity.next == nil)
+        #expect(continuity.meet(known) == .same)
+        #expect(!continuity.isChecking)
+        // It has been looked at just now.
+        #expect(continuity.look(for: known, before: 30) == nil)
+    }
+
+    @Test(
+        arguments: [
+            (20, 201, .later), (20, 200, .later), (19, 201, .another), (18, 200, .another),
+        ] as [(Int64, UInt64, LogContinuity.Finding)])
+    func whatIsNotThatRecord(_ offset: Int64, _ lsn: UInt64, _ finding: LogContinuity.Finding) {
+        var continuity = continuity
+        continuity.begin(with: known)
+        #expect(continuity.meet(.init(offset: offset, position: at(lsn))) == finding)
+        #expect(!continuity.isChecking)
+    }
+
+    @Test mutating func theLastRecordIsLookedForOnce() {
+        #expect(continuity.look(for: nil, before: 30) == nil, "nothing is known")
+        #expect(continuity.look(for: known, before: 19) == nil, "it is to be read anyway")
+        #expect(continuity.look(for: known, before: 30) == 19)
+        #expect(continuity.isChecking && continuity.next == 30)
+        #expect(continuity.look(for: known, before: 31) == nil, "it is under way")
+        #expect(continuity.meet(known) == .same && continuity.next == nil)
+        #expect(continuity.look(for: known, before: 31) == nil, "it is done")
+        #expect(continuity.look(for: .init(offset: 40, position: at(300)), before: 41) == 40)
+    }
+
+    @Test mutating func oneThatTheLogHasLostIsNotLookedForAgain() {
+        #expect(continuity.look(for: known, before: 30) == 19)
+        continuity.skip()
+        #expect(!continuity.isChecking && continuity.next == nil)
+        #expect(continuity.look(for: known, before: 30) == nil)
+    }
+
+    @Test mutating func oneThatWasDroppedOnTheWayIs() {
+        #expect(continuity.look(for: known, before: 30) == 19)
+        continuity.drop()
+        #expect(!continuity.isChecking && continuity.next == nil)
+        #expect(continuity.look(for: known, before: 30) == 19)
+    }
+
+    @Test mutating func onlyAfterAQuietTime() {
+        #expect(!continuity.isDue(now: .seconds(1)) && continuity.isDue(now: .seconds(1) + 1))
+        continuity.read(now: .seconds(1))
+        #expect(!continuity.isDue(now: .seconds(2)) && continuity.isDue(now: .seconds(2) + 1))
+    }
+}
+
+@Suite struct GroupOffsetTests {
+    private let last: (object: ResumeDecision.Last, after: Deduplicator) = (
+        .init(key: "t/h/t+0+0000000010.json", end: 19, lastPosition: at(200)),
+        Deduplicator(mark: RecordMark(at(200).position, rank: 0), watermark: 7)
+    )
+
+    private func group(_ known: Int64?, _ note: OffsetNote? = nil, seen: Int64 = 0) -> GroupOffset {
+        var group = GroupOffset(partition, known: known, note: note, store: "s")
+        group.resume(from: seen, pin: "p")
+        return group
+    }
+
+    private func note(store: String = "s") -> OffsetNote {
+        OffsetNote(last: last.object, mark: last.after.mark, watermark: last.after.watermark, pin: "p", store: store)
+    }
+
+    @Test func itIsBehindTheLastObjectOrWhereTheNextOneBegins() {
+        #expect(group(nil).next(after: nil, begin: nil) == nil, "nothing is known")
+        #expect(group(nil).next(after: last, begin: nil)?.offset == 20)
+        #expect(group(nil).next(after: last, begin: 22)?.offset == 22)
+        #expect(group(nil).next(after: last, begin: 22)?.metadata == note().json)
+        #expect(group(nil).next(after: nil, begin: 5)?.metadata == OffsetNote(last: nil, pin: "p", store: "s").json)
+    }
+
+    @Test func whatTheGroupKnowsIsNotToldAgain() {
+        var group = group(20, note())
+        #expect(group.committed == 20 && group.next(after: last, begin: nil) == nil)
+        #expect(group.next(after: last, begin: 22)?.offset == 22)
+        group.committed(22, key: last.object.key)
+        #expect(group.committed == 22 && group.next(after: last, begin: nil) == nil, "it never goes back")
+        group.abandon()
+        #expect(group.next(after: last, begin: nil)?.offset == 20)
+    }
+
+    @Test func anObjectThatIsNotNamedIsTold() {
+        #expect(group(20).next(after: last, begin: nil)?.metadata == note().json)
+        #expect(group(20, note(store: "other")).next(after: last, begin: nil)?.metadata == note().json)
+    }
+
+    @Test func whatHeldNoRecordIsReadAgainAndUntilThenTheGroupKnowsMore() {
+        #expect(group(30).next(after: nil, begin: 12) == nil)
+        #expect(group(30).next(after: nil, begin: 31)?.offset == 31)
+        #expect(group(30, seen: 32).next(after: nil, begin: nil)?.offset == 32)
+    }
+}
+
+@Suite struct PutOrderTests {
+    private let queue = StoreQueue()
+
+    /// A complete object of one record.
+    private func segment(_ offset: Int64) throws -> Segment {
+        let segment = try Segment(
+            partition: partition, first: offset, at: at(100), before: Deduplicator(), gap: nil, compression: .none,
+            now: 0)
+        segment.cover(offset, at: at(100), as: .tombstone, bytes: 0)
+        try segment.seal(after: Deduplicator(), PackerPool(.none, count: 0))
+        return segment
+    }
+
+    /// The offset of the object that is to be put, and the generation that was named.
+    private func put() -> [Int64]? {
+        guard queue.hasWork, case .put(let segment, let generation) = queue.pop() else { return nil }
+        queue.answer(.put(segment, generation: generation, .created(bytes: 0)))
+        _ = queue.takeResult()
+        return [segment.start, Int64(generation)]
+    }
+
+    @Test func theNextIsPutWhenTheOneBeforeIsThere() throws {
+        var puts = PutOrder(partition, queue, generation: 1)
+        let (first, second) = (try segment(10), try segment(11))
+        puts.add(first)
+        puts.add(second)
+        #expect(put() == [10, 1] && put() == nil)
+        puts.stored(second)
+        #expect(puts.waiting.count == 2 && puts.last == nil, "it is not its turn")
+        puts.stored(first)
+        #expect(puts.last?.object.end == 10 && puts.last?.object.key == first.key)
+        #expect(put() == [11, 1] && put() == nil)
+        puts.stored(second)
+        #expect(puts.waiting.isEmpty && puts.last?.object.end == 11 && put() == nil)
+    }
+
+    @Test func whatIsGivenUpIsNotPut() throws {
+        var puts = PutOrder(partition, queue, generation: 1)
+        puts.add(try segment(10))
+        puts.drop(next: 2)
+        #expect(puts.waiting.isEmpty && puts.generation == 2 && put() == nil)
+        puts.add(try segment(20))
+        #expect(put() == [20, 2])
+    }
+}
