@@ -81,10 +81,14 @@ struct PrivateServerTests {
             copy hba to '\(server.directory)/data/pg_hba.conf';
             select pg_reload_conf()
             """)
-        usleep(500_000)
         let url = "host=127.0.0.1 port=\(server.port) user=r dbname=postgres"
-        let wrong = failure { () throws(PostgresError) in
-            _ = try PostgresConnection(connecting: ConnectionSettings(url: url, password: "wrongword"))
+        // The postmaster reads the rules when it comes to it: until then any password will do.
+        var wrong: PostgresError?
+        let deadline = Deadline(after: .seconds(20))
+        while wrong == nil, !deadline.hasPassed {
+            wrong = failure { () throws(PostgresError) in
+                _ = try PostgresConnection(connecting: ConnectionSettings(url: url, password: "wrongword"))
+            }
         }
         #expect(wrong?.kind == .permission && wrong?.sqlState == "28P01")
         #expect(wrong?.description.contains("wrongword") == false)
@@ -112,8 +116,8 @@ struct PrivateServerTests {
         try server.stop("fast", wait: false)
         // Unconfirmed rows hold the server; the probe says why.
         var probe: PostgresError?
-        for _ in 0..<50 where probe?.kind != .shuttingDown {
-            try reading.read(&connection, seconds: 1) { _ in true }
+        let patience = Deadline(after: .seconds(20))
+        while probe?.kind != .shuttingDown, !patience.hasPassed {
             probe = failure { () throws(PostgresError) in
                 _ = try PostgresConnection(connecting: ConnectionSettings(url: server.unix))
             }
@@ -161,13 +165,17 @@ struct PrivateServerTests {
         var sql = try TestServer.connect(to: ConnectionSettings(url: server.unix))
         try sql.execute("alter system set max_slot_wal_keep_size = '1MB'")
         _ = try sql.query("select pg_reload_conf()")
-        usleep(300_000)
-        for _ in 0..<4 {
-            _ = try sql.query("select pg_switch_wal()")
-            try sql.execute("insert into t (v) values ('x')")
+        // The checkpointer reads the setting when it comes to it.
+        var slot = try #require(try sql.replicationSlot(named: "s"))
+        let deadline = Deadline(after: .seconds(20))
+        while !slot.isInvalidated, !deadline.hasPassed {
+            for _ in 0..<4 {
+                _ = try sql.query("select pg_switch_wal()")
+                try sql.execute("insert into t (v) values ('x')")
+            }
+            try sql.execute("checkpoint")
+            slot = try #require(try sql.replicationSlot(named: "s"))
         }
-        try sql.execute("checkpoint")
-        let slot = try #require(try sql.replicationSlot(named: "s"))
         #expect(slot.walStatus == "lost" && slot.isInvalidated)
         var connection = try ReplicationConnection(connecting: ConnectionSettings(url: server.unix))
         let error = failure { () throws(PostgresError) in
