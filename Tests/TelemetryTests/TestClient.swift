@@ -17,6 +17,16 @@ enum TestClient {
         }
     }
 
+    /// Whether this machine has the address.
+    static func canListen(host: String) -> Bool {
+        guard let address = SocketAddress(host: host, port: 0) else { return false }
+        return address.withPointer { pointer in
+            let descriptor = socket(Int32(pointer.pointee.sa_family), Int32(SOCK_STREAM.rawValue), 0)
+            defer { close(descriptor) }
+            return bind(descriptor, pointer, socklen_t(MemoryLayout<sockaddr_storage>.size)) == 0
+        }
+    }
+
     /// Sends bytes as they are, and reads until the other side closes or `seconds` are over, which is shown as `<open>`; nil where
     /// nobody listens, or nobody takes them.
     static func exchange(_ text: String, host: String = "127.0.0.1", port: UInt16, seconds: Int = 5) -> String? {
