@@ -260,32 +260,65 @@ final class SinkBench {
         return found.sorted { $0.object.start < $1.object.start }
     }
 
-    /// The offset of every record that `read_committed` shows.
-    func offsets(partition: Int32 = 0) throws -> [Int64] {
+    /// Every record that `read_committed` shows: its offset, and its value, nil for a tombstone.
+    func shown(partition: Int32 = 0) throws -> [(offset: Int64, value: String?)] {
         let reader = try CommittedReader(kafka)
         try reader.start(TopicPartition(topic, partition), at: 0)
-        var offsets: [Int64] = []
+        var shown: [(offset: Int64, value: String?)] = []
         while true {
-            let event = reader.poll(timeout: Self.patience) { offsets.append($0.offset) }
-            if case .partitionEnd = event { return offsets }
+            let event = reader.poll(timeout: Self.patience) { record in
+                var value: String?
+                if let bytes = record.value {
+                    value = bytes.withUnsafeBufferPointer { String(decoding: $0, as: UTF8.self) }
+                }
+                shown.append((record.offset, value))
+            }
+            if case .partitionEnd = event { return shown }
             if case .error(let error, _) = event, error.disposition != .retriable { throw error }
         }
     }
 
-    /// C5: every record that is shown lies in exactly one range, and no range begins or ends elsewhere.
-    func expectExact(partition: Int32 = 0, _ compression: Compression = .none) throws {
-        let offsets = try offsets(partition: partition)
+    /// C5: every record that is shown lies in exactly one range, and no range begins or ends elsewhere; an object's lines are the
+    /// values of its range, in their order.
+    ///
+    /// - Parameter dropped: how many of them have no line, because they repeat one that has.
+    func expectExact(partition: Int32 = 0, _ compression: Compression = .none, dropped: Int = 0) throws {
+        let records = try shown(partition: partition)
         let objects = try objects(partition: partition, compression)
         var next = 0
         for found in objects {
             let object = found.object
-            try #require(next < offsets.count && object.start == offsets[next], "\(found.key): a gap or an overlap")
-            let count = offsets[next...].prefix { $0 <= object.end }.count
-            #expect(offsets[next + count - 1] == object.end)
-            #expect(object.records + object.tombstones + object.dropped == count)
-            next += count
+            try #require(
+                next < records.count && object.start == records[next].offset, "\(found.key): a gap or an overlap")
+            let range = records[next...].prefix { $0.offset <= object.end }
+            #expect(range.last?.offset == object.end)
+            var values = range.compactMap(\.value)
+            #expect(object.tombstones == range.count - values.count)
+            #expect(object.records + object.dropped == values.count)
+            if object.dropped > 0 {
+                // In their order the lines are among the values.
+                var lines = found.lines[...]
+                values.removeAll { value in
+                    guard lines.first == value else { return true }
+                    lines.removeFirst()
+                    return false
+                }
+            }
+            #expect(found.lines == values, "\(found.key)")
+            next += range.count
         }
-        #expect(next == offsets.count, "records \(next)... of \(offsets.count) are in no object")
+        #expect(next == records.count, "records \(next)... of \(records.count) are in no object")
+        #expect(objects.reduce(0) { $0 + $1.object.dropped } == dropped)
+    }
+
+    /// The topic was deleted: makes it again, as soon as the brokers have done that.
+    func makeAnew() throws {
+        let new = NewTopic(topic, partitions: 1, replicationFactor: 1)
+        let began = ContinuousClock.now
+        while try admin.createTopics([new], timeout: Self.patience) != [topic: .created] {
+            try #require(ContinuousClock.now - began < Self.patience, "\(topic) cannot be made again")
+            usleep(20_000)
+        }
     }
 
     /// What the group knows, to be put back as a kill would leave it.

@@ -100,7 +100,7 @@ extension SinkServerTests {
             try bench.produce([Made(3), Made(4)])
             let second = try bench.run { $0.isDrained() && $0.sink.dropped == 1 }
             #expect(second.records == 1)
-            try bench.expectExact()
+            try bench.expectExact(dropped: 2)
             #expect(try bench.objects().flatMap(\.lines) == (1...4).map { #"{"id":\#($0)}"# })
         }
 
@@ -259,12 +259,7 @@ extension SinkServerTests {
             try bench.produce([Made(1), Made(2)])
             try bench.run { $0.isDrained() }
             try bench.admin.deleteTopics([bench.topic], timeout: SinkBench.patience)
-            let topic = NewTopic(bench.topic, partitions: 1, replicationFactor: 1)
-            for _ in 0..<50 {
-                if try bench.admin.createTopics([topic], timeout: SinkBench.patience) == [bench.topic: .created] {
-                    break
-                }
-            }
+            try bench.makeAnew()
             #expect(try refused(bench, .gap).details[0].contains("made again"))
             try bench.produce([Made(11), Made(12), Made(13), Made(14)])
             let exit = try refused(bench, .gap)
@@ -280,13 +275,7 @@ extension SinkServerTests {
             try bench.admin.deleteTopics([bench.topic], timeout: SinkBench.patience)
             // Between two fetches nobody could tell: a record does not say of which log it is.
             usleep(2_000_000)
-            let topic = NewTopic(bench.topic, partitions: 1, replicationFactor: 1)
-            for _ in 0..<50 {
-                if try bench.admin.createTopics([topic], timeout: SinkBench.patience) == [bench.topic: .created] {
-                    break
-                }
-                usleep(20_000)
-            }
+            try bench.makeAnew()
             try bench.produce((11...20).map { Made($0) })
             let exit = sink.exit()
             #expect(exit?.code == .gap, "\(exit.map(\.description) ?? "none"): \(sink.log)")
