@@ -188,7 +188,7 @@ def test_flat_envelope(make: SiteMaker) -> None:
     site.agent.start("--only", "stream")
     site.sql("insert into public.documents values (3, 'e', null, null, 'mine')")
     assert site.agent.running().wait(30) == 5
-    log = site.agent.log.read_text()
+    log = site.agent.said()
     assert 'public.documents' in log and 'column "_op"' in log, log[-1500:]
 
 
@@ -382,7 +382,7 @@ def test_text_that_is_not_utf8_is_named_or_set_aside(make: SiteMaker) -> None:
     site.sql("begin", "insert into public.documents values (2, E'a\\377b', 'fine', null)", "insert into public.documents values (3, 'behind it', null, null)", "commit")
     site.agent.start("--only", "stream")
     assert site.agent.running().wait(60) == 5
-    assert 'column "title": the text is not valid UTF-8' in site.agent.log.read_text()
+    assert 'column "title": the text is not valid UTF-8' in site.agent.said()
     assert len(read(0)) == 11
     site.agent.settings["kafka"] = {**site.agent.settings["kafka"], "dead_letter_topic": topics[1]}
     site.agent.write()
@@ -409,10 +409,9 @@ def test_text_that_has_no_equivalent_in_utf8_is_5(make: SiteMaker) -> None:
     site.sql("insert into public.documents values (2, convert_from('\\x618162', 'WIN1252'), null, null)")
     for _ in range(2):
         code = site.agent.running().wait(60)
-        log = site.agent.log.read_text()
+        log = site.agent.said()
         assert code == 5 and "WIN1252" in log and "associated LSN" in log, log[-2000:]
         # At the next start the server has refused before anybody could listen.
-        site.agent.log.write_text("")
         site.agent.start("--only", "stream")
     assert site.agent.running().wait(60) == 5
 

@@ -68,7 +68,7 @@ def refused(site: Site, kind: str, *texts: str, running: bool = False) -> str:
     if not running:
         site.agent.start("--only", "stream")
     code = site.agent.running().wait(60)
-    log = site.agent.log.read_text()
+    log = site.agent.said()
     assert code == 3, f"exit {code}\n{log[-3000:]}"
     last = log[max(0, log.rindex("kind: ") - 600):]
     for text in (f"kind: {kind}", "--accept-gap", *texts):
@@ -724,7 +724,7 @@ def test_partitions_keep_as_much_of_an_old_row_as_their_root_says(make: SiteMake
 def ended_as_missing(site: Site, stranger: str) -> None:
     """The agent has ended: a table that is named is not there, and may be this one."""
     code = site.agent.running().wait(60)
-    last = site.agent.log.read_text()[-2000:]
+    last = site.agent.said()[-2000:]
     assert code == 3 and "kind: table-missing" in last and stranger in last, last
 
 
@@ -841,8 +841,8 @@ def test_a_table_that_is_made_later_is_told_of(make: SiteMaker) -> None:
     site.run("--only", "stream")
     assert site.agent.metrics()["sluice_tables_unpublished"] == 0
     site.sql("create table public.docks (id bigint primary key)", "alter table public.docks owner to sluice")
-    wait_until("it is counted", lambda: site.agent.metrics()["sluice_tables_unpublished"] == 1, 20)
-    assert "does not publish public.docks" in site.agent.log.read_text()
+    wait_until("it is counted and told of",
+               lambda: site.agent.metrics()["sluice_tables_unpublished"] == 1 and "does not publish public.docks" in site.agent.said(), 20)
     site.sql(f"alter publication {site.agent.slot} add table public.docks", "insert into public.docks values (1)")
     topic = site.agent.topic(("public", "docks"))
     wait_until("its row is in Kafka", lambda: any(read_topics(site.stack.kafka.brokers, [topic]).values()), 30)
@@ -884,7 +884,7 @@ def test_data_topic_made_again_under_the_sink(little: Site) -> None:
     assert site.agent.stop() in (0, 3)
     site.agent.start("--only", "sink")
     assert site.agent.running().wait(60) == 3
-    log = site.agent.log.read_text()
+    log = site.agent.said()
     assert f"the log of {topic}" in log and "begin a new prefix in s3.url" in log, log[-2000:]
     # The way out.
     site.lake.prefix += "/second"
@@ -907,7 +907,7 @@ def test_log_start_beyond_the_sink(little: Site) -> None:
               for p, done in admin.delete_records([TopicPartition(topic, n, -1) for n in range(3)]).items()}
     site.agent.start("--only", "sink")
     assert site.agent.running().wait(60) == 3
-    log = site.agent.log.read_text()
+    log = site.agent.said()
     assert "are not in s3://" in log and "--reset-offsets --to-offset" in log and "no longer in Kafka" in log, log[-2000:]
     group = f"sluice.{site.agent.name}"
     for done in admin.alter_consumer_group_offsets(

@@ -62,7 +62,7 @@ def slot_of(site: Site) -> tuple[Any, ...] | None:
 def refused(site: Site, kind: str) -> str:
     site.agent.start("--only", "stream")
     code = site.agent.running().wait(60)
-    log = site.agent.log.read_text()
+    log = site.agent.said()
     assert code == 3 and f"kind: {kind}" in log, f"exit {code}\n{log[-3000:]}"
     return log[log.rindex("kind: "):]
 

@@ -77,6 +77,7 @@ class Agent:
     program: Path | None = None  # none: `binary()`
     process: Process | None = None
     starts: int = 0
+    began: int = 0  # where in the log its process begins
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -138,6 +139,7 @@ class Agent:
 
     def start(self, *arguments: str, env: Mapping[str, str] | None = None) -> Agent:
         self.starts += 1
+        self.began = self.log.stat().st_size if self.log.exists() else 0
         self.process = Process(f"sluice ({self.label})", [str(self.program or binary()), "run", *arguments, "-c", str(self.config)],
                                self.log, env={**self.env, **(env or {})}).start()
         return self
@@ -165,6 +167,12 @@ class Agent:
         self.running().send(signal.SIGCONT)
 
     # What it says of itself
+
+    def said(self) -> str:
+        """What its process has logged: all of them write to one log, and what one before has said is soon found in it."""
+        with self.log.open("rb") as log:
+            log.seek(self.began)
+            return log.read().decode(errors="replace")
 
     def http(self, path: str) -> tuple[int, str]:
         try:
