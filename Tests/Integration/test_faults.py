@@ -13,7 +13,7 @@ import pytest
 from confluent_kafka import Producer
 from conftest import SiteMaker
 
-from harness.agent import confirmed
+from harness.agent import Agent, confirmed
 from harness.campaign.__main__ import parse_stack
 from harness.campaign.proxy import ClientFront
 from harness.campaign.world import Choice, World
@@ -37,6 +37,11 @@ def assert_confirmed_is_stored(site: Site) -> None:
     mark = confirmed(site.connection, site.agent.slot)
     stored = read_progress(site.stack.kafka.brokers, site.agent.name)
     assert mark is not None and stored and mark <= stored[-1].lsn, f"confirmed {mark:X}, stored {stored[-1].lsn if stored else 0:X}"
+
+
+def objects_of(sink: Agent) -> float:
+    sink.running().require_running()
+    return sum(value for name, value in sink.metrics().items() if name.startswith("sluice_objects_total"))
 
 
 def failures(site: Site, component: str) -> float:
@@ -116,7 +121,8 @@ def test_two_sinks_share_and_one_is_killed(make: SiteMaker) -> None:
     for sink in sinks:
         sink.start("--only", "sink").wait_ready()
     with site.workload():
-        time.sleep(5)
+        for sink in sinks:
+            wait_until("each of them has written an object", lambda sink=sink: objects_of(sink) > 0, 60)
         site.auditor.glance()
         sinks[0].kill()
         time.sleep(5)
@@ -215,7 +221,7 @@ def test_store_killed_or_hung(make: SiteMaker) -> None:
         time.sleep(2)
         if store.keeps_objects:
             store.kill()
-            time.sleep(2)
+            wait_until("the sink has lost its store, and goes on", lambda: site.agent.running().require_running() or failures(site, "s3") > 0, 30)
             store.start()
         else:  # a store that forgets is not what the contract is about: it hangs instead
             store.pause()
@@ -301,16 +307,16 @@ def test_nothing_is_confirmed_while_a_commit_is_on_its_way(world: World, fronted
         stored = read_progress(brokers, site.agent.name)[-1].lsn
         told = ("select reply_time, coalesce(write_lsn, '0/0') - '0/0', coalesce(flush_lsn, '0/0') - '0/0' from pg_stat_replication"
                 f" where pid = (select active_pid from pg_replication_slots where slot_name = '{site.agent.slot}')")
-        reports = set()
-        until = time.monotonic() + 3
-        while time.monotonic() < until:
+        reports: set[object] = set()
+        until = time.monotonic() + 20
+        while len(reports) < 4 and time.monotonic() < until:
             row, mark = site.connection.execute(told).fetchone(), confirmed(site.connection, site.agent.slot)
             assert row is not None and mark is not None
             assert max(mark, row[2]) <= stored, f"confirmed {mark:X}, flush {int(row[2]):X}, stored {stored:X}"
             if row[1] > stored:  # it has the transaction
                 reports.add(row[0])
             time.sleep(0.02)
-        assert len(reports) >= 3, f"{len(reports)} reports of one that had received more: nothing was tested"
+        assert len(reports) >= 4, f"{len(reports)} reports of one that had received more: nothing was tested"
         assert read_progress(brokers, site.agent.name)[-1].lsn == stored, "a commit was let through"
     finally:
         front.heal()
@@ -489,9 +495,8 @@ def test_time_outs_of_the_database_do_not_end_the_stream(make: SiteMaker) -> Non
     site.stack.kafka.pause()
     try:
         site.sql("insert into public.documents select n, 'a', repeat('x', 1000), now() from generate_series(1, 40000) n")
-        time.sleep(6)
+        wait_until("nothing is read for longer than any of them", lambda: site.agent.metrics()["sluice_stream_paused_seconds"] > 4, 40)
         after = site.connection.execute(holder).fetchone()
-        assert site.agent.metrics()["sluice_stream_paused_seconds"] > 1
     finally:
         site.stack.kafka.resume()
     assert before and before[0] is not None and after == before, f"another walsender: {before}, {after}"
