@@ -46,7 +46,8 @@ extension BrokerTests {
             let partition = TopicPartition("gone", 0)
             #expect(try admin.bounds(of: partition, timeout: .seconds(8)).high == 0)
             mock.set(broker: 1, down: true)
-            let deadline = Deadline(after: .seconds(8))
+            // Who waits for that leader waits for ever: any bound tells.
+            let deadline = Deadline(after: .seconds(20))
             let error = failure { _ = try admin.bounds(of: partition, timeout: .seconds(1)) }
             #expect(error?.disposition == .retriable && !deadline.hasPassed)
             // And whoever asks again finds the next one.
@@ -207,13 +208,16 @@ extension BrokerTests {
 
         @Test func errorsAndLogLinesGoToTheClosures() throws {
             let seen = Seen()
-            let events = KafkaEvents(log: { _ in seen.log() }, error: { seen.error($0) })
+            let events = KafkaEvents(log: { seen.log($0) }, error: { seen.error($0) })
             let nobody = try KafkaSettings(brokers: "127.0.0.1:1", clientID: "test")
             let producer = try TransactionalProducer(nobody, ProducerOptions(transactionalID: "id"), events: events)
             let deadline = Deadline(after: patience)
-            while seen.errors.isEmpty, !deadline.hasPassed { producer.poll(.milliseconds(50)) }
+            while seen.errors.isEmpty || seen.lines.isEmpty, !deadline.hasPassed { producer.poll(.milliseconds(50)) }
             #expect(seen.errors.contains { $0.reason == .unreachable })
             #expect(seen.errors.allSatisfy { $0.disposition == .retriable })
+            // The line of the same failure: where it was, how grave it is, and whose it is.
+            let line = try #require(seen.lines.first { $0.facility == "FAIL" }, "\(seen.lines)")
+            #expect(line.level == 3 && line.text.contains("127.0.0.1:1") && line.text.contains("Connect"), "\(line)")
         }
     }
 }

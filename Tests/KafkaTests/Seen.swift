@@ -4,11 +4,11 @@ import Synchronization
 
 /// What a client has told its closures.
 final class Seen: Sendable {
-    private let state = Mutex((lines: 0, errors: [KafkaError]()))
+    private let state = Mutex((lines: [KafkaLogLine](), errors: [KafkaError]()))
 
-    func log() { state.withLock { $0.lines += 1 } }
+    func log(_ line: KafkaLogLine) { state.withLock { $0.lines.append(line) } }
     func error(_ error: KafkaError) { state.withLock { $0.errors.append(error) } }
 
-    var lines: Int { state.withLock { $0.lines } }
+    var lines: [KafkaLogLine] { state.withLock { $0.lines } }
     var errors: [KafkaError] { state.withLock { $0.errors } }
 }

@@ -61,7 +61,8 @@ final class TestCluster {
         return producer
     }
 
-    /// Everything that a topic's partition shows, in order.
+    /// Everything that a topic's partition shows, in order. A marker is written after its commit has been answered: the committed
+    /// records are those that are there once all is decided.
     func read(_ topic: String, partition: Int32 = 0, from start: Int64 = 0, committedOnly: Bool = true) throws
         -> [String]
     {
@@ -71,6 +72,10 @@ final class TestCluster {
         try reader.start(TopicPartition(topic, partition), at: start)
         var values: [String] = []
         let deadline = Deadline(after: patience)
+        while committedOnly, try admin.undecided([TopicPartition(topic, partition)], timeout: patience) != [] {
+            try #require(!deadline.hasPassed, "a transaction of \(topic)/\(partition) is open")
+            usleep(20_000)
+        }
         while !deadline.hasPassed {
             let event = reader.poll(timeout: patience) { record in values.append(text(record.value) ?? "<null>") }
             switch event {
