@@ -102,7 +102,7 @@ extension BrokerTests {
             let producer = try cluster.producer()
             try producer.transaction(["x"], to: try producer.topic(name, timeout: patience), commit: false)
             let reader = try CommittedReader(cluster.settings)
-            let last = try reader.lastRecord(of: TopicPartition(name, 0), timeout: patience)
+            let last = try lastRecord(of: TopicPartition(name, 0), reader, once: 2)
             #expect(last.record == nil)
             #expect(last.bounds.high == 2)
         }
@@ -151,6 +151,7 @@ extension BrokerTests {
             try producer.begin()
             for value in 0..<100 { try producer.produce("\(value)", to: topic, partition: Int32(value % 2)) }
             try producer.commit(timeout: patience)
+            try cluster.decided(name, partitions: 0..<2)
             let reader = try CommittedReader(cluster.settings)
             let even = TopicPartition(name, 0)
             let odd = TopicPartition(name, 1)
@@ -184,6 +185,7 @@ extension BrokerTests {
             let name = try cluster.topic("throw")
             let producer = try cluster.producer()
             try producer.transaction(["a", "b"], to: try producer.topic(name, timeout: patience))
+            try cluster.decided(name)
             let reader = try CommittedReader(cluster.settings)
             try reader.start(TopicPartition(name, 0), at: 0)
             #expect(throws: Stop.self) {

@@ -61,21 +61,27 @@ final class TestCluster {
         return producer
     }
 
-    /// Everything that a topic's partition shows, in order. A marker is written after its commit has been answered: the committed
-    /// records are those that are there once all is decided.
+    /// Waits until every transaction in these partitions has its end: a marker is written after the commit has been answered.
+    func decided(_ topic: String, partitions: Range<Int32> = 0..<1) throws {
+        let all = partitions.map { TopicPartition(topic, $0) }
+        let deadline = Deadline(after: patience)
+        while try admin.undecided(all, timeout: patience) != [] {
+            try #require(!deadline.hasPassed, "a transaction of \(topic) is open")
+            usleep(20_000)
+        }
+    }
+
+    /// Everything that a topic's partition shows, in order, once it is decided.
     func read(_ topic: String, partition: Int32 = 0, from start: Int64 = 0, committedOnly: Bool = true) throws
         -> [String]
     {
+        if committedOnly { try decided(topic, partitions: partition..<partition + 1) }
         var options = ReaderOptions()
         options.committedOnly = committedOnly
         let reader = try CommittedReader(settings, options)
         try reader.start(TopicPartition(topic, partition), at: start)
         var values: [String] = []
         let deadline = Deadline(after: patience)
-        while committedOnly, try admin.undecided([TopicPartition(topic, partition)], timeout: patience) != [] {
-            try #require(!deadline.hasPassed, "a transaction of \(topic)/\(partition) is open")
-            usleep(20_000)
-        }
         while !deadline.hasPassed {
             let event = reader.poll(timeout: patience) { record in values.append(text(record.value) ?? "<null>") }
             switch event {
