@@ -8,7 +8,7 @@ extension ChangeEncoder {
             try RowMessage(kind, &reader, new: &new, old: &old)
         }
         guard let ordinal = try count(kind, at: lsn) else { return .changed(records: 0) }
-        guard let plan = try plan(row.relation, at: lsn) else { return .changed(records: 0) }
+        guard let plan = try plan(row.relation, at: lsn) else { return passOver(row.relation) }
         // A server's bug (15.0 and 15.1 with column lists) sent more columns than announced: stop, never shift.
         let width = plan.columns.count
         guard kind == UInt8(ascii: "D") || new.count == width, row.oldTag == 0 || old.count == width else {

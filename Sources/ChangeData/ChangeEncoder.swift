@@ -19,6 +19,8 @@ public struct ChangeEncoder: ~Copyable {
     private var named: [TableName: UInt32] = [:]
     /// Relations whose changes are counted and not written.
     private var ignored: Set<UInt32> = []
+    /// Those of `ignored` of which the first row is to be told.
+    private var told: [UInt32: TableName] = [:]
     /// The plan of the last row: rows of one table come in runs.
     var lastPlan: TablePlan?
     /// Who writes to a topic, by what distinguishes topics: looked up for each table that is announced, so that a thousand
@@ -155,6 +157,7 @@ public struct ChangeEncoder: ~Copyable {
         guard !description.isIgnored else {
             plans[relation.oid] = nil
             ignored.insert(relation.oid)
+            if description.isTold { told[relation.oid] = table }
             return
         }
         if format.envelope == .flat,
@@ -217,6 +220,12 @@ public struct ChangeEncoder: ~Copyable {
         let index = Int32(tables.count - 1)
         tableIndices[table] = index
         return index
+    }
+
+    /// What to say of a row of a relation that is not written.
+    @inline(never)
+    mutating func passOver(_ relation: UInt32) -> Step {
+        told.removeValue(forKey: relation).map { .passedOver($0) } ?? .changed(records: 0)
     }
 
     /// The plan of a relation's rows; nil where they are not written. Topic and name have their places from the first row on: a table

@@ -16,6 +16,8 @@ public enum Step: Equatable, Sendable {
     case began(TransactionHead)
     /// A change was read: so many records were appended to the chunk, 0 where it is discarded, skipped or ignored.
     case changed(records: Int)
+    /// A change was read of a table that is not written, the first one since `define` said to tell of them.
+    case passedOver(TableName)
     /// A change was read that cannot be written as an event, for this reason: one record of it, for `deadLetterTopic`, was appended.
     case setAside(ChangeDataError)
     /// A transaction is whole. Its boundary is in the chunk unless it was discarded, being before the stored position.

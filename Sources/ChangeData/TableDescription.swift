@@ -75,14 +75,18 @@ public struct TableDescription: Equatable, Sendable {
     public var types: [UInt32: PostgresType]
     /// True for a table that the publication has and the configuration does not want: counted, never written.
     public var isIgnored: Bool
+    /// Whether the first row of a table that is not written is told of (`Step.passedOver`): none is expected.
+    public var isTold: Bool
 
     /// A description from its parts.
     public init(
-        primaryKey: [String], identityIndex: [String] = [], types: [UInt32: PostgresType] = [:], isIgnored: Bool = false
+        primaryKey: [String], identityIndex: [String] = [], types: [UInt32: PostgresType] = [:],
+        isIgnored: Bool = false, isTold: Bool = false
     ) {
         self.primaryKey = primaryKey
         self.identityIndex = identityIndex
         self.types = types
         self.isIgnored = isIgnored
+        self.isTold = isTold
     }
 }

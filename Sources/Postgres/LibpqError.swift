@@ -31,7 +31,9 @@ extension PostgresError {
     }
 
     /// The protocol's field letters: the `PG_DIAG_...` macros are character literals, which Swift does not import.
-    private enum Field: UnicodeScalar {
+    enum Field: UnicodeScalar {
+        /// Not in the server's language.
+        case severity = "V"
         case sqlState = "C"
         case message = "M"
         case detail = "D"
@@ -39,7 +41,7 @@ extension PostgresError {
         case context = "W"
     }
 
-    private static func field(_ result: OpaquePointer, _ field: Field) -> String? {
+    static func field(_ result: OpaquePointer, _ field: Field) -> String? {
         PQresultErrorField(result, Int32(field.rawValue.value)).map { LibpqText.oneLine(String(cString: $0)) }
     }
 }

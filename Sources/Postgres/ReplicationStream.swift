@@ -35,6 +35,7 @@ struct StreamState {
     /// The newest status, where the socket did not take an earlier one yet. One is enough: it says all that earlier ones said.
     var pendingStatus: StandbyStatus?
     var pacing: ReceivePacing
+    let warnings = StreamWarnings()
 }
 
 extension ReplicationConnection {
@@ -57,6 +58,7 @@ extension ReplicationConnection {
         guard result.status == PGRES_COPY_BOTH else {
             throw PostgresError(.fatal, "START_REPLICATION did not start a stream")
         }
+        stream.warnings.listen(to: session.connection)
         stream.phase = .streaming
         stream.mayHoldInput = true
     }
@@ -93,13 +95,15 @@ extension ReplicationConnection {
 
     /// The next message that has arrived; never waits. A fast server can keep it busy for ever: look at the clock between messages.
     ///
-    /// Throws `shuttingDown`, `transient` and others when the stream has failed.
+    /// Throws `shuttingDown`, `transient` and others when the stream has failed; `undefined` where the server has passed over the
+    /// publication, and with it rows: before any message that it sent behind that.
     public mutating func receive() throws(PostgresError) -> Received {
         guard stream.phase == .streaming else { return .ended }
         var idleReads = 0
         while true {
             var start: UnsafeMutablePointer<CChar>?
             let length = PQgetCopyData(session.connection, &start, 1)
+            if stream.warnings.isSkipping { throw skipped(start) }
             if length > 0, let start {
                 stream.pacing.took(Int(length))
                 return .frame(try ReplicationFrame(CopyBuffer(start, count: Int(length))))
@@ -206,6 +210,12 @@ extension ReplicationConnection {
         guard let result = PQgetResult(session.connection).map({ QueryResult($0) }) else { return .ended }
         if result.isError { throw session.error(result.pointer, during: .streaming) }
         return .ended
+    }
+
+    /// - Parameter message: one that was taken already.
+    private mutating func skipped(_ message: UnsafeMutablePointer<CChar>?) -> PostgresError {
+        PQfreemem(message)
+        return stream.warnings.error ?? failed()
     }
 
     private mutating func failed() -> PostgresError {

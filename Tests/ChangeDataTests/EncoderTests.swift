@@ -47,6 +47,26 @@ struct EncoderTests {
         #expect(session.encoder.tables.map(\.name) == ["root"] && session.chunk.records[0].topic == 0)
     }
 
+    /// As of a partition whose rows come as its root's: one that comes by itself is not passed over in silence.
+    @Test func theFirstRowOfOneThatNoneIsExpectedOfIsTold() {
+        let session = Session { relation in
+            let isPartition = relation.table.name == "partition"
+            return TableDescription(
+                primaryKey: ["id"], isIgnored: relation.table.name != "t", isTold: isPartition)
+        }
+        _ = Self.feed(
+            session,
+            [
+                Build.begin(1), Build.relation(Build.table(1, "partition")), Build.relation(Build.table(2, "other")),
+                Build.insert(2, Self.row(1)), Build.insert(1, Self.row(1)), Build.insert(1, Self.row(2)),
+                Build.relation(Build.table(1, "partition")), Build.insert(1, Self.row(3)), Build.commit(1, end: 2),
+            ])
+        #expect(session.errors.isEmpty && session.chunk.records.isEmpty)
+        let told = session.steps.filter { $0 == .passedOver(TableName(schema: "public", name: "partition")) }
+        // Announced anew, it is as if it were seen for the first time.
+        #expect(told.count == 2)
+    }
+
     /// A job that makes its table anew each time, and one that makes others that nobody wants.
     @Test func tablesThatAreMadeAnewTakeNoMoreRoom() {
         let session = Session { relation in

@@ -687,6 +687,67 @@ def test_rows_of_a_partitioned_table_do_not_come_under_the_names_of_its_partitio
     led_out(site, "table-unpublished", missing=2)
 
 
+def altered_for_a_moment(site: Site, statement: str, meanwhile: str, back: str, told: str, running: bool) -> None:
+    """What is sent less for a moment is nowhere, and that is told: by the next look, or at the next start."""
+    if not running:
+        assert site.agent.stop() == 0
+    site.sql(f"alter publication {site.agent.slot} {statement}", meanwhile, f"alter publication {site.agent.slot} {back}")
+    if not running:
+        site.run("--only", "stream")
+    wait_until("it is told", lambda: told in site.agent.log.read_text(), 30)
+    assert any(value >= 1 for name, value in site.agent.metrics().items() if 'class="rows_not_sent"' in name)
+    insert(site, 900)
+    wait_row(site, 900)
+    log = site.agent.log.read_text()
+    assert log.count("the publication was altered") == 1 and log.count(told) == 1, log
+    assert site.agent.stop() == 0
+    verified = site.agent.command("verify")
+    assert verified.code == 1, verified.text
+
+
+@pytest.mark.parametrize("running", [pytest.param(False, id="off"), pytest.param(True, id="running", marks=pytest.mark.seldom)])
+def test_a_publication_that_sent_less_for_a_moment_is_told_of(little: Site, running: bool) -> None:
+    """No entry of it is another one; its row in the catalog is."""
+    site = little
+    streaming(site)
+    altered_for_a_moment(
+        site, "set (publish = 'insert')", "update public.documents set title = 'later' where id = 1",
+        "set (publish = 'insert, update, delete, truncate')", "the publication was altered (options, name or owner)", running)
+
+
+@pytest.mark.seldom
+def test_rows_that_came_as_a_partitions_own_are_told_of(make: SiteMaker) -> None:
+    site = make({"postgres": {"tables": ["public.documents", "public.sales"]}}, tables=DOCUMENTS[:1])
+    site.sql("create table public.sales (id bigint primary key, v text) partition by range (id)",
+             "create table public.sales_1 partition of public.sales for values from (0) to (1000)", "alter table public.sales owner to sluice")
+    streaming(site)
+    site.sql("insert into public.sales values (1, 'a')")
+    altered_for_a_moment(
+        site, "set (publish_via_partition_root = false)", "insert into public.sales values (2, 'b')", "set (publish_via_partition_root = true)",
+        "rows came by a partition's own name", running=False)
+
+
+def test_a_publication_renamed_for_a_moment_is_a_gap(little: Site) -> None:
+    """From 18 on the server passes over what it cannot find, with a warning to its client; before, it ends the stream."""
+    site = little
+    stopped(site)
+    site.sql(f"alter publication {site.agent.slot} rename to elsewhere", "insert into public.documents values (3, 'x', null, null)",
+             f"alter publication elsewhere rename to {site.agent.slot}")
+    insert(site, 4)
+    site.agent.start("--only", "stream")
+    code = site.agent.running().wait(60)
+    said = site.agent.said()
+    assert code == 3 and "kind: publication-missing" in said and "was dropped, or did not exist yet at this position" in said, said
+    # Which of the two is older `init` cannot see: the last line of the refusal leads out.
+    assert "sluice drop, then sluice init --accept-gap" in said and 3 not in rows(site), said
+    site.agent.must("drop")
+    site.agent.must("init", "--accept-gap")
+    site.run("--only", "stream")
+    insert(site, 900)
+    wait_row(site, 900)
+    assert progress(site)["gaps"], "the loss is on record"
+
+
 def test_partitions_keep_as_much_of_an_old_row_as_their_root_says(make: SiteMaker) -> None:
     """ALTER TABLE ... REPLICA IDENTITY of a root does not reach its partitions: deletes of theirs would come with null keys."""
     site = make({"postgres": {"tables": ["public.events"]}}, tables=[])

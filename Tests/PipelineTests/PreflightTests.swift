@@ -54,7 +54,7 @@ import Testing
         delete: Bool = true
     ) -> Publication {
         Publication(
-            name: "p", oid: 1, publishesAllTables: false, insert: true, update: true, delete: delete,
+            name: "p", oid: 1, altered: 7, publishesAllTables: false, insert: true, update: true, delete: delete,
             truncate: truncate, viaPartitionRoot: viaRoot, publishesGeneratedColumns: sendsGenerated, tables: tables)
     }
 

@@ -39,6 +39,8 @@ import Testing
         full.marks = [.init(lsn: LSN(5), time: 1_700_000_000_000_000)]
         full.replay = ReplayRange(from: LSN(1), to: LSN(9))
         #expect(ProgressRecord.decode(Array(ProgressRecord.encode(full).utf8)) == full)
+        full.mark?.altered = UInt32.max
+        #expect(ProgressRecord.decode(Array(ProgressRecord.encode(full).utf8)) == full)
     }
 
     @Test func anotherVersionOrACutRecordIsNotRead() {

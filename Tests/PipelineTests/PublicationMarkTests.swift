@@ -17,7 +17,8 @@ import Testing
 
     private func publication(_ tables: PublishedTable...) -> Publication {
         Publication(
-            name: "p", oid: 1, publishesAllTables: false, insert: true, update: true, delete: true, truncate: true,
+            name: "p", oid: 1, altered: 7, publishesAllTables: false, insert: true, update: true, delete: true,
+            truncate: true,
             viaPartitionRoot: true, publishesGeneratedColumns: false, tables: tables)
     }
 

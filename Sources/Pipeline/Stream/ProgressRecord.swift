@@ -31,6 +31,7 @@ package enum ProgressRecord {
             record.array { array in
                 array.value(.integer(Int64(mark.newest)))
                 array.value(.integer(Int64(mark.restrictions)))
+                if let altered = mark.altered { array.value(.integer(Int64(altered))) }
             }
         }
         if let cluster = position.cluster { record.member("kafka", cluster) }
@@ -116,9 +117,10 @@ extension ProgressRecord {
         position.publication = root["publication"]?.integer.flatMap { UInt32(exactly: $0) }
         position.cluster = root["kafka"]?.string
         if let mark = root["published"]?.array?.compactMap({ $0.integer.flatMap { UInt32(exactly: $0) } }),
-            mark.count == 2
+            (2...3).contains(mark.count)
         {
-            position.mark = PublicationMark(newest: mark[0], restrictions: mark[1])
+            position.mark = PublicationMark(
+                newest: mark[0], restrictions: mark[1], altered: mark.count > 2 ? mark[2] : nil)
         }
         return position
     }

@@ -10,13 +10,17 @@ package struct PublicationMark: Equatable, Sendable {
     package var newest: UInt32
     /// Of the tables with a list of columns or a filter: which, and what these say.
     package var restrictions: UInt32
+    /// The publication's `altered`; nil where an older sluice has written the mark.
+    package var altered: UInt32?
 
-    package init(newest: UInt32, restrictions: UInt32 = 0) {
+    package init(newest: UInt32, restrictions: UInt32 = 0, altered: UInt32? = nil) {
         self.newest = newest
         self.restrictions = restrictions
+        self.altered = altered
     }
 
     package init(of publication: Publication) {
+        altered = publication.altered
         newest = publication.tables.flatMap { $0.entries.union($0.schemaEntries) }.max() ?? 0
         // FNV-1a (RFC 9923): the same in every process.
         restrictions = publication.tables.filter { $0.restriction != nil }
@@ -57,4 +61,16 @@ extension Publication {
 
     /// Whether it was seen to publish a table.
     func has(_ oid: UInt32) -> Bool { tables.contains { $0.oid == oid } }
+}
+
+extension StreamServices {
+    /// Tells that a publication was altered since it was as it was before, nil where that is not known. It may have sent less for a moment,
+    /// and nothing in the stream shows it; or the statement was harmless, and nobody can tell either.
+    func note(_ now: Publication, alteredSince before: UInt32?) {
+        guard let before, now.altered != before else { return }
+        state.failed("postgres", kind: "rows_not_sent")
+        log.warning(
+            "the publication was altered (options, name or owner): what it did not send for a moment is in no topic, and sluice verify says whether anything is missing",
+            ["publication": .init(now.name)])
+    }
 }

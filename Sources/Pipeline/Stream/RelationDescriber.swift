@@ -48,8 +48,8 @@ struct RelationDescriber: ~Copyable {
         _ relation: Relation, in xid: UInt32?, settings: StreamSettings
     ) throws(SessionFailure) -> TableDescription {
         guard patterns.match(schema: relation.table.schema, table: relation.table.name) else {
-            try passOver(relation, settings)
-            return TableDescription(primaryKey: [], isIgnored: true)
+            let isPartition = try passOver(relation, settings)
+            return TableDescription(primaryKey: [], isIgnored: true, isTold: isPartition)
         }
         wanted[relation.oid] = relation.table
         if let former = holders.updateValue(relation.oid, forKey: relation.table), former != relation.oid,
@@ -78,10 +78,11 @@ struct RelationDescriber: ~Copyable {
 
     /// A table that is published, and that nobody wants. It may be one that somebody does, by another name: where a table that is
     /// named is not there, and this one was wanted or is in the publication by its own name, its changes are not passed over.
-    private mutating func passOver(_ relation: Relation, _ settings: StreamSettings) throws(SessionFailure) {
+    /// - Returns: whether it was found to be a partition of a wanted table, whose rows come as that one's.
+    private mutating func passOver(_ relation: Relation, _ settings: StreamSettings) throws(SessionFailure) -> Bool {
         let isNew = passedOver.insert(relation.oid).inserted
         let before = wanted.removeValue(forKey: relation.oid)
-        guard isNew || before != nil else { return }
+        guard isNew || before != nil else { return false }
         let names = patterns.filter { !$0.isGlob }
         let found = try ask(settings) { [patterns] (open) throws(PostgresError) -> Stranger in
             // The server announces each partition beside its root, and sends its rows as the root's.
@@ -97,7 +98,7 @@ struct RelationDescriber: ~Copyable {
             return found?.isNamed == true || found?.isRootNamed == true ? .renamed(from: missing) : .other
         }
         switch found {
-        case .partition: break
+        case .partition: return true
         case .heir(let parent):
             log.warning(
                 "a table that inherits from one of postgres.tables matches nothing there: its changes are passed over",
@@ -112,6 +113,7 @@ struct RelationDescriber: ~Copyable {
                 "a published table matches nothing in postgres.tables: its changes are passed over",
                 ["table": .init(relation.table), "before": .init(before?.description ?? "-")])
         }
+        return false
     }
 
     private enum Stranger {

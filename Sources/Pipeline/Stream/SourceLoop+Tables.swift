@@ -12,6 +12,18 @@ extension SourceLoop {
         } catch { throw failure(exit(for: error), at: nil) }
     }
 
+    /// A row of a partition came, and not as its root's: nobody takes it.
+    @inline(never)
+    func tellOfPartition(_ table: TableName) {
+        services.state.failed("postgres", kind: "rows_not_sent")
+        services.log.warning(
+            "rows came by a partition's own name, and are in no topic: sluice verify says whether any are missing",
+            [
+                "table": .init(table),
+                "reason": .init("publish_via_partition_root was off, or it was attached later"),
+            ])
+    }
+
     /// A table that is published since the last look: known as such before its first row goes on, lest it be taken for one that came
     /// back where the agent ends before the next look.
     @inline(never)
@@ -27,6 +39,7 @@ extension SourceLoop {
                     now: services.clock.wall() / 1000
                 ).exit)
         }
+        services.note(now, alteredSince: before.altered)
         services.state.saw(now)
     }
 }

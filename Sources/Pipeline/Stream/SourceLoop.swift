@@ -203,6 +203,9 @@ struct SourceLoop: ~Copyable {
             // A change of it follows.
             try judge(history?.changed())
             try describe(relation)
+        case .passedOver(let table):
+            try judge(history?.changed())
+            tellOfPartition(table)
         case .setAside(let why): deadLetters.note(why, services.log, now: wall)
         default: break
         }

@@ -112,7 +112,9 @@ package struct SourceWatch {
         guard returned.isEmpty else {
             return raise { StartRefusal.returned(returned, now.name, stored: $0, available: $1, now: $2) }
         }
-        if !hasFaults { services.state.saw(now) }
+        guard !hasFaults else { return }
+        services.note(now, alteredSince: before?.altered)
+        services.state.saw(now)
     }
 
     /// Ends the stream: it would lose rows in silence (C8). What led here is judged at the next start again.

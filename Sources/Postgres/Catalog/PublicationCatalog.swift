@@ -4,6 +4,9 @@ public struct Publication: Sendable, Equatable {
     public let name: String
     /// Its OID: one that was dropped and made again has another.
     public let oid: UInt32
+    /// The transaction that made its row in the catalog as it is (`xmin`): another one after its options, name or owner were altered, not
+    /// after a table was added or taken out.
+    public let altered: UInt32
     /// `FOR ALL TABLES`.
     public let publishesAllTables: Bool
     /// Whether inserts are published.
@@ -54,14 +57,15 @@ extension PostgresConnection {
     public mutating func publication(named name: String) throws(PostgresError) -> Publication? {
         let rows = try query(
             """
-            SELECT p.oid, puballtables, pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot,
+            SELECT p.oid, p.xmin AS altered, puballtables, pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot,
                    coalesce(pg_catalog.to_jsonb(p) ->> 'pubgencols', 'n') = 's' AS generated
               FROM pg_catalog.pg_publication p WHERE pubname = $1
             """, [name])
         guard !rows.isEmpty else { return nil }
         let row = CatalogRow(rows: rows, index: 0)
         return Publication(
-            name: name, oid: try row.integer("oid"), publishesAllTables: try row.bool("puballtables"),
+            name: name, oid: try row.integer("oid"), altered: try row.integer("altered"),
+            publishesAllTables: try row.bool("puballtables"),
             insert: try row.bool("pubinsert"),
             update: try row.bool("pubupdate"), delete: try row.bool("pubdelete"),
             truncate: try row.bool("pubtruncate"), viaPartitionRoot: try row.bool("pubviaroot"),
