@@ -86,14 +86,16 @@ extension ChangeDataError: CustomStringConvertible {
 
     private func advice(_ table: TableName, _ identity: Relation.ReplicaIdentity) -> String {
         let addKey = "ALTER TABLE \(table.quoted) ADD PRIMARY KEY (...)"
+        // The catalog's key is that of a row from before it too, where the row has its columns.
+        let reach = " helps later rows, and this one where it has these columns; else see ops/runbooks/exit-5.md"
         return switch identity {
-        case .default: addKey
+        case .default: addKey + reach
         case .full:
             "\(addKey); or, where it was dropped, made again, or its key renamed since, "
                 + "take it out of postgres.tables until the stream has passed it"
-        case .nothing: "\(addKey), then ALTER TABLE \(table.quoted) REPLICA IDENTITY DEFAULT"
+        case .nothing: "\(addKey), then ALTER TABLE \(table.quoted) REPLICA IDENTITY DEFAULT\(reach)"
         case .index:
-            "\(addKey), then ALTER TABLE \(table.quoted) REPLICA IDENTITY DEFAULT, or USING INDEX of a valid index"
+            "\(addKey), then ALTER TABLE \(table.quoted) REPLICA IDENTITY DEFAULT, or USING INDEX of a valid index\(reach)"
         }
     }
 }
@@ -110,6 +112,7 @@ public enum ValueFailure: String, Error, Equatable, Sendable {
     case binary = "the value came in binary form; pgoutput must be started without the option binary"
     /// The value of a key column was left out.
     case unchangedKey = "a key column was sent as unchanged TOAST without its old value"
-    /// A column of the replica identity is never null, unless a partition has another identity than its root.
-    case nullKey = "a key column came without its value; the replica identity of a partition is not that of its root"
+    /// A column of the replica identity is never null, unless a partition has another identity than its root, or the row is from before it.
+    case nullKey =
+        "a key column came without its value; the replica identity of a partition is not that of its root, or the row is older than the key"
 }

@@ -73,18 +73,24 @@ final class TablePlan: Sendable {
 
     /// The key's columns. DEFAULT and INDEX: those flagged in the relation, which is valid for the rows that follow,
     /// in the order of the index's definition where the catalog, which may be ahead, still has the same set. FULL flags
-    /// every column and NOTHING none: the catalog's primary key.
+    /// every column and NOTHING none: the catalog's primary key. So it is for a row from when the table had no identity (the server
+    /// refused all but inserts then): by what identifies the rows behind it.
     private static func keyColumns(_ relation: Relation, _ description: TableDescription) -> [Int] {
-        func index(_ name: String) -> Int? { relation.columns.firstIndex { $0.name == name } }
+        func indices(_ names: [String]) -> [Int]? {
+            let found = names.compactMap { name in relation.columns.firstIndex { $0.name == name } }
+            return found.count == names.count ? found : nil
+        }
         switch relation.replicaIdentity {
-        case .full, .nothing:
-            let found = description.primaryKey.compactMap(index)
-            return found.count == description.primaryKey.count ? found : []
+        case .full, .nothing: return indices(description.primaryKey) ?? []
         case .default, .index:
             let flagged = relation.columns.indices.filter { relation.columns[$0].isKey }
+            guard !flagged.isEmpty else {
+                let hasIndex = !description.identityIndex.isEmpty
+                return indices(hasIndex ? description.identityIndex : description.primaryKey) ?? []
+            }
             let order = relation.replicaIdentity == .default ? description.primaryKey : description.identityIndex
-            let found = order.compactMap(index)
-            return found.count == order.count && Set(found) == Set(flagged) ? found : flagged
+            guard let found = indices(order), Set(found) == Set(flagged) else { return flagged }
+            return found
         }
     }
 }
