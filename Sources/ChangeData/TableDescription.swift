@@ -50,6 +50,10 @@ public struct PostgresType: Equatable, Sendable {
         case multirange
     }
 
+    /// The first OID of a type that is to be looked up. Base types that are known here have OIDs that somebody gave them, which end below
+    /// it; initdb counts on from it for others, such as information_schema's domains, and everybody's own begin at 16384.
+    public static let firstDescribed: UInt32 = 10_000
+
     /// The schema's name.
     public var schema: String
     /// The type's name.
@@ -71,7 +75,7 @@ public struct TableDescription: Equatable, Sendable {
     public var primaryKey: [String]
     /// The columns of the index that is the replica identity, in the order of its definition; empty where there is none.
     public var identityIndex: [String]
-    /// The types of the columns that are not built in (OID from 16384), with those they are made of.
+    /// The types of the columns that are not built in (OID from `PostgresType.firstDescribed`), with those they are made of.
     public var types: [UInt32: PostgresType]
     /// True for a table that the publication has and the configuration does not want: counted, never written.
     public var isIgnored: Bool

@@ -73,7 +73,7 @@ struct ValueRule: Equatable {
 
     /// A base type that the catalog was asked about: what a domain is over may be built in.
     private static func base(_ type: UInt32, _ name: String, _ modifier: Int32, _ format: EventFormat) -> ValueRule {
-        if type < BuiltinType.firstOther { return scalar(type, modifier, format) }
+        if type < PostgresType.firstDescribed { return scalar(type, modifier, format) }
         return ValueRule(name == "hstore" ? .hstore : .text)
     }
 
@@ -117,8 +117,6 @@ struct ValueRule: Equatable {
 
 /// The OIDs of PostgreSQL's own types (`pg_type.dat`), which never change.
 enum BuiltinType {
-    /// The first OID that is no built-in type's (`FirstNormalObjectId`).
-    static let firstOther: UInt32 = 16_384
     static let bool: UInt32 = 16
     static let bytea: UInt32 = 17
     static let int8: UInt32 = 20

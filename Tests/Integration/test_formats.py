@@ -225,16 +225,21 @@ def test_numbers_times_and_json_by_choice(make: SiteMaker, envelope: str) -> Non
 
 
 def test_a_domain_is_written_as_what_it_is_over(make: SiteMaker) -> None:
-    """And a column of that very type, beside one of the domain, as ever: the catalog describes both in one answer."""
+    """And a column of that very type, beside one of the domain, as ever: the catalog describes both in one answer. Those that every
+    database has are domains too."""
     site = make({"s3": None}, tables=[("public", "priced")])
     site.sql("create domain public.small as int", "create domain public.rate as numeric(10, 2)", "create domain public.tiny as public.small",
-             "create table public.priced (id int primary key, s public.small, y public.tiny, r public.rate, i int, n numeric, b bool, f float8, a int[])",
+             "create table public.priced (id int primary key, s public.small, y public.tiny, r public.rate, i int, n numeric, b bool, f float8, a int[],"
+             " c information_schema.cardinal_number, t information_schema.time_stamp)",
              "alter table public.priced owner to sluice")
     site.init().run("--only", "stream")
-    site.sql("insert into public.priced values (1, 7, 8, 1.5, 9, 2.50, true, 0.5, '{1,null}')")
+    site.sql("insert into public.priced values (1, 7, 8, 1.5, 9, 2.50, true, 0.5, '{1,null}', 6, '2024-02-29 12:34:56.789Z')")
     [record] = records(site, ("public", "priced"))
     assert record.key == b'{"id":1}'
-    assert record.value and b'"after":{"id":1,"s":7,"y":8,"r":"1.50","i":9,"n":"2.50","b":true,"f":0.5,"a":[1,null]}' in record.value, record.value
+    assert record.value and b'"after":{"id":1,"s":7,"y":8,"r":"1.50","i":9,"n":"2.50","b":true,"f":0.5,"a":[1,null],"c":6,"t":"2024-02-29T12:34:56.79Z"}' in record.value, \
+        record.value
+    assert site.agent.stop() == 0
+    site.agent.must("verify")
 
 
 @pytest.mark.parametrize("identity", ["the primary key", "an index"])

@@ -58,8 +58,7 @@ struct RelationDescriber: ~Copyable {
             wanted[former] = nil
         }
         let keys = try keys(of: relation.oid, in: xid, settings)
-        // Below 16384 are the built-in types, which the encoder knows.
-        let unknown = Set(relation.columns.map(\.typeOID).filter { $0 >= 16_384 })
+        let unknown = Set(relation.columns.map(\.typeOID).filter { $0 >= PostgresType.firstDescribed })
         var types: [TypeFacts] = []
         if !unknown.isEmpty {
             types = try ask(settings) { (open) throws(PostgresError) in try open.types(oids: unknown) }

@@ -102,7 +102,7 @@ struct TableReader {
     private func makeEncoder(
         _ connection: inout PostgresConnection, _ columns: [ColumnFacts]
     ) throws(Failure) -> ChangeEncoder {
-        let oids = Set(columns.map(\.typeOID).filter { $0 >= 16_384 })
+        let oids = Set(columns.map(\.typeOID).filter { $0 >= PostgresType.firstDescribed })
         let types = oids.isEmpty ? [] : try postgres { () throws(PostgresError) in try connection.types(oids: oids) }
         var format = settings.format
         // Whether the stream has a topic for such rows or not; no topic of a table has this name.

@@ -229,7 +229,7 @@ private struct FuzzSession: ~Copyable {
         var description = TableDescription(
             primaryKey: keysAreFlagged ? flagged : relation.columns.prefix(1).map(\.name))
         if !keysAreFlagged { description.identityIndex = flagged }
-        for column in relation.columns where column.typeOID >= 16_384 {
+        for column in relation.columns where column.typeOID >= PostgresType.firstDescribed {
             for type in [column.typeOID, column.typeOID &- 1] { description.types[type] = makeType(type) }
         }
         description.isIgnored = relation.table.name.hasPrefix("ignored")
