@@ -25,8 +25,8 @@ import Testing
         identity: TableFacts.ReplicaIdentity = .primaryKey, root: UInt32? = nil, leaves: [UInt32] = [],
         weak: [TableFacts.WeakLeaf] = [], unlogged: [String] = [], foreign: [String] = [], heirs: [String] = [],
         key: [String]? = ["id"], isDeferrable: Bool = false, index: [String]? = nil,
-        generated: [String: ColumnFacts.Generated] = [:], types: [String: UInt32] = [:], canSelect: Bool = true,
-        isOwner: Bool = true,
+        generated: [String: ColumnFacts.Generated] = [:], types: [String: UInt32] = [:],
+        domains: [String: UInt32] = [:], arrays: Set<String> = [], canSelect: Bool = true, isOwner: Bool = true,
         hasRowSecurity: Bool = false
     ) -> TableFacts {
         TableFacts(
@@ -39,7 +39,8 @@ import Testing
                 ColumnFacts(
                     number: Int16(number + 1), name: name, typeOID: types[name] ?? 23, typeModifier: -1,
                     typeName: "integer",
-                    isNotNull: true, generated: generated[name] ?? .never)
+                    isNotNull: true, generated: generated[name] ?? .never, domainBase: domains[name],
+                    isArray: arrays.contains(name))
             }, estimatedRows: -1, canSelect: canSelect, isOwner: isOwner, hasRowSecurity: hasRowSecurity)
     }
 
@@ -190,6 +191,20 @@ import Testing
         let money = table(types: ["v": 790])
         #expect(judged(money).count == 1 && judged(money)[0].hasPrefix("warning table public.t1: column v is money"))
         #expect(judged(table(types: ["v": 791])).count == 1)
+        #expect(judged(table(types: ["v": 20_000], domains: ["v": 790])).count == 1)
+    }
+
+    @Test func keysThatMayBeWrittenAlikeAreWarnedOf() {
+        for zoned in [table(types: ["id": 1266]), table(types: ["id": 20_000], domains: ["id": 1266])] {
+            let found = judged(zoned)
+            #expect(found.count == 1 && found[0].hasPrefix("warning table public.t1: is keyed by id, a time with time"))
+        }
+        let array = judged(table(types: ["id": 1007], arrays: ["id"]))
+        #expect(array.count == 1 && array[0].hasPrefix("warning table public.t1: is keyed by id, an array"))
+        #expect(judged(table(types: ["v": 1266, "g": 1007], arrays: ["g"])).isEmpty, "not of the key")
+        // The record's key, not what the server keeps of an old row.
+        #expect(judged(table(identity: .full, types: ["v": 1266])).isEmpty)
+        #expect(judged(table(identity: .index, index: ["v"], types: ["id": 1266])).isEmpty)
     }
 
     @Test func aPartitionBesideItsRootIsRefused() {

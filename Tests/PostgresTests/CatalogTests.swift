@@ -280,6 +280,14 @@ struct CatalogTests {
         #expect(type("price")?.baseModifier == (10 << 16 | 2) + 4 && type("numeric")?.schema == "pg_catalog")
         #expect(type("_mood")?.elementType == type("mood")?.oid && type("mood")?.kind == .enumeration)
         #expect(type("pair")?.kind == .composite && type("mood")?.schema == schema)
+        try sql.execute(
+            """
+            create domain dear as price; create domain dearer as dear; create domain many as prices;
+            create table typed (a dearer, b many, c mood[], d int, e mood, f price)
+            """)
+        let columns = try #require(sql.tables(matching: patterns("\(schema).typed")).first).columns
+        #expect(columns.map(\.domainBase) == [1700, type("_price")?.oid, nil, nil, nil, 1700])
+        #expect(columns.map(\.isArray) == [false, true, true, false, false, false])
         try sql.execute("drop schema \(schema) cascade")
     }
 }

@@ -91,8 +91,9 @@ extension Preflight {
         findings += table.foreignLeaves.map { leaf in
             Finding(.warning, subject, "partition \(leaf) is a foreign table: what is written to it is not streamed")
         }
+        findings += merging(table, key)
         // 790 money, 791 money[]: pg_type's own.
-        findings += table.columns.filter { [790, 791].contains($0.typeOID) }.map { column in
+        findings += table.columns.filter { [790, 791].contains($0.domainBase ?? $0.typeOID) }.map { column in
             Finding(
                 .warning, subject,
                 "column \(column.name) is money, which is read with two decimals: where lc_monetary has another number of them, its values are wrong by powers of ten",
@@ -120,6 +121,26 @@ extension Preflight {
             findings.append(Finding(.warning, subject, "has row security: verify may not see all its rows"))
         }
         return findings
+    }
+
+    /// Columns of the key whose different values may be written alike: of two rows one would be left downstream.
+    private static func merging(_ table: TableFacts, _ key: [String]) -> [Finding] {
+        let name = Quoting.qualified(table.schema, table.name)
+        return table.columns.filter { key.contains($0.name) }.compactMap { column in
+            let why: String
+            if column.isArray {
+                why = "an array, which is written without its bounds: '{1,2}' and '[0:1]={1,2}'"
+            } else if (column.domainBase ?? column.typeOID) == 1266 {
+                // 1266 timetz: pg_type's own.
+                why = "a time with time zone, which is written as UTC: '23:00-05' and '04:00+00'"
+            } else {
+                return nil
+            }
+            return Finding(
+                .warning, "table \(table.qualifiedName)",
+                "is keyed by \(column.name), \(why) are two rows here, and one key downstream",
+                fixes: ["ALTER TABLE \(name) REPLICA IDENTITY USING INDEX ...; -- a unique one of other columns"])
+        }
     }
 
     /// What generated columns do: before PostgreSQL 18 none is sent, later stored ones where the publication says so. What must be

@@ -100,9 +100,18 @@ extension PostgresConnection {
     private mutating func columns(of list: String) throws(PostgresError) -> [UInt32: [ColumnFacts]] {
         let rows = try query(
             """
+            WITH RECURSIVE under (oid, base) AS (
+                SELECT oid, typbasetype FROM pg_catalog.pg_type WHERE typtype = 'd'
+                 UNION ALL
+                SELECT u.oid, t.typbasetype FROM under u JOIN pg_catalog.pg_type t ON t.oid = u.base AND t.typtype = 'd'),
+            domain (oid, base) AS (
+                SELECT u.oid, u.base FROM under u JOIN pg_catalog.pg_type t ON t.oid = u.base AND t.typtype <> 'd')
             SELECT a.attrelid, a.attnum, a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.attgenerated,
-                   pg_catalog.format_type(a.atttypid, a.atttypmod) AS type
+                   pg_catalog.format_type(a.atttypid, a.atttypmod) AS type,
+                   d.base, e.oid IS NOT NULL AS is_array
               FROM pg_catalog.pg_attribute a
+              LEFT JOIN domain d ON d.oid = a.atttypid
+              LEFT JOIN pg_catalog.pg_type e ON e.typarray = coalesce(d.base, a.atttypid)
              WHERE a.attrelid = ANY ($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
              ORDER BY a.attrelid, a.attnum
             """, [list])
@@ -113,7 +122,8 @@ extension PostgresConnection {
             let column = ColumnFacts(
                 number: try row.integer("attnum"), name: try row.text("attname"), typeOID: try row.integer("atttypid"),
                 typeModifier: try row.integer("atttypmod"), typeName: try row.text("type"),
-                isNotNull: try row.bool("attnotnull"), generated: generated)
+                isNotNull: try row.bool("attnotnull"), generated: generated,
+                domainBase: row.optionalInteger("base"), isArray: try row.bool("is_array"))
             result[try row.integer("attrelid"), default: []].append(column)
         }
         return result

@@ -123,4 +123,8 @@ public struct ColumnFacts: Sendable, Equatable {
     public let isNotNull: Bool
     /// Whether and how it is generated.
     public let generated: Generated
+    /// What a domain is over in the end; nil where the type is none.
+    public var domainBase: UInt32? = nil
+    /// Whether the type, or what it is over, is an array.
+    public var isArray = false
 }
