@@ -10,31 +10,60 @@ package struct TableChanges {
         package var movesRows: Bool
     }
 
-    private var known: [String: TableFacts] = [:]
+    private var known: [UInt32: TableFacts] = [:]
+    /// The table that each name was seen for last.
+    private var holders: [String: UInt32] = [:]
+    /// Those of the last look.
+    private var last: Set<UInt32> = []
 
     package init() {}
 
     /// What has changed since the look before.
     package mutating func see(_ tables: [TableFacts]) -> [Change] {
-        let changes = tables.flatMap { table in
-            known[table.qualifiedName].map { Self.changes(of: table, since: $0) } ?? []
-        }
+        var changes = tables.flatMap(changes)
+        changes += gone(tables)
         // One that is gone stays known, since another may take its place; but not ever more of them.
-        if known.count > 2 * tables.count + 1000 { known.removeAll() }
-        for table in tables { known[table.qualifiedName] = table }
+        if max(known.count, holders.count) > 2 * tables.count + 1000 { (known, holders) = ([:], [:]) }
+        for table in tables {
+            known[table.oid] = table
+            holders[table.qualifiedName] = table.oid
+        }
+        last = Set(tables.map(\.oid))
         return changes
     }
 
-    private static func changes(of now: TableFacts, since before: TableFacts) -> [Change] {
+    /// Tables that are not among those that are wanted any more: dropped, or renamed away. One whose name another has is told of as
+    /// that one, and what became a partition comes as its root's.
+    private func gone(_ tables: [TableFacts]) -> [Change] {
+        let names = Set(tables.map(\.qualifiedName))
+        let leaves = Set(tables.flatMap(\.partitionLeaves))
+        return last.subtracting(tables.map(\.oid)).sorted().compactMap { known[$0] }.filter { table in
+            let parts = table.kind == .partitionedTable ? table.partitionLeaves : [table.oid]
+            return !names.contains(table.qualifiedName) && (parts.isEmpty || !leaves.isSuperset(of: parts))
+        }.map { table in
+            Change(
+                table: table.qualifiedName,
+                text:
+                    "was dropped, or has a name that postgres.tables does not match: its rows so far stay in its topic, "
+                    + "and what comes later is passed over", movesRows: true)
+        }
+    }
+
+    private func changes(of now: TableFacts) -> [Change] {
         func change(_ text: String, movesRows: Bool) -> Change {
             Change(table: now.qualifiedName, text: text, movesRows: movesRows)
         }
-        guard now.oid == before.oid else {
-            return [
-                change("is another table by the same name: rows of the one before it stay downstream", movesRows: true)
-            ]
-        }
         var changes: [Change] = []
+        if let holder = holders[now.qualifiedName], holder != now.oid {
+            changes.append(
+                change("is another table by the same name: rows of the one before it stay downstream", movesRows: true))
+        }
+        guard let before = known[now.oid] else { return changes }
+        if now.qualifiedName != before.qualifiedName {
+            changes.append(
+                change(
+                    "was \(before.qualifiedName) until now: its rows so far are in that one's topic", movesRows: true))
+        }
         let (gone, come) = (
             Set(before.partitionLeaves).subtracting(now.partitionLeaves).count,
             Set(now.partitionLeaves).subtracting(before.partitionLeaves).count
