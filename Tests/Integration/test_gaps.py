@@ -856,6 +856,31 @@ def test_a_partition_that_was_wanted_by_its_name_is_not_passed_over(make: SiteMa
     ended_as_missing(site, "public.events_old")
 
 
+def test_a_table_that_is_unlogged_is_told_of_with_what_mends_it(make: SiteMaker) -> None:
+    """A publication of all tables has it no more, and ADD TABLE would fail."""
+    site = make({"postgres": {"tables": ["public.documents"]}}, tables=DOCUMENTS[:1])
+    site.sql(f"create publication {site.agent.slot} for all tables with (publish_via_partition_root)")
+    site.agent.must("init")
+    site.run("--only", "stream")
+    insert(site, 1)
+    wait_row(site, 1)
+    site.sql("alter table public.documents set unlogged")
+    assert site.agent.running().wait(60) == 3
+    log = site.agent.log.read_text()
+    cure = 'ALTER TABLE "public"."documents" SET LOGGED'
+    assert "kind: table-unpublished" in log and "public.documents, which is unlogged" in log and cure in log, log[-2000:]
+    assert "ADD TABLE" not in log, log[-2000:]
+    insert(site, 2)
+    site.sql(cure)
+    site.run("--only", "stream")
+    insert(site, 3)
+    wait_row(site, 3)
+    assert site.agent.stop() == 0
+    # What was written meanwhile is in no WAL.
+    verified = site.agent.command("verify")
+    assert verified.code == 1 and lines_of(verified.out) == {"missing: 2"}, verified.text
+
+
 @pytest.mark.seldom
 def test_a_loss_that_another_role_must_mend_is_on_record_until_then(little: Site) -> None:
     site = little

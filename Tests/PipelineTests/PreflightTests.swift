@@ -52,10 +52,10 @@ import Testing
 
     private func publication(
         _ tables: [PublishedTable], viaRoot: Bool = true, sendsGenerated: Bool = false, truncate: Bool = true,
-        delete: Bool = true
+        delete: Bool = true, all: Bool = false
     ) -> Publication {
         Publication(
-            name: "p", oid: 1, altered: 7, publishesAllTables: false, insert: true, update: true, delete: delete,
+            name: "p", oid: 1, altered: 7, publishesAllTables: all, insert: true, update: true, delete: delete,
             truncate: truncate, viaPartitionRoot: viaRoot, publishesGeneratedColumns: sendsGenerated, tables: tables)
     }
 
@@ -251,6 +251,31 @@ import Testing
             faults(half, leaves, [wanted[0], unlogged]) == [
                 "cannot send the rows of public.t4, an unlogged partition of public.t2"
             ])
+    }
+
+    /// What ADD TABLE would fail of, or change nothing.
+    @Test func theCureOfWhatCannotBeAdded() throws {
+        func fault(_ table: TableFacts, _ publication: Publication) throws -> PublicationFault {
+            try #require(publication.faults(of: [table], patterns: []).first)
+        }
+        for isAll in [false, true] {
+            let none = publication([], all: isAll)
+            let unlogged = try fault(table(persistence: .unlogged), none)
+            #expect(unlogged.text == "cannot send the rows of public.t1, which is unlogged")
+            #expect(unlogged.cure == #"ALTER TABLE "public"."t1" SET LOGGED"#)
+            let view = try fault(table(kind: .materializedView), none)
+            #expect(view.text == "cannot send the rows of public.t1, which is a materialized view")
+            #expect(
+                view.cure.hasPrefix(#"ALTER MATERIALIZED VIEW "public"."t1" RENAME TO ...; ALTER TABLE ... RENAME"#))
+            let part = try fault(table(2, root: 1), publication([published(1)], all: isAll))
+            #expect(part.text.hasPrefix("sends the rows of public.t2 under the name of public.t1"))
+            #expect(part.cure == #"ALTER PUBLICATION "p" SET (publish_via_partition_root = false)"#)
+            for fault in [unlogged, view, part] { #expect(!fault.isForInit && !fault.isAbsent) }
+        }
+        let empty = try fault(table(kind: .partitionedTable), publication([], viaRoot: false, all: true))
+        #expect(empty.cure == #"ALTER PUBLICATION "p" SET (publish_via_partition_root = true)"#)
+        let absent = try fault(table(), publication([]))
+        #expect(absent.cure == #"ALTER PUBLICATION "p" ADD TABLE "public"."t1""# && absent.isAbsent)
     }
 
     @Test func whatIsSaidOfAPublication() {

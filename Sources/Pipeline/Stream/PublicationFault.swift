@@ -35,6 +35,7 @@ extension Publication {
         let published = Dictionary(tables.map { ($0.oid, $0) }, uniquingKeysWith: { first, _ in first })
         var faults = wanted.flatMap { table -> [PublicationFault] in
             let own = table.qualifiedName
+            if let fault = table.faultOfKind { return [fault] }
             let add = "\(alter) ADD TABLE \(Quoting.qualified(table.schema, table.name))"
             let unlogged = table.unloggedLeaves.map { leaf in
                 PublicationFault(
@@ -46,7 +47,10 @@ extension Publication {
             }
             let partitions = table.partitionLeaves.compactMap { published[$0] }
             guard !partitions.isEmpty else {
-                return [PublicationFault(table: own, "does not publish \(own)", cure: add, isAbsent: true)]
+                return [
+                    faultOfPlace(table, published, alter: alter)
+                        ?? PublicationFault(table: own, "does not publish \(own)", cure: add, isAbsent: true)
+                ]
             }
             guard partitions.allSatisfy({ $0.matches(patterns) }) else {
                 let root = "\(alter) SET (publish_via_partition_root = true)"
@@ -73,6 +77,55 @@ extension Publication {
                     cure: "\(alter) SET (publish = 'insert, update, delete\(truncate ? ", truncate" : "")')"))
         }
         return faults
+    }
+}
+
+extension Publication {
+    /// A table that is not published by its own name, and is not to be added: the publication has it, as part of another, or because it
+    /// has all.
+    private func faultOfPlace(
+        _ table: TableFacts, _ published: [UInt32: PublishedTable], alter: String
+    ) -> PublicationFault? {
+        let own = table.qualifiedName
+        if let root = table.partitionRoot.flatMap({ published[$0] }) {
+            return PublicationFault(
+                table: own,
+                "sends the rows of \(own) under the name of \(root.qualifiedName), of which it is a partition",
+                cure: "\(alter) SET (publish_via_partition_root = false)", isForInit: false)
+        }
+        guard publishesAllTables else { return nil }
+        return PublicationFault(
+            table: own, "does not publish \(own), which has no partitions yet",
+            cure: "\(alter) SET (publish_via_partition_root = true)")
+    }
+}
+
+extension TableFacts {
+    /// What stands by the name and is in no stream, whatever is published: to add it would fail.
+    fileprivate var faultOfKind: PublicationFault? {
+        let sql = Quoting.qualified(schema, name)
+        guard kind == .table || kind == .partitionedTable else {
+            return PublicationFault(
+                table: qualifiedName, "cannot send the rows of \(qualifiedName), which is a \(kind.title)",
+                cure: "ALTER \(kind.title.uppercased()) \(sql) RENAME TO ...; ALTER TABLE ... RENAME TO "
+                    + "\(Quoting.identifier(name)) -- where it has taken a table's place", isForInit: false)
+        }
+        guard persistence == .unlogged else { return nil }
+        return PublicationFault(
+            table: qualifiedName, "cannot send the rows of \(qualifiedName), which is unlogged",
+            cure: "ALTER TABLE \(sql) SET LOGGED", isForInit: false)
+    }
+}
+
+extension TableFacts.Kind {
+    fileprivate var title: String {
+        switch self {
+        case .table: "table"
+        case .partitionedTable: "partitioned table"
+        case .view: "view"
+        case .materializedView: "materialized view"
+        case .foreignTable: "foreign table"
+        }
     }
 }
 
