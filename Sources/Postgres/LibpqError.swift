@@ -9,7 +9,14 @@ extension PostgresError {
             let kind = Kind(sqlState: state, during: activity, message: message, detail: detail)
             // Of a row that cannot be sent it says the LSN, and nothing of the row.
             let isRow = kind == .untranslatable || kind == .rowTooLarge
-            let context = isRow ? Self.field(result, .context) : nil
+            let context =
+                if isRow {
+                    Self.field(result, .context)
+                } else if activity == .definition {
+                    Self.text(result, .context).flatMap { LibpqText.functions(inContext: $0) }
+                } else {
+                    nil as String?
+                }
             self.init(
                 kind, message, sqlState: state,
                 detail: context.map { context in detail.map { "\($0); \(context)" } ?? context } ?? detail,
@@ -42,7 +49,11 @@ extension PostgresError {
     }
 
     static func field(_ result: OpaquePointer, _ field: Field) -> String? {
-        PQresultErrorField(result, Int32(field.rawValue.value)).map { LibpqText.oneLine(String(cString: $0)) }
+        text(result, field).map { LibpqText.oneLine($0) }
+    }
+
+    private static func text(_ result: OpaquePointer, _ field: Field) -> String? {
+        PQresultErrorField(result, Int32(field.rawValue.value)).map { String(cString: $0) }
     }
 }
 
@@ -96,6 +107,16 @@ package struct LibpqText: Equatable {
 
     private static func isStateByte(_ byte: UInt8) -> Bool {
         (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) || (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte)
+    }
+
+    /// The functions that an error came out of, such as `PL/pgSQL function f() line 3 at SQL statement`; nil where none is said. Other
+    /// lines of a context are left out: they quote statements, which may hold values.
+    package static func functions(inContext context: String) -> String? {
+        let lines = context.split(separator: "\n").filter { line in
+            let isFunction = line.hasPrefix("PL/pgSQL function ") || line.hasPrefix("SQL function \"")
+            return isFunction && !line.contains("'")
+        }
+        return lines.isEmpty ? nil : lines.joined(separator: "; ")
     }
 
     /// Line ends and tabs become spaces, the ends are trimmed.

@@ -65,6 +65,23 @@ public struct PostgresConnection: ~Copyable {
         _ = try query(sql, timeout: timeout)
     }
 
+    /// Runs statements that change what the database has, in one transaction and with the role's own search path: event triggers of
+    /// others run within, and may name their tables without a schema, as they do when the role gives the statement itself.
+    ///
+    /// Only for statements whose names are all qualified, and that call nothing: whatever they left open would be looked for there.
+    /// - Parameter whileWaiting: called about once a second.
+    public mutating func define(
+        _ sql: String, timeout: Duration = .seconds(30), whileWaiting: (() -> Void)? = nil
+    ) throws(PostgresError) {
+        endRows()
+        _ = try session.run(
+            "SET LOCAL search_path TO DEFAULT; \(sql)", during: .definition, deadline: Deadline(after: timeout),
+            whileWaiting: {
+                whileWaiting?()
+                return true
+            })
+    }
+
     /// Starts a query whose rows are read one by one with `nextRow`, in bounded memory.
     public mutating func startRows(_ sql: String, _ parameters: [String?] = []) throws(PostgresError) {
         endRows()

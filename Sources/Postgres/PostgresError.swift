@@ -71,6 +71,8 @@ public struct PostgresError: Error, Sendable, Equatable, CustomStringConvertible
 package enum Activity: Sendable, Hashable {
     case connecting
     case query
+    /// A statement that changes what the database has, and no row: event triggers of others may run beside it.
+    case definition
     /// A replication command that names a slot.
     case slotCommand
     /// Between the start and the end of a replication stream.

@@ -272,6 +272,42 @@ def test_drop_leaves_the_publication_of_another_role(little: Site) -> None:
     assert site.agent.stop() == 0 and sent(site) == {1: 1, 2: 1}
 
 
+# What others have made of the server
+
+def test_init_and_drop_beside_event_triggers(little: Site) -> None:
+    site = little
+    site.sql(
+        "create table public.ddl_audit (tag text)", "alter table public.ddl_audit owner to sluice",
+        "create function public.audit() returns event_trigger language plpgsql as $$ begin insert into ddl_audit values (tg_tag); end $$",
+        "create event trigger audit on ddl_command_end execute function public.audit()")
+    site.agent.must("init")
+    streamed(site, 1)
+    assert site.agent.stop() == 0
+    site.agent.must("drop")
+    assert not slot_of(site) and not site.connection.execute("select 1 from pg_publication").fetchone()
+    assert site.connection.execute("select tag from public.ddl_audit").fetchall() == [("CREATE PUBLICATION",), ("DROP PUBLICATION",)]
+    # One that refuses is named by its function, and with the statement that it refused.
+    site.sql("alter table public.ddl_audit add check (tag <> 'CREATE PUBLICATION') not valid")
+    done = site.agent.command("init", "--accept-gap")
+    assert done.code == 69 and f"CREATE PUBLICATION {publication(site)} FOR TABLE" in done.err, done.text
+    assert "PL/pgSQL function audit() line 1" in done.err and "insert into" not in done.err, done.err
+
+
+def test_init_says_whose_lock_it_waits_for(little: Site) -> None:
+    """A vacuum's, or that of an index which is built beside writers."""
+    site = little
+    with site.stack.postgres.connect(site.database, autocommit=False) as job:
+        job.execute("lock table public.documents in share update exclusive mode")
+        told = f"it waits for ShareUpdateExclusiveLock on public.documents, behind pid {job.info.backend_pid}"
+        init = begun(site)
+        wait_until("init says so", lambda: told in init.log.read_text(), 20)
+        assert init.wait(60) == 69, init.tail()
+        job.rollback()
+    text = init.log.read_text()
+    assert "FOR TABLE" in text[text.rindex("postgres: CREATE PUBLICATION"):] and told in text[text.rindex("postgres: "):], text
+    site.agent.must("init")
+
+
 # The server is short of slots
 
 def test_where_no_slot_is_free_the_history_is_left_to_run(make: SiteMaker) -> None:

@@ -16,9 +16,9 @@ package struct DropCommand {
         do throws(PostgresError) {
             var connection = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(10))
             if try isThere(&connection, isForShow: dryRun) {
-                try perform(
-                    "SELECT pg_catalog.pg_drop_replication_slot(\(Quoting.literal(settings.slot)))", dryRun, &connection
-                )
+                let sql = "SELECT pg_catalog.pg_drop_replication_slot(\(Quoting.literal(settings.slot)))"
+                output.line(sql + ";")
+                if !dryRun { try connection.execute(sql) }
             } else {
                 output.line("slot \(settings.slot): is not there")
             }
@@ -34,7 +34,9 @@ package struct DropCommand {
     private func dropPublication(_ dryRun: Bool, _ connection: inout PostgresConnection) throws(PostgresError) {
         let sql = "DROP PUBLICATION \(Quoting.identifier(settings.publication))"
         do throws(PostgresError) {
-            try perform(sql, dryRun, &connection)
+            output.line(sql + ";")
+            guard !dryRun else { return }
+            try Definition(sql: sql, settings: settings.postgres, output: output).run(on: &connection)
         } catch {
             guard error.kind == .permission else { throw error }
             output.line(
@@ -57,12 +59,5 @@ package struct DropCommand {
             Wakeup().wait(milliseconds: 100)
         }
         return false
-    }
-
-    private func perform(
-        _ sql: String, _ dryRun: Bool, _ connection: inout PostgresConnection
-    ) throws(PostgresError) {
-        output.line(sql + ";")
-        if !dryRun { try connection.execute(sql) }
     }
 }

@@ -49,7 +49,7 @@ extension InitCommand {
         for cure in source.faults.filter(\.isForInit).map(\.cure) {
             let isDone = try postgres { (connection) throws(PostgresError) in
                 do throws(PostgresError) {
-                    try connection.execute(cure)
+                    try define(cure, on: &connection)
                     return true
                 } catch {
                     guard error.kind == .permission else { throw error }
@@ -69,9 +69,15 @@ extension InitCommand {
             try awaitWriters(of: source.tables.filter { changed.contains($0.qualifiedName) })
         }
         guard source.publication == nil else { return isMended }
-        try postgres { (connection) throws(PostgresError) in try connection.execute(createPublication(source.tables)) }
+        try postgres { (connection) throws(PostgresError) in
+            try define(createPublication(source.tables), on: &connection)
+        }
         output.line("publication \(settings.publication): made for \(source.tables.count) tables")
         return true
+    }
+
+    private func define(_ sql: String, on connection: inout PostgresConnection) throws(PostgresError) {
+        try Definition(sql: sql, settings: settings.postgres, output: output).run(on: &connection)
     }
 
     /// Waits for the transactions that had written to these tables when the publication was changed: what they wrote before that is not

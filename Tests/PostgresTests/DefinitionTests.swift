@@ -1,0 +1,95 @@
+import Testing
+
+@testable import Postgres
+
+/// Statements that change what the database has, beside what others have made of it. Each test has a database of its own.
+@Suite(.enabled(if: TestServer.url != nil, "SLUICE_TEST_POSTGRES is not set"))
+struct DefinitionTests {
+    private func withDatabase(
+        _ options: String = "", _ body: (inout PostgresConnection, ConnectionSettings) throws -> Void
+    ) throws {
+        var admin = try TestServer.connect()
+        let name = TestServer.name("own")
+        try admin.execute("create database \(name) \(options)")
+        defer { try? admin.execute("drop database \(name) with (force)") }
+        let settings = try TestServer.settings("dbname=\(name)")
+        var sql = try TestServer.connect(to: settings)
+        try body(&sql, settings)
+    }
+
+    private static let auditor = """
+        create table ddl_audit (tag text);
+        create table t (id int primary key);
+        create function audit() returns event_trigger language plpgsql as $$
+            begin insert into ddl_audit values (tg_tag); end $$;
+        create event trigger audit on ddl_command_end execute function audit()
+        """
+
+    /// As whoever gives the statement by hand has it: the trigger's function names its table without a schema.
+    @Test func eventTriggersHaveTheSearchPathOfTheRole() throws {
+        try withDatabase { sql, settings in
+            try sql.execute(Self.auditor)
+            var ours = try PostgresConnection(connecting: settings)
+            try ours.define(#"CREATE PUBLICATION "p" FOR TABLE "public"."t""#)
+            #expect(try sql.query("select tag from public.ddl_audit").values == [["CREATE PUBLICATION"]])
+            #expect(try ours.query("show search_path").values == [[""]])
+        }
+    }
+
+    @Test func anErrorOfAnEventTriggerNamesItsFunctionAndNoValue() throws {
+        try withDatabase { sql, settings in
+            try sql.execute(Self.auditor)
+            try sql.execute("alter table ddl_audit add check (tag <> 'CREATE PUBLICATION')")
+            var ours = try PostgresConnection(connecting: settings)
+            let error = failure { () throws(PostgresError) in
+                try ours.define(#"CREATE PUBLICATION "p" FOR TABLE "public"."t""#)
+            }
+            #expect(error?.sqlState == "23514")
+            #expect(error?.detail?.contains("PL/pgSQL function audit() line 2 at SQL statement") == true)
+            #expect(error?.detail?.contains("insert into") == false)
+            #expect(try ours.query("show search_path").values == [[""]])
+        }
+    }
+
+    @Test func whoHasTheLockIsKnown() throws {
+        try withDatabase { sql, settings in
+            try sql.execute("create table t (id int primary key)")
+            try sql.execute("begin; lock table t in share update exclusive mode; select 'a row'")
+            var ours = try PostgresConnection(connecting: settings)
+            let pid = ours.backendPID
+            var wait: LockWait?
+            let error = failure { () throws(PostgresError) in
+                try ours.define(
+                    #"CREATE PUBLICATION "p" FOR TABLE "public"."t""#, timeout: .milliseconds(2500),
+                    whileWaiting: {
+                        wait = try? {
+                            var other = try PostgresConnection(connecting: settings)
+                            return try other.lockWait(of: pid)
+                        }()
+                    })
+            }
+            #expect(error?.kind == .timedOut)
+            #expect(wait?.lock == "ShareUpdateExclusiveLock on public.t" && wait?.blockers.count == 1)
+            #expect(wait?.blockers.first?.pid == sql.backendPID && wait?.blockers.first?.seconds != nil)
+            #expect(wait?.description.contains("application sluice, idle in transaction") == true)
+            #expect(wait?.description.contains("a row") == false)
+            try sql.execute("rollback")
+            #expect(try ours.lockWait(of: sql.backendPID) == nil)
+            try ours.define(#"CREATE PUBLICATION "p" FOR TABLE "public"."t""#)
+        }
+    }
+}
+
+@Suite struct ContextTests {
+    @Test func onlyFunctionsAreTold() {
+        let context = """
+            SQL statement "insert into log values ('PL/pgSQL function secret')"
+            PL/pgSQL function public.audit(integer) line 3 at SQL statement
+            COPY t, line 1: "secret"
+            """
+        #expect(
+            LibpqText.functions(inContext: context) == "PL/pgSQL function public.audit(integer) line 3 at SQL statement"
+        )
+        #expect(LibpqText.functions(inContext: "COPY t, line 1: \"secret\"") == nil)
+    }
+}
