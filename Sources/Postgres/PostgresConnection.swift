@@ -24,13 +24,18 @@ public struct PostgresConnection: ~Copyable {
     package static let oldestVersion = 140_000
 
     /// `search_path` empty: no operator that somebody has made in another schema is taken for PostgreSQL's own. No time-outs of
-    /// the role's: each question has a deadline. `jit` off: questions to the catalog look dear to the planner and are not, and to
-    /// compile one takes the server most of a second (before 11 there is no such setting).
+    /// the role's: each question has a deadline (`transaction_timeout` is 17's). Nor does its `default_transaction_read_only` hold
+    /// here: `init` and `drop` write to the catalog; on a standby it changes nothing. `jit` off: questions to the catalog look dear to
+    /// the planner and are not, and to compile one takes the server most of a second.
     private static let sessionSettings =
         "SELECT "
-        + [("search_path", ""), ("statement_timeout", "0"), ("lock_timeout", "0")]
+        + [
+            ("search_path", ""), ("statement_timeout", "0"), ("lock_timeout", "0"),
+            ("default_transaction_read_only", "off"), ("jit", "off"),
+        ]
         .map { "pg_catalog.set_config('\($0.0)', '\($0.1)', false)" }.joined(separator: ", ")
-        + ", CASE WHEN pg_catalog.current_setting('jit', true) IS NOT NULL THEN pg_catalog.set_config('jit', 'off', false) END"
+        + ", CASE WHEN pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL"
+        + " THEN pg_catalog.set_config('transaction_timeout', '0', false) END"
 
     /// The server's version as `server_version_num`: 150004, 180000.
     public var serverVersion: Int { Int(PQserverVersion(session.connection)) }

@@ -274,12 +274,13 @@ def test_drop_leaves_the_publication_of_another_role(little: Site) -> None:
 
 # What others have made of the server
 
-def test_init_and_drop_beside_event_triggers(little: Site) -> None:
+def test_init_and_drop_beside_event_triggers_and_a_role_that_only_reads(little: Site) -> None:
     site = little
     site.sql(
         "create table public.ddl_audit (tag text)", "alter table public.ddl_audit owner to sluice",
         "create function public.audit() returns event_trigger language plpgsql as $$ begin insert into ddl_audit values (tg_tag); end $$",
-        "create event trigger audit on ddl_command_end execute function public.audit()")
+        "create event trigger audit on ddl_command_end execute function public.audit()",
+        f'alter role sluice in database "{site.database}" set default_transaction_read_only = on')
     site.agent.must("init")
     streamed(site, 1)
     assert site.agent.stop() == 0

@@ -78,6 +78,19 @@ struct DefinitionTests {
             try ours.define(#"CREATE PUBLICATION "p" FOR TABLE "public"."t""#)
         }
     }
+
+    /// A role, or a database, that reads unless it says otherwise, and that bounds its transactions.
+    @Test func whatTheRoleIsBoundByDoesNotBindUs() throws {
+        try withDatabase { sql, settings in
+            let name = settings.database
+            try sql.execute("alter database \(name) set default_transaction_read_only = on")
+            let hasTimeout = try sql.setting("transaction_timeout") != nil
+            if hasTimeout { try sql.execute("alter database \(name) set transaction_timeout = '1s'") }
+            var ours = try PostgresConnection(connecting: settings)
+            try ours.define(#"CREATE PUBLICATION "p""#)
+            if hasTimeout { #expect(try ours.setting("transaction_timeout") == "0") }
+        }
+    }
 }
 
 @Suite struct ContextTests {
