@@ -36,6 +36,13 @@ public struct PostgresConnection: ~Copyable {
         .map { "pg_catalog.set_config('\($0.0)', '\($0.1)', false)" }.joined(separator: ", ")
         + ", CASE WHEN pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL"
         + " THEN pg_catalog.set_config('transaction_timeout', '0', false) END"
+        + ", " + encodingOfBytes
+
+    /// A database in SQL_ASCII holds any bytes, also as names, and its server refuses to send what is not UTF-8 to a client that asked
+    /// for that: one table of somebody else's would keep us from the whole catalog. It is asked for the bytes as they are.
+    static let encodingOfBytes =
+        "CASE WHEN pg_catalog.current_setting('server_encoding') OPERATOR(pg_catalog.=) 'SQL_ASCII'"
+        + " THEN pg_catalog.set_config('client_encoding', 'SQL_ASCII', false) END"
 
     /// The server's version as `server_version_num`: 150004, 180000.
     public var serverVersion: Int { Int(PQserverVersion(session.connection)) }

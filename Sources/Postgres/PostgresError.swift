@@ -27,7 +27,7 @@ public struct PostgresError: Error, Sendable, Equatable, CustomStringConvertible
         case configuration
         /// The server is older than those whose catalog and commands are known.
         case tooOld
-        /// The server cannot say in the client's encoding what it holds (22021, 22P05).
+        /// The server cannot say in the client's encoding what a row holds (22021, 22P05 while streaming).
         case untranslatable
         /// The server cannot put a row into one message, which is of 1 GB at most (54000 while streaming).
         case rowTooLarge
@@ -91,7 +91,8 @@ extension PostgresError.Kind {
         case "42710", "42P07": self = .duplicate
         case "42501": self = .permission
         case "57014": self = .cancelled
-        case "22021", "22P05": self = .untranslatable
+        // In answer to a question it is a name of the catalog's, or a parameter: no row.
+        case "22021" where activity == .streaming, "22P05" where activity == .streaming: self = .untranslatable
         case "54000" where activity == .streaming: self = .rowTooLarge
         // Said in English in every language: it is an internal error.
         case "XX000" where activity == .streaming && message.contains("invalid memory alloc request size"):

@@ -8,6 +8,9 @@ public struct Rows: Sendable, Equatable {
     public let values: [[String?]]
     /// The command's tag, such as `INSERT 0 1`.
     public let tag: String
+    /// The values that are not UTF-8, which a database in SQL_ASCII may hold: they are read with U+FFFD in the place of bytes, and
+    /// say nothing exact. By row and column.
+    private let inexact: Set<[Int]>
 
     /// The number of rows.
     public var count: Int { values.count }
@@ -18,6 +21,11 @@ public struct Rows: Sendable, Equatable {
     public subscript(row: Int, column: String) -> String? {
         columns.firstIndex(of: column).flatMap { values[row][$0] }
     }
+
+    /// Whether what is read of a named column in a row is what the server holds.
+    func isExact(row: Int, column: String) -> Bool {
+        inexact.isEmpty || columns.firstIndex(of: column).map { !inexact.contains([row, $0]) } ?? true
+    }
 }
 
 extension Rows {
@@ -26,12 +34,18 @@ extension Rows {
         let pointer = result.pointer
         let width = PQnfields(pointer)
         columns = (0..<width).map { PQfname(pointer, $0).map { String(cString: $0) } ?? "" }
+        var inexact: Set<[Int]> = []
         values = (0..<PQntuples(pointer)).map { row in
             (0..<width).map { column in
-                guard PQgetisnull(pointer, row, column) == 0 else { return nil }
-                return PQgetvalue(pointer, row, column).map { String(cString: $0) }
+                guard PQgetisnull(pointer, row, column) == 0, let text = PQgetvalue(pointer, row, column) else {
+                    return nil
+                }
+                if let exact = String(validatingCString: text) { return exact }
+                inexact.insert([Int(row), Int(column)])
+                return String(cString: text)
             }
         }
+        self.inexact = inexact
         tag = PQcmdStatus(pointer).map { String(cString: $0) } ?? ""
     }
 }

@@ -432,6 +432,25 @@ def test_text_that_is_not_utf8_is_named_or_set_aside(make: SiteMaker) -> None:
     assert len(read(1)) == 1 and site.agent.stop() == 0
 
 
+def test_a_table_of_others_whose_name_is_not_utf8_is_in_nobodys_way(make: SiteMaker) -> None:
+    """It would keep the agent from the whole catalog."""
+    site = make({"s3": None}, encoding="SQL_ASCII")
+    site.sql("do $$ begin execute 'create table public.' || quote_ident(E't\\351l\\351') || ' (id int primary key)'; end $$")
+    site.agent.must("init")
+    site.run("--only", "stream")
+    site.sql("insert into public.documents values (1, 'sent', null, null)")
+    wait_until("the row is there", lambda: sum(map(len, read_topics(site.stack.kafka.brokers, [site.agent.topic(DOCUMENTS)]).values())) == 1, 30)
+    site.agent.must("check")
+    site.agent.must("verify")
+    time.sleep(6)  # for a look before the change
+    assert not any('class="watch"' in name for name, value in site.agent.metrics().items() if value)
+    alter = f'alter publication "{site.agent.publication}"'
+    site.sql(f"{alter} drop table public.documents", "insert into public.documents values (2, 'lost', null, null)", f"{alter} add table public.documents")
+    assert site.agent.running().wait(60) == 3
+    done = site.agent.command("run", "--only", "stream")
+    assert done.code == 3 and "cannot send a row" not in done.text, done.text
+
+
 def test_text_that_has_no_equivalent_in_utf8_is_5(make: SiteMaker) -> None:
     """Bytes that a database's encoding takes and that stand for nothing: its server refuses to send them, at each attempt."""
     site = make(encoding="WIN1252").init().run("--only", "stream")

@@ -91,6 +91,25 @@ struct DefinitionTests {
             if hasTimeout { #expect(try ours.setting("transaction_timeout") == "0") }
         }
     }
+
+    /// A table that nobody has asked for, named in Latin-1: it stops nothing, and is nothing else.
+    @Test func aNameThatIsNotUTF8IsNobodys() throws {
+        try withDatabase("template template0 encoding 'SQL_ASCII' lc_collate 'C' lc_ctype 'C'") { sql, settings in
+            try sql.execute(
+                #"""
+                create table plain (id int primary key); create table "t\#u{FFFD}l\#u{FFFD}" (id int primary key);
+                do $$ begin execute 'create table ' || quote_ident(E't\351l\351') || ' (id int primary key)'; end $$;
+                create publication p for all tables
+                """#)
+            var ours = try PostgresConnection(connecting: settings)
+            let names = ["plain", "t\u{FFFD}l\u{FFFD}"]
+            #expect(try ours.tables(matching: [pattern("public.*")]).map(\.name) == names)
+            #expect(try ours.tables(matching: [pattern("public.t\u{FFFD}l\u{FFFD}")]).count == 1)
+            let published = try #require(try ours.publication(named: "p")).tables
+            #expect(published.count == 3 && published.filter(\.isNamedInUTF8).map(\.name).sorted() == names)
+            #expect(try ours.query("select 'é' as e").values == [["é"]])
+        }
+    }
 }
 
 @Suite struct ContextTests {

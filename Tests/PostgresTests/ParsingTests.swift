@@ -54,6 +54,7 @@ import Testing
         ("57P03", .connecting, .shuttingDown), ("42704", .slotCommand, .slotMissing), ("42704", .streaming, .undefined),
         ("28P01", .connecting, .permission), ("42501", .query, .permission), ("57014", .query, .cancelled),
         ("22021", .streaming, .untranslatable), ("22P05", .streaming, .untranslatable),
+        ("22021", .query, .fatal), ("22P05", .query, .fatal),
         ("53300", .connecting, .transient), ("08006", .query, .transient), ("22003", .query, .fatal),
         ("54000", .streaming, .rowTooLarge), ("54000", .query, .fatal), ("XX000", .streaming, .fatal),
         ("55000", .slotCommand, .fatal), ("42710", .slotCommand, .duplicate), ("3D000", .connecting, .configuration),

@@ -21,7 +21,7 @@ extension Schema {
             "A file that holds the password; one line end at its end is dropped. Not together with `password`."),
         key(
             "postgres.tables", "a list of `schema.table`, with `*` and `?`", note: "required",
-            "The tables to publish. A glob stands for all tables that match it when `init` runs; a name with a dot in it is written in double quotes."
+            "The tables to publish. A glob stands for all tables that match it when `init` runs; a name with a dot in it is written in double quotes. A table whose name is not UTF-8 (in a database in SQL_ASCII) is matched by nothing."
         ),
         key("postgres.slot", "`[a-z0-9_]`, at most 63 characters", note: "`sluice_<name>`", "The replication slot."),
         key(

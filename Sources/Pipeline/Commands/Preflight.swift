@@ -54,7 +54,7 @@ package enum Preflight {
                 Finding(
                     .warning, "encoding",
                     facts.encoding == "SQL_ASCII"
-                        ? "the database is SQL_ASCII, which converts nothing: text that is not UTF-8 cannot be published"
+                        ? "the database is SQL_ASCII, which converts nothing: text that is not UTF-8 cannot be published, and a table with such a name is matched by nothing"
                         : "the database is \(facts.encoding); text is converted to UTF-8"))
         }
         if facts.maxSlotWALKeepMebibytes < 0 {

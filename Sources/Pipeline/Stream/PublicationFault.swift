@@ -131,7 +131,9 @@ extension TableFacts.Kind {
 
 extension PublishedTable {
     /// Whether its rows are wanted.
-    func matches(_ patterns: [TablePattern]) -> Bool { patterns.match(schema: schema, table: name) }
+    func matches(_ patterns: [TablePattern]) -> Bool {
+        isNamedInUTF8 && patterns.match(schema: schema, table: name)
+    }
 
     /// A list of columns that lacks some of the key: the server takes it, and refuses the table's UPDATE and DELETE from then on.
     fileprivate func faultOfKey(_ table: TableFacts, alter: String) -> PublicationFault? {

@@ -14,6 +14,10 @@ struct CatalogRow {
         return value
     }
 
+    /// Whether a name is what the server holds. One that is not UTF-8 is nobody's, and must not be quoted back: as it is read, it
+    /// may be another one's.
+    func isExact(_ column: String) -> Bool { rows.isExact(row: index, column: column) }
+
     func bool(_ column: String) throws(PostgresError) -> Bool { try text(column) == "t" }
 
     func integer<I: FixedWidthInteger>(_ column: String) throws(PostgresError) -> I {

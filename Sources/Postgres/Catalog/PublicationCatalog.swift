@@ -50,6 +50,8 @@ public struct PublishedTable: Sendable, Equatable {
     public let schemaEntries: Set<UInt32>
     /// Its list of columns and its filter as the catalog spells them (15 and later); nil where it has neither.
     public let restriction: String?
+    /// Whether schema and name are UTF-8: else both are for people to read, and no pattern matches them.
+    public var isNamedInUTF8 = true
 }
 
 extension PostgresConnection {
@@ -105,7 +107,8 @@ extension PostgresConnection {
                     columns: columns.isEmpty ? nil : columns,
                     isFiltered: try row.bool("filtered"),
                     entries: row.oids("entries"), schemaEntries: row.oids("schema_entries"),
-                    restriction: row.optional("restriction")))
+                    restriction: row.optional("restriction"),
+                    isNamedInUTF8: row.isExact("schemaname") && row.isExact("tablename")))
             columns = []
         }
         return tables

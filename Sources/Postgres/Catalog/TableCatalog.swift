@@ -1,7 +1,7 @@
 extension PostgresConnection {
     /// The tables that match any of the patterns, by schema and name. A glob finds tables and partitioned tables only, and no
     /// partitions of a table that it finds as well; a plain name finds whatever stands there, so that it can be named in an error.
-    /// System schemas are never searched.
+    /// System schemas are never searched, and a name that is not UTF-8, which no pattern can be, is matched by nothing.
     public mutating func tables(matching patterns: [TablePattern]) throws(PostgresError) -> [TableFacts] {
         let rows = try query(
             """
@@ -17,6 +17,7 @@ extension PostgresConnection {
             let (schema, name, oid) = (
                 try row.text("nspname"), try row.text("relname"), try row.integer("oid") as UInt32
             )
+            guard row.isExact("nspname"), row.isExact("relname") else { continue }
             let hits = patterns.filter { $0.matches(schema: schema, table: name) }
             if hits.contains(where: { !$0.isGlob }) {
                 named.insert(oid)
