@@ -29,10 +29,14 @@ package struct SourceWatch {
         var before: [PublicationFault] = []
         var hadPublication = true
         var changes = TableChanges()
+        var failedLooks = FailedLooks()
         while !services.stop.isRequested {
             do throws(PostgresError) {
                 let session = services.state.snapshot.sessions
                 let look = try look()
+                if let seconds = failedLooks.succeeded(at: services.clock.monotonic()) {
+                    services.log.info("slot and publication are looked at again", ["blind_seconds": .init(seconds)])
+                }
                 if let snapshot = services.state.looked(look.sight, in: session) {
                     let lost = look.faults.filter { fault in
                         fault.table.map { look.named.contains($0) || seen.contains($0) } ?? true
@@ -60,7 +64,13 @@ package struct SourceWatch {
             } catch {
                 // Counted: what the metrics say of the slot is as old as this.
                 services.state.failed("postgres", kind: "watch")
-                services.log.debug("cannot look at the slot", ["error": .init(error)])
+                if let seconds = failedLooks.failed(at: services.clock.monotonic()) {
+                    services.log.warning(
+                        "slot and publication cannot be looked at: a table that is no longer published goes unnoticed",
+                        ["blind_seconds": .init(seconds), "error": .init(error)])
+                } else {
+                    services.log.debug("cannot look at the slot", ["error": .init(error)])
+                }
             }
             Self.rest(
                 onStandby: { services.state.snapshot.isOnStandby },
