@@ -2,6 +2,7 @@ import ChangeData
 import Foundation
 import Kafka
 import ObjectStorage
+import Postgres
 import Synchronization
 import Testing
 
@@ -92,7 +93,8 @@ import Testing
         }
         let settings = SinkSettings(
             name: "t", kafka: try KafkaSettings(brokers: "127.0.0.1:1", clientID: "t"),
-            topics: try TopicSelection(name: "t", template: "{schema}.{table}", tables: []), store: location,
+            topics: try TopicSelection(
+                name: "t", template: "{table}", tables: [TablePattern(schema: "public", table: "*")]), store: location,
             storeName: "the test's store", compression: .none, conditional: .required,
             segments: SegmentPolicy(bytes: 1, age: 1), memory: 1, spool: 1, spoolDirectory: "/tmp", startTimeout: 1)
         let shown = Shown()
@@ -108,6 +110,34 @@ import Testing
                 + #""manifest":"a.b/year=2024/month=02/day=29/hour=12/_manifest-0001.json"}"# + "\n"
                 + #"{"topic":"q\"é\uD83D\uDE00","hour":"2024-02-29T12:00:00.000000Z","#
                 + #""complete":false,"objects":0,"late_objects":0,"missing_objects":0}"# + "\n")
+    }
+
+    /// Without an hour it would be "no objects yet", for ever; with one a sensor would wait as long.
+    @Test(arguments: [nil, Self.noon.start])
+    func hoursOfATopicThatTheConfigurationDoesNotHave(hour: Int64?) throws {
+        let root = "\(NSTemporaryDirectory())/sluice-hours-\(UUID().uuidString)"
+        defer { try? FileManager.default.removeItem(atPath: root) }
+        let location = StoreLocation.file(FileStoreSettings(root: root))
+        let store = try ObjectStore(location)
+        _ = try store.put(Self.entry("public.old", 0, 4).key, body: .bytes(Array("{}\n".utf8)))
+        let settings = SinkSettings(
+            name: "t", kafka: try KafkaSettings(brokers: "127.0.0.1:1", clientID: "t"),
+            topics: try TopicSelection(
+                name: "t", template: "{schema}.{table}", tables: [TablePattern(schema: "public", table: "new*")]),
+            store: location, storeName: "the test's store", compression: .none, conditional: .required,
+            segments: SegmentPolicy(bytes: 1, age: 1), memory: 1, spool: 1, spoolDirectory: "/tmp", startTimeout: 1)
+        let shown = Shown()
+        func code(_ topic: String) -> AgentExit.Code? {
+            do throws(AgentExit) {
+                try HoursCommand(settings: settings, clock: .system, output: Output { shown.add($0) })
+                    .run(.init(topic: topic, hour: hour, last: 1, json: true))
+                return nil
+            } catch { return error.code }
+        }
+        #expect(code("public.nosuch") == .usage && shown.text.isEmpty)
+        // What the store has from before, and what may come, are both something.
+        let open: AgentExit.Code? = hour == nil ? nil : .different
+        #expect(code("public.old") == open && code("public.newer") == open)
     }
 
     private final class Shown: Sendable {

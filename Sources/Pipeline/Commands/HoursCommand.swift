@@ -44,13 +44,24 @@ package struct HoursCommand {
         self.output = output
     }
 
-    /// - Throws: `different` (1) where one hour was asked for and is not complete in every topic.
+    /// - Throws: `different` (1) where one hour was asked for and is not complete in every topic; `usage` (64) where nothing will ever be
+    ///   known of the topic that was asked for.
     package func run(_ request: Request) throws(AgentExit) {
         let rows: [Row]
+        var unknown: String?
         do throws(StorageError) {
             let ledger = HourLedger(store: try ObjectStore(settings.store))
-            rows = try read(request, ledger)
+            // One that the configuration had before has its hours.
+            if let topic = request.topic, !settings.topics.accepts(topic), try ledger.firstHour(of: topic) == nil {
+                unknown = topic
+            }
+            rows = unknown == nil ? try read(request, ledger) : []
         } catch { throw AgentExit(.unavailable, "the store \(settings.storeName): \(error)") }
+        if let unknown {
+            throw AgentExit(
+                .usage, "--topic \(unknown) is no topic of this configuration, and the store has no objects of it",
+                hints: ["sluice hours, without --topic, shows those that there are"])
+        }
         if request.json { rows.forEach { output.line(json($0)) } } else { table(rows) }
         guard request.hour != nil else { return }
         let open = rows.filter { !$0.isComplete }.map(\.topic)
