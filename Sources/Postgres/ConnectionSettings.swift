@@ -98,6 +98,9 @@ extension ConnectionSettings {
         }
     }
 
+    /// The user's own `application_name`, which goes before the caller's.
+    public var applicationName: String? { keywords["application_name"] }
+
     /// The user's own `connect_timeout`, which goes before the caller's.
     var connectTimeout: Duration? {
         keywords["connect_timeout"].flatMap { Int64($0) }.flatMap { $0 > 0 ? .seconds($0) : nil }

@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from conftest import DOCUMENTS, SiteMaker, insert, progress
+from conftest import DOCUMENTS, ServerMaker, SiteMaker, insert, progress
 
 from harness.agent import binary, confirmed, merge
 from harness.campaign.__main__ import failpoints
@@ -307,6 +307,13 @@ def test_init_says_whose_lock_it_waits_for(little: Site) -> None:
     text = init.log.read_text()
     assert "FOR TABLE" in text[text.rindex("postgres: CREATE PUBLICATION"):] and told in text[text.rindex("postgres: "):], text
     site.agent.must("init")
+
+
+def test_a_stream_that_commits_would_wait_for_is_warned_of(server: ServerMaker) -> None:
+    site, _ = server("synchronous_standby_names = '*'", "synchronous_commit = local")
+    for command in ("init", "check"):
+        done = site.agent.must(command)
+        assert "warning synchronous_standby_names: * matches sluice." in done.out, done.text
 
 
 # The server is short of slots

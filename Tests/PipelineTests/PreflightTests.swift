@@ -9,14 +9,16 @@ import Testing
     private func server(
         version: Int = 150_000, walLevel: String = "logical", slots: (used: Int, most: Int) = (0, 10),
         senders: (used: Int, most: Int) = (0, 10), isInRecovery: Bool = false, kept: Int64 = 1024,
-        libraries: String? = nil, encoding: String = "UTF8", mayReplicate: Bool = true, isSuperuser: Bool = false,
+        libraries: String? = nil, synchronous: String = "", encoding: String = "UTF8", mayReplicate: Bool = true,
+        isSuperuser: Bool = false,
         canCreate: Bool = true
     ) -> ServerFacts {
         ServerFacts(
             version: version, systemID: "7", timeline: 1, isInRecovery: isInRecovery, walLevel: walLevel,
             maxReplicationSlots: slots.most, usedReplicationSlots: slots.used, maxWALSenders: senders.most,
             usedWALSenders: senders.used, walSenderTimeoutMilliseconds: 60_000, maxSlotWALKeepMebibytes: kept,
-            outputPluginLibraries: libraries, encoding: encoding, role: "sluice", roleCanReplicate: mayReplicate,
+            outputPluginLibraries: libraries, synchronousStandbyNames: synchronous, encoding: encoding, role: "sluice",
+            roleCanReplicate: mayReplicate,
             roleIsSuperuser: isSuperuser, canCreateInDatabase: canCreate)
     }
 
@@ -97,6 +99,18 @@ import Testing
         #expect(lacks(server(encoding: "LATIN1")).first?.hasPrefix("warning encoding: the database is LATIN1") == true)
         #expect(lacks(server(encoding: "SQL_ASCII")).first?.contains("converts nothing") == true)
         #expect(lacks(server(kept: -1)).first?.hasPrefix("warning max_slot_wal_keep_size") == true)
+    }
+
+    /// The server takes any walsender whose application name fits, also one of logical replication: commits then wait for Kafka.
+    @Test(arguments: [
+        ("", false), ("*", true), ("sluice.gold", true), ("replica", false), ("\"SLUICE.gold\", b", true),
+        ("FIRST 2 (a, *)", true), ("ANY 1 (a, \"sluice.gold\")", true), ("1 (sluice.gold2)", false),
+        ("FIRST 1 (\"a,sluice.gold\", b)", false),
+    ])
+    func aStreamThatCommitsWouldWaitFor(names: String, isTaken: Bool) {
+        let found = Preflight.synchrony(server(synchronous: names), applicationName: "sluice.gold")
+        #expect(found.map(\.severity) == (isTaken ? [.warning] : []), "\(names)")
+        #expect(Preflight.synchrony(server(isInRecovery: true, synchronous: names), applicationName: "x").isEmpty)
     }
 
     @Test func whoMayPublish() {

@@ -35,6 +35,7 @@ package struct CheckCommand {
             let publication = try connection.publication(named: settings.publication)
             let slot = try connection.replicationSlot(named: settings.slot)
             var findings = Preflight.server(server, hasSlot: slot != nil)
+            findings += Preflight.synchrony(server, applicationName: settings.applicationName)
             findings += Preflight.tables(tables, patterns: patterns, server: server, publication: publication)
             findings += Preflight.topics(settings, tables) + Preflight.columns(settings, tables)
             findings += Preflight.publication(

@@ -148,6 +148,7 @@ package struct InitCommand {
             let slot = try connection.replicationSlot(named: settings.slot)
             var findings =
                 Preflight.server(server, hasSlot: slot != nil)
+                + Preflight.synchrony(server, applicationName: settings.applicationName)
                 + Preflight.tables(tables, patterns: patterns, server: server, publication: publication)
             findings += Preflight.topics(settings, tables) + Preflight.columns(settings, tables)
             if tables.isEmpty, publication == nil {

@@ -64,6 +64,8 @@ package struct StreamSettings: Sendable {
 
     /// Kafka's name for the one producer of this agent (C10).
     package var transactionalID: String { replay?.transactionalID ?? "sluice.\(name)" }
+    /// What the walsender of the stream says it serves.
+    package var applicationName: String { postgres.applicationName ?? transactionalID }
     /// The topic that holds the position. Each has one writer and one key, so that its last record is the position.
     package var progressTopic: String { replay?.transactionalID ?? "sluice.\(name).progress" }
     /// The key of its records.

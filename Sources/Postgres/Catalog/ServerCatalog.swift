@@ -27,6 +27,8 @@ public struct ServerFacts: Sendable, Equatable {
     /// `output_plugin_libraries`; nil where the server has no such setting, or hides it from our role (who needs
     /// `pg_read_all_settings` to see it).
     public let outputPluginLibraries: String?
+    /// `synchronous_standby_names`: whom a commit waits for.
+    public let synchronousStandbyNames: String
     /// The server's encoding.
     public let encoding: String
     /// Our role.
@@ -69,6 +71,7 @@ extension PostgresConnection {
                    (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout') AS timeout,
                    (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'max_slot_wal_keep_size') AS keep,
                    (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'output_plugin_libraries') AS libraries,
+                   pg_catalog.current_setting('synchronous_standby_names') AS synchronous,
                    pg_catalog.current_setting('server_encoding') AS encoding,
                    r.rolname, r.rolsuper,
                    -- On Amazon RDS nobody has the attribute; this role's members may replicate.
@@ -87,7 +90,8 @@ extension PostgresConnection {
             maxReplicationSlots: try row.integer("max_slots"), usedReplicationSlots: try row.integer("slots"),
             maxWALSenders: try row.integer("max_senders"), usedWALSenders: try row.integer("senders"),
             walSenderTimeoutMilliseconds: try row.integer("timeout"), maxSlotWALKeepMebibytes: try row.integer("keep"),
-            outputPluginLibraries: row.optional("libraries"), encoding: try row.text("encoding"),
+            outputPluginLibraries: row.optional("libraries"), synchronousStandbyNames: try row.text("synchronous"),
+            encoding: try row.text("encoding"),
             role: try row.text("rolname"), roleCanReplicate: try row.bool("rolreplication"),
             roleIsSuperuser: try row.bool("rolsuper"), canCreateInDatabase: try row.bool("can_create"))
     }
