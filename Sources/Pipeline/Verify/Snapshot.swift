@@ -22,18 +22,16 @@ struct Snapshot: ~Copyable {
         self.exporter = exporter
     }
 
-    /// Waits, as every slot does, for the transactions that are running.
-    static func take(_ settings: StreamSettings, output: Output?) throws(AgentExit) -> Snapshot {
+    /// Waits, as every slot does, for the transactions that are running, and says which.
+    static func take(_ settings: StreamSettings, saying wait: SnapshotWait) throws(AgentExit) -> Snapshot {
         do throws(PostgresError) {
             var exporter = try ReplicationConnection(connecting: settings.postgres, timeout: .seconds(10))
-            var waited = 0
             // In each container the process may have the same number.
             let slotName = "sluice_verify_\(getpid())_\(String(UInt32.random(in: .min ... .max), radix: 16))"
             let exported = try exporter.exportSnapshot(
                 slot: slotName, timeout: .seconds(600),
                 whileWaiting: {
-                    waited += 1
-                    if waited % 5 == 0 { output?.line("waiting for running transactions to end (\(waited) s)") }
+                    wait.tick()
                     return true
                 })
             var connection = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(10))
@@ -41,7 +39,14 @@ struct Snapshot: ~Copyable {
             let publication = try connection.publication(named: settings.publication)
             return Snapshot(
                 lsn: exported.consistentPoint, publication: publication, connection: connection, exporter: exporter)
-        } catch { throw CommandErrors.exit(error) }
+        } catch {
+            var exit = CommandErrors.exit(error)
+            if error.kind == .timedOut, !wait.running.isEmpty {
+                exit.message = "postgres: no snapshot in ten minutes, for these transactions have not ended"
+                exit.details = wait.running
+            }
+            throw exit
+        }
     }
 
     /// Shows each row of a table.

@@ -63,7 +63,8 @@ package struct VerifyCommand {
         }
         var stored: [UInt32: Stored] = [:]
         for table in tables { stored[table.oid] = try readObjects(of: table, into: emptyFold(table)) }
-        var snapshot = try Snapshot.take(settings, output: json ? nil : output)
+        let wait = SnapshotWait(settings: settings, output: json ? nil : output, log: services.log)
+        var snapshot = try Snapshot.take(settings, saying: wait)
         let position = try KafkaArrival(settings: settings, services: services).wait(for: snapshot.lsn)
         var report = VerifyReport(lsn: snapshot.lsn, held: position.lsn)
         for table in tables {
