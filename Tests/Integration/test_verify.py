@@ -11,12 +11,19 @@ from conftest import ServerMaker
 
 from harness.agent import Agent, Done
 from harness.processes import wait_until
+from harness.site import Site
 
 
 @contextmanager
 def verifying(agent: Agent, *arguments: str) -> Iterator[Future[Done]]:
     with ThreadPoolExecutor(1) as pool:
         yield pool.submit(agent.command, "verify", *arguments, timeout=180)
+
+
+def test_verify_before_the_first_init_is_3(site: Site) -> None:
+    told = site.agent.command("verify")
+    assert told.code == 3 and f"the progress topic holds no complete position for slot {site.agent.slot}" in told.err, told.text
+    assert "kind: no-position" in told.err and "-> sluice init" in told.err, told.text
 
 
 def test_verify_names_the_transactions_that_it_waits_for(server: ServerMaker) -> None:

@@ -55,6 +55,7 @@ package struct VerifyCommand {
     /// - Parameter patterns: the tables to look at; none: all.
     package func run(tables patterns: [TablePattern], json: Bool) throws(AgentExit) {
         let tables = try find(patterns)
+        try KafkaArrival(settings: settings, services: services).requirePosition()
         let disk = try openDisk()
         var folds = 0
         func emptyFold(_ table: TableFacts) -> TableFold {
