@@ -150,28 +150,35 @@ import Testing
         var different = TableDifference(isTrimmed: false)
         different.note(extra: Array("{\"id\":1}".utf8))
         different.note(extra: Array("{\"id\":2}".utf8))
-        var report = VerifyReport(lsn: LSN(0x1_0000_0010), held: LSN(0x10))
-        #expect(report.json == #"{"lsn":"1/10","kafka_lsn":"0/10","comparisons":[]}"#)
-        report.outcomes = [
+        #expect(VerifyReport().json == #"{"lsn":null,"kafka_lsn":null,"comparisons":[],"not_compared":[]}"#)
+        var report = VerifyReport(rounds: [.init(lsn: LSN(0x1_0000_0010), held: LSN(0x10))])
+        #expect(report.json == #"{"lsn":"1/10","kafka_lsn":"0/10","comparisons":[],"not_compared":[]}"#)
+        report.rounds[0].outcomes = [
             .init(table: Self.odd, place: "kafka", rows: 2, changes: 3, difference: TableDifference(isTrimmed: true)),
             .init(
                 table: "public.t", place: "s3", rows: 2, changes: 4, difference: different, hasHole: true,
                 note: Self.odd),
         ]
+        report.uncompared = [.init(table: Self.odd, reason: "was dropped", hint: "again")]
         #expect(
             report.json == #"{"lsn":"1/10","kafka_lsn":"0/10","comparisons":[{"table":"\#(Self.oddWritten)","#
-                + #""place":"kafka","rows":2,"changes":3,"missing":0,"extra":0,"changed":0,"unrepresentable":0,"#
-                + #""hole":false,"note":null},{"table":"public.t","place":"s3","rows":2,"changes":4,"missing":0,"#
-                + #""extra":2,"changed":0,"unrepresentable":0,"hole":true,"note":"\#(Self.oddWritten)"}]}"#)
-        report.outcomes.removeFirst()
-        report.outcomes[0].note = "why"
+                + #""place":"kafka","lsn":"1/10","rows":2,"changes":3,"missing":0,"extra":0,"changed":0,"#
+                + #""unrepresentable":0,"hole":false,"note":null},{"table":"public.t","place":"s3","lsn":"1/10","#
+                + #""rows":2,"changes":4,"missing":0,"extra":2,"changed":0,"unrepresentable":0,"hole":true,"#
+                + #""note":"\#(Self.oddWritten)"}],"not_compared":[{"table":"\#(Self.oddWritten)","#
+                + #""reason":"was dropped"}]}"#)
+        report.rounds[0].outcomes.removeFirst()
+        report.rounds[0].outcomes[0].note = "why"
+        report.uncompared[0].table = "public.u"
         #expect(
             report.lines == [
                 "as of 1/10:", "  public.t  s3     2 rows, 4 changes: records are missing, 2 extra", "    why",
                 "    extra: {\"id\":1}", "    extra: {\"id\":2}",
                 "  Kafka holds no more than 0/10: no agent streams, and what came since shows as a difference",
+                "not compared:", "  public.u was dropped",
             ])
-        report.held = report.lsn
+        report.rounds[0].held = report.rounds[0].lsn
+        report.uncompared = []
         #expect(report.lines.count == 5)
     }
 }

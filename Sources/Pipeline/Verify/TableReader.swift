@@ -27,6 +27,13 @@ struct TableReader {
         return columns ?? table.primaryKey?.columns ?? []
     }
 
+    /// Whether the table, as it is described now, is read as the one that was found.
+    func reads(_ now: TableFacts) -> Bool {
+        let other = TableReader(table: now, settings: settings)
+        return other.title == title && now.kind == table.kind && now.columns == table.columns
+            && other.keyColumns == keyColumns
+    }
+
     /// A fold of this table that holds nothing yet.
     func emptyFold(on disk: DiskMap, number: Int) -> TableFold {
         TableFold(keyColumns: keyColumns.map(Self.escaped), on: disk, number: number)
