@@ -103,36 +103,24 @@ extension InitCommand {
     private func createSlot(_ source: Source, isThere slot: StartFacts.Slot?) throws(AgentExit) -> LSN {
         try postgres { (_) throws(PostgresError) in
             var connection = try ReplicationConnection(connecting: settings.postgres, timeout: .seconds(10))
-            if let slot { try drop(slot, &connection) }
-            var waited = 0
+            let wait = SlotWait(settings: settings, output: output, log: services.log)
+            if let slot { try drop(slot, &connection, saying: wait) }
             return try connection.createLogicalSlot(
                 settings.slot, failover: takesFailover(source), timeout: .seconds(24 * 3600),
                 whileWaiting: {
-                    waited += 1
-                    if waited % 5 == 1 { tellBlockers(seconds: waited) }
+                    wait.tick()
                     return !services.stop.isRequested
                 })
         }
     }
 
     /// The walsender of an init that was cut off may still be making it, and takes it away when it ends.
-    private func drop(_ slot: StartFacts.Slot, _ connection: inout ReplicationConnection) throws(PostgresError) {
-        if slot.holder != nil { tellBlockers(seconds: 0) }
+    private func drop(
+        _ slot: StartFacts.Slot, _ connection: inout ReplicationConnection, saying wait: SlotWait
+    ) throws(PostgresError) {
+        if slot.holder != nil { wait.tell() }
         do throws(PostgresError) {
             try connection.dropSlot(settings.slot, waitForRelease: true, timeout: .seconds(24 * 3600))
         } catch  where error.kind == .slotMissing {}
-    }
-
-    /// A slot waits for every transaction that is running; for hours, if one runs for hours (trap 37).
-    private func tellBlockers(seconds: Int) {
-        guard var connection = try? PostgresConnection(connecting: settings.postgres, timeout: .seconds(2)),
-            let running = try? connection.runningTransactions()
-        else { return }
-        output.line("waiting for \(running.count) running transactions to end (\(seconds) s):")
-        for transaction in running {
-            output.line(
-                "  pid \(transaction.pid.map { "\($0)" } ?? "-"), for \(transaction.ageSeconds) s: \(transaction.description)"
-            )
-        }
     }
 }

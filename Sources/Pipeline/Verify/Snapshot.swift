@@ -38,7 +38,7 @@ struct Snapshot: ~Copyable {
     }
 
     /// Waits, as every slot does, for the transactions that are running, and says which.
-    static func take(_ settings: StreamSettings, saying wait: SnapshotWait) throws(AgentExit) -> Snapshot {
+    static func take(_ settings: StreamSettings, saying wait: SlotWait) throws(AgentExit) -> Snapshot {
         do throws(PostgresError) {
             var exporter = try ReplicationConnection(connecting: settings.postgres, timeout: .seconds(10))
             // In each container the process may have the same number.

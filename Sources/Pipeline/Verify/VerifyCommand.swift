@@ -89,7 +89,7 @@ package struct VerifyCommand {
                 try TableComparison(
                     table, settings: settings, services: services, objects: objects, disk: disk, number: 2 * index))
         }
-        let wait = SnapshotWait(settings: settings, output: json ? nil : output, log: services.log)
+        let wait = SlotWait(settings: settings, output: json ? nil : output, log: services.log)
         var snapshot = try Snapshot.take(settings, saying: wait)
         let position = try KafkaArrival(settings: settings, services: services).wait(for: snapshot.lsn)
         var round = VerifyReport.Round(lsn: snapshot.lsn, held: position.lsn)

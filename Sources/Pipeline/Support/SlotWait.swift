@@ -1,8 +1,8 @@
 import Postgres
 import Telemetry
 
-/// Says what the slot of a snapshot waits for: one forgotten transaction holds it up for as long as it is open.
-final class SnapshotWait {
+/// Says what a slot that is being made waits for: every transaction that is running, for hours if one runs for hours (trap 37).
+final class SlotWait {
     private let settings: StreamSettings
     /// nil: standard output is not for people, and the log has it.
     private let output: Output?
@@ -20,12 +20,16 @@ final class SnapshotWait {
     /// Another second has gone by.
     func tick() {
         seconds += 1
-        guard seconds % 5 == 1 else { return }
+        if seconds % 5 == 1 { tell() }
+    }
+
+    /// Says it now.
+    func tell() {
         // Where the server does not answer, the wait itself says so at its end.
         guard var connection = try? PostgresConnection(connecting: settings.postgres, timeout: .seconds(2)),
             let found = try? connection.runningTransactions()
         else { return }
-        running = found.map(Self.text)
+        running = found.map { "pid \($0.pid.map { "\($0)" } ?? "-"), for \($0.ageSeconds) s: \($0.description)" }
         if let output {
             output.line("waiting for \(running.count) running transactions to end (\(seconds) s):")
             for transaction in running { output.line("  " + transaction) }
@@ -34,10 +38,5 @@ final class SnapshotWait {
                 "waiting for running transactions to end",
                 ["seconds": .init(seconds), "transactions": .init(running.joined(separator: "; "))])
         }
-    }
-
-    /// A transaction in one line.
-    static func text(_ transaction: RunningTransaction) -> String {
-        "pid \(transaction.pid.map { "\($0)" } ?? "-"), for \(transaction.ageSeconds) s: \(transaction.description)"
     }
 }
