@@ -1,4 +1,5 @@
 import ChangeData
+import Glibc
 import Kafka
 import ObjectStorage
 import Testing
@@ -9,15 +10,20 @@ import Testing
     private let noon = SourceHour(ofMicroseconds: Made.at(1).commitTime)
     private let ends: [TopicPartition: (low: Int64, high: Int64)] = [
         TopicPartition("t", 0): (0, 10), TopicPartition("t", 1): (5, 20), TopicPartition("t", 2): (7, 7),
+        TopicPartition("t", 3): (0, 0),
     ]
 
+    /// Of the third partition all is known.
     private func isComplete(
         _ reach: [Int32: SealDecision.Reach], committed: [Int32: Int64] = [:]
     ) -> Bool {
         SealDecision.isComplete(
             noon, ends: ends,
             reach: Dictionary(uniqueKeysWithValues: reach.map { (TopicPartition("t", $0), $1) }),
-            committed: Dictionary(uniqueKeysWithValues: committed.map { (TopicPartition("t", $0), $1) }))
+            committed: Dictionary(
+                uniqueKeysWithValues: committed.merging([2: 7]) { given, _ in given }.map {
+                    (TopicPartition("t", $0), $1)
+                }))
     }
 
     @Test func anHourHasPassedOnlyAfterItsGrace() {
@@ -46,6 +52,11 @@ import Testing
         // Retention may have taken what another worker still holds.
         #expect(!isComplete([0: .init(readTo: 10, held: nil)], committed: [1: 20, 2: 6]))
         #expect(isComplete([0: .init(readTo: 10, held: nil)], committed: [1: 20, 2: 7]))
+        // And of one in which nothing ever was nobody says anything.
+        func isSealed(_ low: Int64, _ high: Int64) -> Bool {
+            SealDecision.isComplete(noon, ends: [TopicPartition("t", 0): (low, high)], reach: [:], committed: [:])
+        }
+        #expect(!isSealed(7, 7) && isSealed(0, 0))
     }
 
     /// A broker whose metadata is old may not know the topic.
@@ -207,6 +218,49 @@ extension SinkServerTests {
                     return found.keys.count == 4 && named == Set(found.keys)
                 }, "\(one.log)")
             #expect(one.stop() == nil && two.stop() == nil)
+        }
+
+        /// Somebody else reads in the group, or an operator has set an offset: neither says that anything is in the store.
+        @Test func anOffsetThatIsNotOursSaysNothing() throws {
+            let bench = try SinkBench()
+            let partition = TopicPartition(bench.topic, 0)
+            try bench.produce([Made(1), Made(2)])
+            let services = StreamServices(clock: .system, log: .silent, state: AgentState(), stop: StopSignal())
+            var log = LogEnds(try bench.settings(), services)
+            for text in [nil, "", "read", OffsetNote(last: nil, pin: "p", store: "another").json] {
+                try bench.commit(PartitionOffset(partition, offset: 3, metadata: text))
+                #expect(try log.committed([partition]) == [:], "\(text ?? "none")")
+            }
+            try bench.run { $0.isDrained() }
+            #expect(try log.committed([partition]) == [partition: 3])
+        }
+
+        @Test func noHourIsSealedByAStrangersOffset() throws {
+            let bench = try SinkBench(partitions: 2)
+            let progress = try ProgressBench(bench)
+            let others = TopicPartition(bench.topic, 1)
+            try bench.produce([Made(1), Made(2)], partition: 1)
+            let settings = try bench.settings()
+            let services = StreamServices(clock: .system, log: .silent, state: AgentState(), stop: StopSignal())
+            // This worker has the first partition, in which there is nothing.
+            let board = HourBoard()
+            board.publish([TopicPartition(bench.topic, 0): .init(readTo: 0, held: nil)])
+            let sealer = WorkerThread(name: "hours") { HourSealer(settings, services, board).run() }
+            func isSealed(within seconds: Int) -> Bool {
+                for _ in 0..<(seconds * 20) {
+                    if services.state.snapshot.sink.topics[bench.topic]?.sealedUntil == noon.next.start { return true }
+                    usleep(50_000)
+                }
+                return false
+            }
+            try bench.commit(PartitionOffset(others, offset: 3))
+            try progress.commit(at: Made.at(2, minutes: 70))
+            #expect(!isSealed(within: 6))
+            let note = OffsetNote(last: nil, pin: "p", store: try bench.location.digest())
+            try bench.commit(PartitionOffset(others, offset: 3, metadata: note.json))
+            #expect(isSealed(within: 30))
+            board.close()
+            #expect(sealer.join(milliseconds: 10_000))
         }
 
         /// The last object of a partition, of an hour that nobody else would look at again.

@@ -132,6 +132,9 @@ private func object(
         #expect(OffsetNote(json: note.json) == note)
         let empty = OffsetNote(last: nil, pin: "k3", store: "0123")
         #expect(OffsetNote(json: empty.json) == empty)
+        let given = OffsetNote(last: nil, gap: 3...7, pin: "k3", store: "0123")
+        #expect(OffsetNote(json: given.json) == given)
+        #expect(OffsetNote(json: given.json.replacing("[3,7]", with: "[7,3]")) == empty)
         for text in [
             "", "{}", #"{"v":2,"pin":"a","store":"b"}"#, #"{"v":1,"pin":"a","store":"b","object":"x"}"#,
             note.json.replacing(#""end":19"#, with: #""end":9223372036854775807"#),
@@ -426,6 +429,32 @@ private func object(
         let accepted = try #require(resume(facts(5, 50) { $0.committed = 7 }))
         #expect(accepted.offset == 7 && accepted.gap == 0...6)
         #expect(ResumeDecision.judge(facts(5, 50) { $0.committed = 3 }) == .refuse(.lost(0...4)))
+    }
+
+    /// It is told with the offset, until the next object has it on record.
+    @Test func aLossThatWasAcceptedIsRememberedOverARestart() throws {
+        var found = facts(25, 50) { facts in
+            note(&facts, committed: 25)
+            facts.note?.gap = 20...24
+            facts.key = key
+            facts.object = object()
+        }
+        #expect(resume(found)?.offset == 25 && resume(found)?.gap == 20...24)
+        // Retention has gone on since: that much was accepted by nobody.
+        found.low = 28
+        #expect(ResumeDecision.judge(found) == .refuse(.lost(25...27)))
+        // The next object was put, and the group has not heard of it.
+        found.key = "t/h/t+0+0000000025.json"
+        found.object = object(start: 25, end: 29)
+        #expect(resume(found)?.offset == 29 && resume(found)?.seen == 30 && resume(found)?.gap == nil)
+        // Before the first object; and another log under the same name.
+        var first = facts(5, 9) { facts in
+            note(&facts, committed: 5)
+            facts.note = OffsetNote(last: nil, gap: 0...4, pin: "p", store: "s")
+        }
+        #expect(resume(first)?.offset == 5 && resume(first)?.gap == 0...4)
+        first.low = 0
+        #expect(resume(first) == .init(offset: 0, seen: 0))
     }
 
     @Test func afterAnObjectItsLastRecordIsLookedAt() throws {

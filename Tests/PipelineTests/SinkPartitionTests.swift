@@ -95,7 +95,7 @@ private func at(_ lsn: UInt64) -> RecordPosition {
         var group = group(20, note())
         #expect(group.committed == 20 && group.next(after: last, begin: nil) == nil)
         #expect(group.next(after: last, begin: 22)?.offset == 22)
-        group.committed(22, key: last.object.key)
+        group.committed(22, key: last.object.key, gap: nil)
         #expect(group.committed == 22 && group.next(after: last, begin: nil) == nil, "it never goes back")
         group.abandon()
         #expect(group.next(after: last, begin: nil)?.offset == 20)
@@ -107,9 +107,29 @@ private func at(_ lsn: UInt64) -> RecordPosition {
     }
 
     @Test func whatHeldNoRecordIsReadAgainAndUntilThenTheGroupKnowsMore() {
-        #expect(group(30).next(after: nil, begin: 12) == nil)
-        #expect(group(30).next(after: nil, begin: 31)?.offset == 31)
-        #expect(group(30, seen: 32).next(after: nil, begin: nil)?.offset == 32)
+        let empty = OffsetNote(last: nil, pin: "p", store: "s")
+        #expect(group(30, empty).next(after: nil, begin: 12) == nil)
+        #expect(group(30, empty).next(after: nil, begin: 31)?.offset == 31)
+        #expect(group(30, empty, seen: 32).next(after: nil, begin: nil)?.offset == 32)
+    }
+
+    /// A quiet partition would not be told of again, and the other workers would never know that all of it is in the store.
+    @Test func anOffsetWithoutAWordOfOursIsToldAgain() {
+        let empty = OffsetNote(last: nil, pin: "p", store: "s")
+        #expect(group(30).committed == nil)
+        #expect(group(30).next(after: nil, begin: 30)?.metadata == empty.json)
+        #expect(group(30).next(after: nil, begin: 12)?.offset == 12, "what a stranger has read is of no matter")
+        #expect(group(30, OffsetNote(last: nil, pin: "p", store: "other")).next(after: nil, begin: 30)?.offset == 30)
+    }
+
+    @Test func aLossThatWasAcceptedIsToldUntilAnObjectHasIt() {
+        var group = group(20, seen: 25)
+        let told = group.next(after: last, gap: 20...24, begin: nil)
+        let said = told?.metadata.flatMap(OffsetNote.init(json:))
+        #expect(told?.offset == 25 && said?.gap == 20...24 && said?.last == last.object)
+        group.committed(25, key: last.object.key, gap: 20...24)
+        #expect(group.next(after: last, gap: 20...24, begin: nil) == nil)
+        #expect(group.next(after: last, begin: nil)?.metadata == note().json)
     }
 }
 

@@ -205,6 +205,35 @@ extension SinkServerTests {
             #expect(objects.count == 2 && objects[1].object.gap == "2-4" && objects[1].lines == [#"{"id":5}"#])
         }
 
+        /// The other workers seal no hour before it is told that all of the partition is in the store, and nothing comes in it.
+        @Test func aQuietPartitionIsToldOfAfterALossWasAccepted() throws {
+            let bench = try SinkBench()
+            let partition = TopicPartition(bench.topic, 0)
+            func told() throws -> OffsetNote? { try bench.committed()?.metadata.flatMap(OffsetNote.init(json:)) }
+            try bench.produce([Made(1), Made(2)])
+            try bench.deleteRecords(below: 3)
+            #expect(try refused(bench, .gap).message.hasPrefix("offsets 0 to 2 of"))
+            try bench.commit(PartitionOffset(partition, offset: 3))
+            try bench.run { $0.isDrained() }
+            #expect(try bench.committed()?.offset == 3 && told()?.gap == 0...2)
+            // Over a restart the loss stays on record.
+            try bench.produce([Made(3)])
+            try bench.run { $0.isDrained() && $0.records == 1 }
+            #expect(try bench.objects().map(\.object.gap) == ["0-2"])
+            #expect(try told()?.gap == nil && told()?.last?.end == 3)
+        }
+
+        @Test func anOffsetThatIsNotOursIsToldAgain() throws {
+            let bench = try SinkBench()
+            try bench.produce([Made(1)], commit: false)
+            let end = try bench.admin.bounds(of: TopicPartition(bench.topic, 0), timeout: SinkBench.patience).high
+            try #require(end > 0)
+            try bench.commit(PartitionOffset(TopicPartition(bench.topic, 0), offset: end))
+            try bench.run { $0.isDrained() }
+            #expect(try bench.committed()?.offset == end)
+            #expect(try bench.committed()?.metadata.flatMap(OffsetNote.init(json:)) != nil)
+        }
+
         @Test func aLogThatWasCutBeforeTheFirstObjectIsAGap() throws {
             let bench = try SinkBench()
             try bench.produce([Made(1), Made(2)])

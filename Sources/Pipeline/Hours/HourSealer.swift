@@ -125,7 +125,10 @@ final class HourSealer {
         }
         // Asked for after the ends: what was held then, and is not now, has been put.
         let reach = board.reach
-        let others = due.flatMap { topics[$0]?.ends?.of.keys.filter { reach[$0] == nil } ?? [] }
+        // One in which nothing ever was has nothing to be told.
+        let others = due.flatMap { name in
+            topics[name]?.ends?.of.compactMap { reach[$0] == nil && $1.high > 0 ? $0 : nil } ?? []
+        }
         var committed: [TopicPartition: Int64] = [:]
         if !others.isEmpty {
             attempt { () throws(SinkFailure) in committed = try log.committed(others) }

@@ -8,7 +8,7 @@ struct LogEnds {
     private let services: StreamServices
     /// As long as there are hours to seal.
     private var admin: KafkaAdmin?
-    private let otherStore = LogThrottle(every: .seconds(600))
+    private let unproven = LogThrottle(every: .seconds(600))
 
     init(_ settings: SinkSettings, _ services: StreamServices) {
         self.settings = settings
@@ -33,7 +33,10 @@ struct LogEnds {
         } catch { throw .kafka(error) }
     }
 
-    /// What the group has of partitions that other workers read.
+    /// How far other workers have put partitions, as they say beside the group's offsets.
+    ///
+    /// An offset without such a word is a stranger's who reads in our group, or was set by hand; one for another store says nothing of
+    /// this one. The worker that has the partition tells its own instead (`GroupOffset`).
     mutating func committed(_ partitions: [TopicPartition]) throws(SinkFailure) -> [TopicPartition: Int64] {
         let storeID: String
         do throws(StorageError) { storeID = try settings.store.digest() } catch {
@@ -42,15 +45,17 @@ struct LogEnds {
         do throws(KafkaError) {
             var ours: [TopicPartition: Int64] = [:]
             for offset in try open().committedOffsets(of: settings.group, partitions, timeout: .seconds(10)) {
-                // One of before `s3.url` was changed says nothing of this store.
-                if let note = offset.metadata.flatMap(OffsetNote.init(json:)), note.store != storeID {
-                    services.log.log(
-                        .warning,
-                        "no hour is sealed: another worker's offset is for another store, or one of another address",
-                        throttle: otherStore,
-                        ["partition": .init(offset.partition), "store": .init(settings.storeName)])
-                } else {
+                let note = offset.metadata.flatMap(OffsetNote.init(json:))
+                if note?.store == storeID {
                     ours[offset.partition] = offset.offset
+                } else {
+                    services.log.log(
+                        .warning, "no hour is sealed: the group's offset is not one of a worker for this store",
+                        throttle: unproven,
+                        [
+                            "partition": .init(offset.partition), "store": .init(settings.storeName),
+                            "of": .init(note == nil ? "another consumer of the group" : "another store or address"),
+                        ])
                 }
             }
             return ours

@@ -29,7 +29,7 @@ package enum SealDecision {
     ///     was known to have passed the hour. Not the last stable offset: the markers of the transaction that said so may be
     ///     written a moment after its position can be read.
     ///   - reach: of the partitions that this worker has.
-    ///   - committed: the group's offsets of the others; one that has none is left out.
+    ///   - committed: how far other workers say that theirs are in the store; one of which nobody says it is left out.
     package static func isComplete(
         _ hour: SourceHour, ends: [TopicPartition: (low: Int64, high: Int64)], reach: [TopicPartition: Reach],
         committed: [TopicPartition: Int64]
@@ -40,9 +40,9 @@ package enum SealDecision {
                 let reach = reach[partition]
                 // What is held may be all that is left of a log that retention has emptied.
                 let isPut = reach?.held.map { $0 > hour } ?? true
-                let isEmpty = end.high <= end.low
-                if let reach { return isPut && (isEmpty || reach.readTo >= end.high) }
-                return committed[partition].map { $0 >= end.high } ?? isEmpty
+                if let reach { return isPut && (end.high <= end.low || reach.readTo >= end.high) }
+                // Who reads it says so also of a log that retention has emptied: what was in it may still be held.
+                return committed[partition, default: 0] >= end.high
             }
     }
 }

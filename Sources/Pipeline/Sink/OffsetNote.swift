@@ -10,16 +10,20 @@ package struct OffsetNote: Equatable, Sendable {
     package var last: ResumeDecision.Last?
     package var mark: RecordMark?
     package var watermark: Int64?
+    /// Offsets behind the last object that somebody has given up: the next object will have them on record.
+    package var gap: ClosedRange<Int64>?
     /// Which store: the pin's identifier of the topic, and a digest of where the store is.
     package var pin: String
     package var store: String
 
     package init(
-        last: ResumeDecision.Last?, mark: RecordMark? = nil, watermark: Int64? = nil, pin: String, store: String
+        last: ResumeDecision.Last?, mark: RecordMark? = nil, watermark: Int64? = nil, gap: ClosedRange<Int64>? = nil,
+        pin: String, store: String
     ) {
         self.last = last
         self.mark = mark
         self.watermark = watermark
+        self.gap = gap
         self.pin = pin
         self.store = store
     }
@@ -32,6 +36,7 @@ package struct OffsetNote: Equatable, Sendable {
         }
         if let mark { text += #","mark":"\#(mark.text)""# }
         if let watermark { text += #","watermark":\#(watermark)"# }
+        if let gap { text += #","gap":[\#(gap.lowerBound),\#(gap.upperBound)]"# }
         return text + "}"
     }
 
@@ -48,6 +53,11 @@ package struct OffsetNote: Equatable, Sendable {
         }
         mark = value["mark"]?.string.flatMap(RecordMark.init(text:))
         watermark = value["watermark"]?.integer
+        if let bounds = value["gap"]?.array?.map(\.integer), bounds.count == 2, let first = bounds[0],
+            let last = bounds[1], first <= last
+        {
+            gap = first...last
+        }
         self.pin = pin
         self.store = store
     }

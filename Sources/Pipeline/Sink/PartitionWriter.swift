@@ -29,14 +29,13 @@ final class PartitionWriter {
     private(set) var endSeen: Int64?
     /// Whether nothing was taken since.
     private var isAtEnd = false
-
     private var deduplicator = Deduplicator()
     /// Whether it is the same log.
     private(set) var continuity: LogContinuity
     private var group: GroupOffset
     /// Whether it is known that no other object begins where the first one of ours does.
     private var hasLooked = false
-    private var gap: String?
+    private var gap: ClosedRange<Int64>?
 
     init(_ partition: TopicPartition, _ context: SinkContext, committed: Int64?, note: OffsetNote?) {
         self.partition = partition
@@ -62,7 +61,7 @@ final class PartitionWriter {
         deduplicator = resume.deduplicator
         puts.begin(after: resume.last.map { ($0, resume.deduplicator) })
         continuity.begin(with: resume.continuity.map { .init(offset: resume.offset, position: $0) })
-        gap = resume.gap.map { "\($0.lowerBound)-\($0.upperBound)" }
+        gap = resume.gap
         hasLooked = false
         phase = .seeking(resume.offset)
     }
@@ -226,8 +225,7 @@ final class PartitionWriter {
         let breaksLine = unsafe value.withUnsafeBytes { bytes in
             unsafe bytes.baseAddress.map { unsafe memchr($0, 0x0A, bytes.count) != nil } ?? false
         }
-        guard value.isEmpty || breaksLine else { return }
-        throw .noLine(partition, offset, isEmpty: value.isEmpty)
+        if value.isEmpty || breaksLine { throw .noLine(partition, offset, isEmpty: value.isEmpty) }
     }
 
     private func failed(_ segment: Segment, _ error: StorageError) throws(SinkFailure) {
@@ -284,17 +282,17 @@ final class PartitionWriter {
         phase = .resolving
     }
 
-    // MARK: The group's offset
-
     /// What the group should know and does not.
     var offset: PartitionOffset? {
         guard phase != .resolving else { return nil }
-        // An offset that was set by hand accepts a loss, until an object has it on record.
-        guard gap == nil, puts.waiting.first?.gap == nil, open?.gap == nil else { return nil }
         let isSure = phase == .reading && !continuity.isChecking
-        return group.next(after: puts.last, begin: isSure ? (puts.waiting.first ?? open)?.start ?? endSeen : nil)
+        let begin = isSure ? (puts.waiting.first ?? open)?.start ?? endSeen : nil
+        return group.next(after: puts.last, gap: unrecordedGap, begin: begin)
     }
 
     /// The group has taken the offset.
-    func committed(_ offset: Int64) { group.committed(offset, key: puts.last?.object.key) }
+    func committed(_ offset: Int64) { group.committed(offset, key: puts.last?.object.key, gap: unrecordedGap) }
+
+    /// A loss that was accepted: told with the offset until an object has it on record.
+    private var unrecordedGap: ClosedRange<Int64>? { gap ?? puts.waiting.first?.gap ?? open?.gap }
 }

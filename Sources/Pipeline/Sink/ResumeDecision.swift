@@ -94,6 +94,10 @@ package enum ResumeDecision: Equatable, Sendable {
         }
         if facts.high < next { return .refuse(.shorter(end: facts.high, stored: next)) }
         resume.offset = max(next, seen ?? 0)
+        // Accepted before, and in no object yet.
+        if seen != nil, let gap = facts.note?.gap, gap.lowerBound >= next, gap.upperBound < resume.offset {
+            resume.gap = gap
+        }
         if facts.low > resume.offset {
             // An offset without our text beside it was set by hand: that is how a loss is accepted.
             guard facts.note == nil, let accepted = facts.committed, accepted >= facts.low, accepted <= facts.high

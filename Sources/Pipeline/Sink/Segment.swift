@@ -48,7 +48,7 @@ final class Segment: @unchecked Sendable {
     let openedAt: Int64
     /// The deduplicator before its first record.
     let before: Deduplicator
-    let gap: String?
+    let gap: ClosedRange<Int64>?
     private let compression: Compression
     private(set) var facts: Facts
 
@@ -67,7 +67,7 @@ final class Segment: @unchecked Sendable {
 
     init(
         partition: TopicPartition, first offset: Int64, at position: RecordPosition, before: Deduplicator,
-        gap: String?, compression: Compression, now: Int64
+        gap: ClosedRange<Int64>?, compression: Compression, now: Int64
     ) throws(StorageError) {
         self.partition = partition
         hour = SourceHour(ofMicroseconds: position.commitTime)
@@ -180,7 +180,8 @@ final class Segment: @unchecked Sendable {
         object = StoredObject(
             start: start, end: facts.end, records: facts.records, tombstones: facts.tombstones,
             dropped: facts.dropped, firstPosition: firstPosition, lastPosition: facts.lastPosition, mark: after.mark,
-            watermark: after.watermark, sha256: try hasher.finish().hex, gap: gap)
+            watermark: after.watermark, sha256: try hasher.finish().hex,
+            gap: gap.map { "\($0.lowerBound)-\($0.upperBound)" })
     }
 
     /// The compressor is free again. Also for an object that is given up.
