@@ -425,10 +425,16 @@ private func object(
         #expect(resume(facts(0, 50) { $0.committed = 30 })?.offset == 0)
     }
 
-    @Test func anOffsetSetByHandAcceptsALoss() throws {
-        let accepted = try #require(resume(facts(5, 50) { $0.committed = 7 }))
-        #expect(accepted.offset == 7 && accepted.gap == 0...6)
-        #expect(ResumeDecision.judge(facts(5, 50) { $0.committed = 3 }) == .refuse(.lost(0...4)))
+    /// Exactly what is gone, as the refusal's command says: any other offset may be what a stranger in the group has read, or was said of
+    /// a log that retention has cut further since.
+    @Test func anOffsetSetByHandToTheLogsStartAcceptsALoss() throws {
+        let accepted = try #require(resume(facts(5, 50) { $0.committed = 5 }))
+        #expect(accepted.offset == 5 && accepted.gap == 0...4)
+        for committed: Int64 in [3, 4, 6, 7, 50, 51] {
+            #expect(ResumeDecision.judge(facts(5, 50) { $0.committed = committed }) == .refuse(.lost(0...4)))
+        }
+        // All of it.
+        #expect(resume(facts(50, 50) { $0.committed = 50 })?.gap == 0...49)
     }
 
     /// It is told with the offset, until the next object has it on record.

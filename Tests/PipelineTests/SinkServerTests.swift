@@ -234,6 +234,17 @@ extension SinkServerTests {
             #expect(try bench.committed()?.metadata.flatMap(OffsetNote.init(json:)) != nil)
         }
 
+        /// Another consumer of the group has read past what is gone, and has committed that.
+        @Test func anOffsetOfAStrangerAcceptsNothing() throws {
+            let bench = try SinkBench()
+            try bench.produce([Made(1), Made(2)])
+            try bench.run { $0.isDrained() }
+            try bench.produce([Made(3), Made(4), Made(5)])
+            try bench.deleteRecords(below: 5)
+            try bench.commit(PartitionOffset(TopicPartition(bench.topic, 0), offset: 7))
+            #expect(try refused(bench, .gap).message.hasPrefix("offsets 2 to 4 of \(bench.topic)/0"))
+        }
+
         @Test func aLogThatWasCutBeforeTheFirstObjectIsAGap() throws {
             let bench = try SinkBench()
             try bench.produce([Made(1), Made(2)])

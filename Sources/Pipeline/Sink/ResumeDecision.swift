@@ -99,13 +99,12 @@ package enum ResumeDecision: Equatable, Sendable {
             resume.gap = gap
         }
         if facts.low > resume.offset {
-            // An offset without our text beside it was set by hand: that is how a loss is accepted.
-            guard facts.note == nil, let accepted = facts.committed, accepted >= facts.low, accepted <= facts.high
-            else {
-                return .refuse(.lost(resume.offset...(facts.low - 1)))
-            }
-            resume.gap = resume.offset...(accepted - 1)
-            resume.offset = accepted
+            let lost = resume.offset...(facts.low - 1)
+            // An offset without our text beside it may have been set by hand: that is how a loss is accepted. Exactly the one that the
+            // refusal names: any other may be what a stranger in the group has read, or of before the log was cut further.
+            guard facts.note == nil, facts.committed == facts.low else { return .refuse(.lost(lost)) }
+            resume.gap = lost
+            resume.offset = facts.low
         }
         resume.seen = resume.offset
         if let last = resume.last, facts.low <= last.end {
