@@ -66,7 +66,10 @@ def start_stack(name: str, lab: Lab) -> Stack:
     old = name.startswith("pg15")
     postgres = Postgres(root / "postgres", debian_bin() if old else wheel_bin(), name.split("-")[0])
     store: Store = S3Proxy(root / "store") if old and s3proxy_home() is not None else Moto(root / "store")
-    kafka = Kafka(home, root / "kafka", secure=True).create().start()
+    # Everybody may do anything, but with what a right was given for; the tests' own clients always.
+    rights = {"authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer", "super.users": "User:ANONYMOUS",
+              "allow.everyone.if.no.acl.found": "true"}
+    kafka = Kafka(home, root / "kafka", overrides=rights, secure=True).create().start()
     store.start()
     postgres.create().start()
     return Stack(name, lab, postgres, kafka, store, {} if old else {"LD_LIBRARY_PATH": librdkafka_folder()})

@@ -160,24 +160,26 @@ package struct CheckCommand {
         // The slot before the position, the end of the WAL after it: an agent that runs moves both meanwhile.
         let early = try? StartFacts.gather(settings)
         let name = settings.progressTopic
-        if let fault = try maker.faultOfProgress() {
-            return [Finding(.problem, "topic \(name)", fault.what, fixes: [fault.cure])]
-        }
+        var changed: [Finding] = []
+        do throws(KafkaError) {
+            if let fault = try maker.faultOfProgress() {
+                return [Finding(.problem, "topic \(name)", fault.what, fixes: [fault.cure])]
+            }
+        } catch { changed += try hidden("topic \(name)", error) }
         let found = try ProgressStore(settings, events: services.kafkaEvents).readIfThere(timeout: .seconds(15)).found
         var stored: StoredPosition?
-        var changed: [Finding] = []
         switch found {
         case .nothing: break
         case .position(let position):
             stored = position
-            changed = try changedTopics(topics, since: position, maker)
+            changed += try changedTopics(topics, since: position, maker)
         case .unreadable(let why):
             let refusal = StartRefusal.unreadable(name, why)
-            return [Finding(.problem, "position", refusal.message, fixes: refusal.hints)]
+            return changed + [Finding(.problem, "position", refusal.message, fixes: refusal.hints)]
         }
         var facts: StartFacts
         do throws(PostgresError) { facts = try StartFacts.gather(settings).facts } catch {
-            return [Finding(.problem, "position", error.description)]
+            return changed + [Finding(.problem, "position", error.description)]
         }
         if let early { facts.slot = early.facts.slot }
         var refusal: StartRefusal?
