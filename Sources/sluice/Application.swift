@@ -23,6 +23,14 @@ enum Application {
         // Setting that bound has ended the growing of this one: each of the Kafka client's batches, of some 500 KiB, would be
         // mapped, faulted in and unmapped.
         mallopt(M_MMAP_THRESHOLD, 1 << 20)
+        let status = ended(arguments)
+        // What a script reads from a file that is cut off looks complete.
+        guard let why = StandardOutput.failure else { return status }
+        printError("sluice: standard output could not be written: \(why)")
+        return status == AgentExit.Code.done.rawValue ? AgentExit.Code.software.rawValue : status
+    }
+
+    private static func ended(_ arguments: [String]) -> Int32 {
         do throws(UsageError) {
             let command = try CommandParser.parse(arguments)
             do throws(AgentExit) {

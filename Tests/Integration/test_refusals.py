@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shlex
 import subprocess
 import threading
 import time
@@ -51,6 +52,27 @@ def test_wrong_command_line_is_64(site: Site, arguments: list[str]) -> None:
 def test_help_and_version(site: Site, arguments: list[str]) -> None:
     done = site.agent.command(*arguments)
     assert done.code == 0 and "sluice" in done.out
+
+
+# 70: what a script would read is not there
+
+@pytest.mark.parametrize("arguments", [["--help"], ["hours", "--json"], ["init", "--dry-run"]])
+def test_output_that_cannot_be_written_is_70(site: Site, arguments: list[str]) -> None:
+    agent = site.agent
+    if arguments == ["hours", "--json"]:
+        # One object, so that there is a line.
+        site.init().run()
+        site.sql("insert into public.documents values (1, 'x', null, now())")
+        wait_until("an object is there", lambda: agent.command(*arguments).out, 60, pause=0.5)
+        assert agent.stop() == 0
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([str(binary()), *arguments, *([] if arguments == ["--help"] else ["-c", str(agent.config)])], stdin=subprocess.DEVNULL,
+                              stdout=full, stderr=subprocess.PIPE, text=True, env={**os.environ, **agent.env}, timeout=60, check=False)
+    assert done.returncode == 70 and "standard output could not be written: No space left on device" in done.stderr, done
+    # Who reads no further wanted no more.
+    line = shlex.join([str(binary()), *arguments, *([] if arguments == ["--help"] else ["-c", str(agent.config)])])
+    done = subprocess.run(["bash", "-c", f"{line} | true"], capture_output=True, text=True, env={**os.environ, **agent.env}, timeout=60, check=False)
+    assert done.returncode == 0 and "standard output" not in done.stderr, done
 
 
 # 78: the configuration, with file, line and key

@@ -15,7 +15,7 @@ package struct AgentExit: Error, Equatable, Sendable {
         case usage = 64
         /// A server that cannot be reached, or refuses, at start.
         case unavailable = 69
-        /// Our own fault.
+        /// Our own fault, or a command's output that could not be written.
         case software = 70
         /// A wrong configuration.
         case configuration = 78
