@@ -15,6 +15,7 @@ struct RunCommand {
     }
 
     func run() throws(AgentExit) {
+        try OpenFiles.raiseLimit()
         let clock = Clock.system
         let meters = AgentMeters(MetricsRegistry())
         let state = AgentState(meters: meters)

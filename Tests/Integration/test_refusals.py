@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shlex
+import signal
 import subprocess
 import threading
 import time
@@ -73,6 +74,29 @@ def test_output_that_cannot_be_written_is_70(site: Site, arguments: list[str]) -
     line = shlex.join([str(binary()), *arguments, *([] if arguments == ["--help"] else ["-c", str(agent.config)])])
     done = subprocess.run(["bash", "-c", f"{line} | true"], capture_output=True, text=True, env={**os.environ, **agent.env}, timeout=60, check=False)
     assert done.returncode == 0 and "standard output" not in done.stderr, done
+
+
+# 78: what the process may not have
+
+@pytest.mark.parametrize("files", [16, 100])
+def test_too_few_open_files_is_78(site: Site, files: int) -> None:
+    line = shlex.join([str(binary()), "run", "-c", str(site.agent.config)])
+    done = subprocess.run(["bash", "-c", f"ulimit -n {files}; exec {line}"], capture_output=True, text=True, env={**os.environ, **site.agent.env},
+                          timeout=60, check=False)
+    assert done.returncode == 78 and f"may open {files} files" in done.stderr and "ulimit -n" in done.stderr, done
+
+
+def test_the_limit_of_open_files_is_raised(site: Site) -> None:
+    """The soft one; the hard one is the system's."""
+    site.agent.must("init")
+    log = site.agent.folder / "limited.log"
+    line = shlex.join([str(binary()), "run", "-c", str(site.agent.config)])
+    process = Process("sluice (limited)", ["bash", "-c", f"ulimit -S -n 64; ulimit -H -n 512; exec {line}"], log, env=dict(site.agent.env)).start()
+    try:
+        process.ready(lambda: site.agent.http("/readyz")[0] == 200, 60)
+        assert site.agent.metrics()["sluice_process_max_fds"] == 512
+    finally:
+        assert process.stop(signal.SIGTERM, 30) == 0
 
 
 # 78: the configuration, with file, line and key
