@@ -11,6 +11,7 @@ package struct StreamServices: Sendable {
     package let stop: StopSignal
     /// What must end the stream although its own connections are well.
     package let alarm = Alarm()
+    private let kafkaLines = KafkaLineThrottle()
 
     package init(clock: Clock, log: Logger, state: AgentState, stop: StopSignal) {
         self.clock = clock
@@ -23,6 +24,7 @@ package struct StreamServices: Sendable {
     package var kafkaEvents: KafkaEvents {
         let log = log
         let state = state
+        let lines = kafkaLines
         return KafkaEvents(
             log: { line in
                 // The call that fails for it says only that no broker can be reached, and not every client has its events polled.
@@ -33,8 +35,13 @@ package struct StreamServices: Sendable {
                     state.update { $0.kafkaRefusal = text }
                 }
                 // librdkafka calls a broker that is away an error, each second; what it means for us is logged by us.
+                let level: Logger.Level = line.level <= 4 ? .info : .debug
+                guard let throttle = lines.throttle(of: line.facility, line.text) else {
+                    return log.log(
+                        level, "librdkafka", ["facility": .init(line.facility), "text": .init(line.text)])
+                }
                 log.log(
-                    line.level <= 4 ? .info : .debug, "librdkafka",
+                    level, "librdkafka", throttle: throttle,
                     ["facility": .init(line.facility), "text": .init(line.text)])
             },
             error: { error in
