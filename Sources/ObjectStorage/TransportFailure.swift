@@ -77,6 +77,38 @@ extension StorageError {
         default: kind = .transient
         }
         let text = String(cString: strerror(number))
-        self.init(kind, operation, key: key, code: "errno \(number)", "\(message): \(text)", hint: hint)
+        self.init(kind, operation, key: key, code: Self.name(ofErrno: number), "\(message): \(text)", hint: hint)
+    }
+
+    /// The system's name of an error, as metrics show it.
+    static func name(ofErrno number: Int32) -> String {
+        switch number {
+        case EACCES: "EACCES"
+        case EBADF: "EBADF"
+        case EDQUOT: "EDQUOT"
+        case EEXIST: "EEXIST"
+        case EFBIG: "EFBIG"
+        case EINVAL: "EINVAL"
+        case EIO: "EIO"
+        case EISDIR: "EISDIR"
+        case ELOOP: "ELOOP"
+        case EMFILE: "EMFILE"
+        case EMLINK: "EMLINK"
+        case ENAMETOOLONG: "ENAMETOOLONG"
+        case ENFILE: "ENFILE"
+        case ENODEV: "ENODEV"
+        case ENOENT: "ENOENT"
+        case ENOMEM: "ENOMEM"
+        case ENOSPC: "ENOSPC"
+        case ENOTDIR: "ENOTDIR"
+        case ENXIO: "ENXIO"
+        case EOPNOTSUPP: "EOPNOTSUPP"
+        case EPERM: "EPERM"
+        case EROFS: "EROFS"
+        case ESTALE: "ESTALE"
+        case ETIMEDOUT: "ETIMEDOUT"
+        case EXDEV: "EXDEV"
+        default: "errno \(number)"
+        }
     }
 }

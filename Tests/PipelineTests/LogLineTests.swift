@@ -1,3 +1,4 @@
+import ObjectStorage
 import Testing
 
 @testable import Pipeline
@@ -34,5 +35,11 @@ import Testing
             #expect(suppressed("[thrd:main]: the same", facility: "FENCED", at: 0) == 0)
         }
         for kind in 0..<1000 { #expect(suppressed("failure \(kind)", at: 0) == 0, "each is its own") }
+    }
+
+    @Test func aFullDiskHasItsNameInTheMetrics() throws {
+        var failure: StorageError?
+        do throws(StorageError) { _ = try SpoolFile(in: "/nonexistent/spool") } catch { failure = error }
+        #expect(failure?.code == "ENOENT" && failure?.operation == "spool")
     }
 }
