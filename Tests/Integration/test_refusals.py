@@ -179,6 +179,36 @@ def test_kafka_that_refuses_a_login_is_69(site: Site, wrong: str) -> None:
     assert told in checked.text.lower(), checked.text
 
 
+def test_with_the_rights_of_the_reference_all_is_fine(site: Site) -> None:
+    """Topics may be made by somebody else: without Create, and without DescribeConfigs on the progress topic."""
+    name, admin = site.agent.name, site.stack.kafka.admin()
+
+    def bindings(kind: ResourceType, resource: str, *operations: AclOperation, prefixed: bool = False) -> list[AclBinding]:
+        pattern = ResourcePatternType.PREFIXED if prefixed else ResourcePatternType.LITERAL
+        return [AclBinding(kind, resource, pattern, f"User:{KAFKA_USER}", "*", operation, AclPermissionType.ALLOW) for operation in operations]
+    operation = AclOperation
+    rights = [*bindings(ResourceType.TOPIC, f"{name}.", operation.WRITE, operation.READ, operation.DESCRIBE, prefixed=True),
+              *bindings(ResourceType.TOPIC, f"sluice.{name}.progress", operation.READ, operation.WRITE, operation.DESCRIBE),
+              *bindings(ResourceType.TRANSACTIONAL_ID, f"sluice.{name}", operation.WRITE, operation.DESCRIBE)]
+    # Made by a user who may do all.
+    site.agent.must("init")
+    use_secure_kafka(site)
+    # Where nobody is given anything, everybody may do anything in the tests; so this one may nothing.
+    for done in admin.create_acls(bindings(ResourceType.TOPIC, f"{name}.", operation.ALTER, prefixed=True)
+                                  + bindings(ResourceType.TOPIC, f"sluice.{name}.progress", operation.ALTER)).values():
+        done.result(20)
+    wait_until("it may not", lambda: site.agent.command("init").code == 69, 30)
+    refused = site.agent.command("init")
+    assert "authorization failed" in refused.text and "-> give this user its rights: ops/reference/topics.md" in refused.text, refused.text
+    for done in admin.create_acls(rights + bindings(ResourceType.GROUP, f"sluice.{name}", operation.READ)).values():
+        done.result(20)
+    wait_until("it may", lambda: site.agent.command("init").code == 0, 30)
+    checked = site.agent.command("check")
+    assert checked.code == 0, checked.text
+    assert f"warning topic sluice.{name}.progress: its settings are not shown to this user" in checked.out, checked.text
+    assert "ok      position" in checked.out, checked.text
+
+
 def test_no_store_is_69_for_a_sink(site: Site) -> None:
     site.agent.must("init")
     other = site.twin("sink", {"s3": {"endpoint": f"http://127.0.0.1:{free_port()}"}, "limits": {"start_timeout": "3s"}})
@@ -225,36 +255,6 @@ def test_status_and_verify_need_no_store_and_status_no_secret(make: SiteMaker) -
         "kafka": {"client": {"client.rack": "${SLUICE_NOT_SET}"}}})
     file.write_text(yaml(settings))
     assert site.agent.command("status", config=file).code == 0
-def test_with_the_rights_of_the_reference_all_is_fine(site: Site) -> None:
-    """Topics may be made by somebody else: without Create, and without DescribeConfigs on the progress topic."""
-    name, admin = site.agent.name, site.stack.kafka.admin()
-
-    def bindings(kind: ResourceType, resource: str, *operations: AclOperation, prefixed: bool = False) -> list[AclBinding]:
-        pattern = ResourcePatternType.PREFIXED if prefixed else ResourcePatternType.LITERAL
-        return [AclBinding(kind, resource, pattern, f"User:{KAFKA_USER}", "*", operation, AclPermissionType.ALLOW) for operation in operations]
-    operation = AclOperation
-    rights = [*bindings(ResourceType.TOPIC, f"{name}.", operation.WRITE, operation.READ, operation.DESCRIBE, prefixed=True),
-              *bindings(ResourceType.TOPIC, f"sluice.{name}.progress", operation.READ, operation.WRITE, operation.DESCRIBE),
-              *bindings(ResourceType.TRANSACTIONAL_ID, f"sluice.{name}", operation.WRITE, operation.DESCRIBE)]
-    # Made by a user who may do all.
-    site.agent.must("init")
-    use_secure_kafka(site)
-    # Where nobody is given anything, everybody may do anything in the tests; so this one may nothing.
-    for done in admin.create_acls(bindings(ResourceType.TOPIC, f"{name}.", operation.ALTER, prefixed=True)
-                                  + bindings(ResourceType.TOPIC, f"sluice.{name}.progress", operation.ALTER)).values():
-        done.result(20)
-    wait_until("it may not", lambda: site.agent.command("init").code == 69, 30)
-    refused = site.agent.command("init")
-    assert "authorization failed" in refused.text, refused.text
-    for done in admin.create_acls(rights + bindings(ResourceType.GROUP, f"sluice.{name}", operation.READ)).values():
-        done.result(20)
-    wait_until("it may", lambda: site.agent.command("init").code == 0, 30)
-    checked = site.agent.command("check")
-    assert checked.code == 0, checked.text
-    assert f"warning topic sluice.{name}.progress: its settings are not shown to this user" in checked.out, checked.text
-    assert "ok      position" in checked.out, checked.text
-
-
     file.write_text(yaml(merge(settings, {"kafka": {"client": None}})))
     checked = site.agent.command("check", config=file)
     assert checked.code == 1 and "position" in checked.out and "secret_access_key_file" in checked.text, checked.text

@@ -12,8 +12,13 @@ enum CommandErrors {
 
     static func exit(_ error: KafkaError) -> AgentExit {
         guard error.reason != .configuration, error.reason != .properties else { return refused(error) }
-        return AgentExit(
-            .unavailable, error.description, hints: ["see that kafka.brokers can be reached: sluice check"])
+        let hint =
+            switch error.reason {
+            case .authorization: "give this user its rights: ops/reference/topics.md, Rights"
+            case .authentication: "look at kafka.client: user, password, mechanism, certificates"
+            default: "see that kafka.brokers can be reached: sluice check"
+            }
+        return AgentExit(.unavailable, error.description, hints: [hint])
     }
 
     /// What brokers, or the client's own library, refuse for its settings they refuse each time.
