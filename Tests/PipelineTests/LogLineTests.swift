@@ -37,6 +37,13 @@ import Testing
         for kind in 0..<1000 { #expect(suppressed("failure \(kind)", at: 0) == 0, "each is its own") }
     }
 
+    @Test func aFailureOfTheSinkIsALine() {
+        #expect(SinkFailure.retry(component: "s3", reason: "it is away").reason == "it is away")
+        let store = SinkFailure.store(StorageError(.denied, "put", key: "k", code: "AccessDenied", "no"), "s3://lake")
+        #expect(store.reason.hasPrefix("the store s3://lake cannot be used; ") && store.reason.contains("AccessDenied"))
+        #expect(!store.reason.contains("AgentExit"))
+    }
+
     @Test func aFullDiskHasItsNameInTheMetrics() throws {
         var failure: StorageError?
         do throws(StorageError) { _ = try SpoolFile(in: "/nonexistent/spool") } catch { failure = error }

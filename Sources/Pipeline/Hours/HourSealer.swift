@@ -62,7 +62,7 @@ final class HourSealer {
             } catch {
                 // Told each time: somebody may wait for the hour.
                 services.state.failed("hours", kind: "seal")
-                services.log.warning("hours could not be sealed, another look follows", ["error": .init("\(error)")])
+                services.log.warning("hours could not be sealed, another look follows", ["error": .init(error.reason)])
                 pause = 10_000
             }
         }

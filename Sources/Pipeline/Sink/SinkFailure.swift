@@ -9,6 +9,14 @@ enum SinkFailure: Error {
     /// Something that may be better on the next attempt.
     case retry(component: String, reason: String)
 
+    /// What happened, on one line.
+    var reason: String {
+        switch self {
+        case .exit(let exit): ([exit.message] + exit.details).joined(separator: "; ")
+        case .retry(_, let reason): reason
+        }
+    }
+
     static func kafka(_ error: KafkaError) -> SinkFailure { .retry(component: "kafka", reason: error.description) }
 
     /// A store's refusal that no repetition cures.

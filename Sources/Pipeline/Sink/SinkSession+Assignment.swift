@@ -176,7 +176,7 @@ extension SinkSession {
         services.state.update { $0.sinkError = "\(partition) cannot be read: its ends are not known" }
         services.log.warning(
             "the ends of a partition cannot be asked for, another attempt follows",
-            ["partition": .init(partition), "error": .init("\(failure)")])
+            ["partition": .init(partition), "error": .init(failure.reason)])
         asksLater.append((services.clock.monotonic() &+ .seconds(20), partition.topic, asked))
     }
 
