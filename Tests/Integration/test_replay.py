@@ -258,7 +258,8 @@ def test_without_a_window_nothing_is_held(make: SiteMaker) -> None:
     wait_until("all is confirmed", lambda: (confirmed(site.connection, site.agent.slot) or 0) >= end, 30)
     low, high, _ = refused(site.agent, "--from-lsn", text(begin))
     assert end <= low <= high <= stored(site)
-    refused(site.agent, "--from-time", datetime.now(UTC).isoformat())
+    for begins in (datetime.now(UTC).isoformat(), "2999-01-01T00:00:00Z"):
+        assert "and the replay window holds no commit" in refused(site.agent, "--from-time", begins)[2]
     # Nor is there a gap to be seen while slot and position move.
     with site.workload(large_every=0):
         for _ in range(3):

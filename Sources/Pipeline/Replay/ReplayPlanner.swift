@@ -66,9 +66,11 @@ struct ReplayPlanner {
         var head = try next(&scan)
         if known == nil, head.map({ $0.commitTime > time }) ?? true {
             let since = head.map { "first commit \(text($0.commitTime))" } ?? "nothing was committed since"
+            // Without a commit nobody knows when the window began.
+            let place = head == nil ? "and the replay window holds no commit" : "before the replay window"
             throw .exit(
                 refusal(
-                    "the replay would begin at \(text(time)), before the replay window", window,
+                    "the replay would begin at \(text(time)), \(place)", window,
                     from: oldest(in: window).map { "commits after \(text($0.time))" } ?? since))
         }
         while let next = head, next.commitTime < time { head = try self.next(&scan) }
