@@ -220,6 +220,7 @@ extension BrokerTests {
             #expect(failures?.count == 1)
             #expect(failures?.bytes == 5000)
             #expect(failures?.error.reason == .messageTooLarge)
+            #expect(failures?.error.description.contains("topic \(name)") == true, "whose limit is to be raised")
             try producer.abort(timeout: patience)
             #expect(try producer.transactionAfterRefusal(["after"], to: topic) <= 1)
             #expect(try cluster.read(name) == ["after"])
