@@ -39,7 +39,8 @@ enum StatusCommand {
         guard let document = StatusDocument(json: body) else {
             throw AgentExit(.software, "the answer of \(address) is not a status document")
         }
-        StandardOutput.write(StatusReport.text(document, isColoured: isatty(1) == 1))
+        StandardOutput.write(
+            StatusReport.text(document, isColoured: LogSink.isColourTerminal(1, environment: Environment.variables)))
     }
 }
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +19,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import ConfigResource
 from conftest import SiteMaker
 
-from harness.agent import Agent
+from harness.agent import Agent, binary
 from harness.kafka import KAFKA_PASSWORD
 from harness.oracle.topics import read_progress, read_topics
 from harness.postgres import AGENT_ROLE
@@ -366,3 +368,23 @@ def test_each_way_to_the_keys_of_the_store(make: SiteMaker) -> None:
 
 def count(agent: Agent, name: str) -> float:
     return sum(value for sample, value in agent.metrics().items() if sample.split("{")[0] == name)
+
+
+@pytest.mark.parametrize(("environment", "coloured"), [({"TERM": "xterm"}, True), ({"TERM": "dumb"}, False), ({"TERM": "xterm", "NO_COLOR": "1"}, False)],
+                         ids=["terminal", "dumb", "no colour"])
+def test_status_shows_colour_where_it_is_wanted(site: Site, environment: dict[str, str], coloured: bool) -> None:
+    site.init().run()
+    master, slave = pty.openpty()
+    inherited = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    with subprocess.Popen([str(binary()), "status", "-c", str(site.agent.config)], stdin=subprocess.DEVNULL, stdout=slave, stderr=slave,
+                          env={**inherited, **site.agent.env, **environment}) as process:
+        os.close(slave)
+        shown = b""
+        while True:
+            try:
+                shown += os.read(master, 4096)
+            except OSError:
+                break
+        assert process.wait(30) == 0, shown
+    os.close(master)
+    assert site.agent.slot.encode() in shown and (b"\x1b[" in shown) == coloured, shown
