@@ -64,6 +64,13 @@ extension Publication {
 }
 
 extension StreamServices {
+    /// Takes the publication as it is at a start, and tells whether it was altered since the position was written.
+    func note(_ publication: Publication?, since mark: PublicationMark?) {
+        guard let publication else { return }
+        note(publication, alteredSince: mark?.altered)
+        state.saw(publication)
+    }
+
     /// Tells that a publication was altered since it was as it was before, nil where that is not known. It may have sent less for a moment,
     /// and nothing in the stream shows it; or the statement was harmless, and nobody can tell either.
     func note(_ now: Publication, alteredSince before: UInt32?) {

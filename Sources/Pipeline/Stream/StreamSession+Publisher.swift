@@ -39,10 +39,7 @@ extension StreamSession {
             try KafkaDecision.refusal(stored, facts, settings, maker, in: cluster)
         }
         if let refusal { throw .exit(refusal.exit) }
-        if let publication = facts.published {
-            services.note(publication, alteredSince: stored.mark?.altered)
-            services.state.saw(publication)
-        }
+        services.note(facts.published, since: stored.mark)
         // An older sluice stored where logical messages were as well, which the server does not send again.
         if stored.mark == nil, stored.ordinal == 0 { stored.commitLSN = LSN(0) }
         stored.cluster = cluster ?? stored.cluster
