@@ -999,6 +999,9 @@ def test_log_start_beyond_the_sink(little: Site) -> None:
     for done in admin.alter_consumer_group_offsets(
             [ConsumerGroupTopicPartitions(group, [TopicPartition(topic, n, start) for n, start in starts.items()])]).values():
         done.result(20)
+    # The offset is nobody's word yet who has looked at the store.
+    verified = site.agent.command("verify")
+    assert verified.code == 1 and "records between the last object and the log's start are lost" in verified.text, verified.text
     before = objects(site)
     site.agent.start()
     site.agent.wait_ready()

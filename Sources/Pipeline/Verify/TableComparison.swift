@@ -89,9 +89,11 @@ struct TableComparison {
         } catch { throw CommandErrors.exit(error) }
         var words: [Int32: SinkWord] = [:]
         for (partition, offset) in committed {
-            let note = offset.metadata.flatMap(OffsetNote.init(json:))
-            if let note, try !objects.wrote(note, of: topic) { continue }
-            words[partition] = SinkWord(readTo: offset.offset, last: note?.last)
+            // Without a note it is a stranger's in the group, or set by hand, and nobody has done yet what it says.
+            guard let note = offset.metadata.flatMap(OffsetNote.init(json:)), try objects.wrote(note, of: topic) else {
+                continue
+            }
+            words[partition] = SinkWord(readTo: offset.offset, last: note.last)
         }
         return words
     }
