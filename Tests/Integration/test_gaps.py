@@ -462,6 +462,7 @@ def test_progress_topic_gone(little: Site, how: str) -> None:
     assert site.agent.must("verify").code == 0, "the slot held everything"
 
 
+@pytest.mark.seldom
 def test_another_kafka_cluster(little: Site) -> None:
     """A position that was copied from one, as a mirror does."""
     site = stopped(little)
@@ -517,7 +518,8 @@ def test_table_unpublished_while_running(little: Site) -> None:
     assert sum(len(found) for found in others.values()) == 1, "what other tables were given meanwhile is not lost"
 
 
-@pytest.mark.parametrize("running", [pytest.param(False, id="off"), pytest.param(True, id="running", marks=pytest.mark.seldom)])
+@pytest.mark.parametrize("running", [pytest.param(False, id="off"), pytest.param(True, id="running")])
+@pytest.mark.seldom
 def test_table_taken_out_and_put_back(little: Site, running: bool) -> None:
     """Faster than the agent looks, or while it is off."""
     site = stopped(little)
@@ -856,6 +858,7 @@ def test_a_partition_that_was_wanted_by_its_name_is_not_passed_over(make: SiteMa
     ended_as_missing(site, "public.events_old")
 
 
+@pytest.mark.seldom
 def test_a_table_that_is_unlogged_is_told_of_with_what_mends_it(make: SiteMaker) -> None:
     """A publication of all tables has it no more, and ADD TABLE would fail."""
     site = make({"postgres": {"tables": ["public.documents"]}}, tables=DOCUMENTS[:1])

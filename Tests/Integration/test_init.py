@@ -294,6 +294,7 @@ def test_init_and_drop_beside_event_triggers_and_a_role_that_only_reads(little: 
     assert "PL/pgSQL function audit() line 1" in done.err and "insert into" not in done.err, done.err
 
 
+@pytest.mark.seldom
 def test_init_says_whose_lock_it_waits_for(little: Site) -> None:
     """A vacuum's, or that of an index which is built beside writers."""
     site = little

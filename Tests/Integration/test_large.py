@@ -245,6 +245,7 @@ def test_a_message_as_large_as_its_topic_takes(make: SiteMaker) -> None:
         assert sum(map(len, read_topics(site.stack.kafka.brokers, [documents]).values())) == 3
 
 
+@pytest.mark.seldom
 def test_rows_of_8_mb_among_small_ones_from_several_connections(make: SiteMaker) -> None:
     """A row larger than the buffers, whose chunk another transaction's commit falls into, waits for nothing; in bounded memory."""
     site = make().init()

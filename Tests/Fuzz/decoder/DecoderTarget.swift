@@ -132,6 +132,8 @@ private struct FuzzSession: ~Copyable {
             ordinal = 0
         case .changed(let records):
             precondition(records == newRecords && newBoundaries == 0 && open != nil, "records are miscounted")
+        case .passedOver(let table):
+            precondition(newRecords == 0 && newBoundaries == 0 && open != nil && table.name.hasPrefix("ignored"))
         case .setAside(let why):
             precondition(newRecords == 1 && newBoundaries == 0 && open != nil && !why.description.isEmpty)
             precondition(chunk.records.last?.operation == .deadLetter && encoder.format.deadLetterTopic != nil)
@@ -233,6 +235,7 @@ private struct FuzzSession: ~Copyable {
             for type in [column.typeOID, column.typeOID &- 1] { description.types[type] = makeType(type) }
         }
         description.isIgnored = relation.table.name.hasPrefix("ignored")
+        description.isTold = relation.oid % 2 == 0
         return description
     }
 
