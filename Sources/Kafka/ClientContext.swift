@@ -149,11 +149,10 @@ final class ClientContext: Sendable {
 
     private func deliveryFailure(_ message: UnsafePointer<rd_kafka_message_t>) {
         let code = message.pointee.err
+        // Records that an abort has thrown away are no failures: there may be thousands.
+        guard code != RD_KAFKA_RESP_ERR__PURGE_QUEUE, code != RD_KAFKA_RESP_ERR__PURGE_INFLIGHT else { return }
         let topic = message.pointee.rkt.map { String(cString: rd_kafka_topic_name($0)) } ?? ""
-        // Records that an abort has thrown away are no failures.
-        guard code != RD_KAFKA_RESP_ERR__PURGE_QUEUE, code != RD_KAFKA_RESP_ERR__PURGE_INFLIGHT,
-            let error = KafkaError(code, operation: "produce", detail: "topic \(topic)")
-        else { return }
+        guard let error = KafkaError(code, operation: "produce", detail: "topic \(topic)") else { return }
         let partition = message.pointee.partition
         let size = message.pointee.len + message.pointee.key_len
         state.withLock { state in

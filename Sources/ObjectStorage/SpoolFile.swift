@@ -13,7 +13,9 @@ public struct SpoolFile: ~Copyable {
             file = try OpenFile(directory, O_RDWR | SpoolFile.nameless, mode: 0o600, "spool", key: nil)
         } catch {
             // Not every file system has nameless files: then one whose name goes at once.
-            guard error.code == "EOPNOTSUPP" || error.code == "EISDIR" else { throw error }
+            guard [EOPNOTSUPP, EISDIR].contains(where: { error.code == StorageError.name(ofErrno: $0) }) else {
+                throw error
+            }
             let path = "\(directory)/.sluice-spool-\(getpid())-\(String(UInt64.random(in: 0 ... .max), radix: 16))"
             file = try OpenFile(path, O_RDWR | O_CREAT | O_EXCL, mode: 0o600, "spool", key: nil)
             unlink(path)

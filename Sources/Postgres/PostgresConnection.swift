@@ -24,7 +24,7 @@ public struct PostgresConnection: ~Copyable {
     package static let oldestVersion = 140_000
 
     /// `search_path` empty: no operator that somebody has made in another schema is taken for PostgreSQL's own. No time-outs of
-    /// the role's: each question has a deadline (`transaction_timeout` is 17's). Nor does its `default_transaction_read_only` hold
+    /// the role's: each question has a deadline. Nor does its `default_transaction_read_only` hold
     /// here: `init` and `drop` write to the catalog; on a standby it changes nothing. `jit` off: questions to the catalog look dear to
     /// the planner and are not, and to compile one takes the server most of a second.
     private static let sessionSettings =
@@ -34,9 +34,12 @@ public struct PostgresConnection: ~Copyable {
             ("default_transaction_read_only", "off"), ("jit", "off"),
         ]
         .map { "pg_catalog.set_config('\($0.0)', '\($0.1)', false)" }.joined(separator: ", ")
-        + ", CASE WHEN pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL"
+        + ", " + noTransactionTimeout + ", " + encodingOfBytes
+
+    /// For a transaction that lasts as long as we take; the setting is 17's.
+    static let noTransactionTimeout =
+        "CASE WHEN pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL"
         + " THEN pg_catalog.set_config('transaction_timeout', '0', false) END"
-        + ", " + encodingOfBytes
 
     /// A database in SQL_ASCII holds any bytes, also as names, and its server refuses to send what is not UTF-8 to a client that asked
     /// for that: one table of somebody else's would keep us from the whole catalog. It is asked for the bytes as they are.

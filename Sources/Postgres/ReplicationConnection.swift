@@ -112,9 +112,7 @@ public struct ReplicationConnection: ~Copyable {
     }
 
     /// `search_path` empty: names in values of types like regclass are then always qualified. No time-outs: a walsender that sends
-    /// a transaction is in one of its own, for as long as the receiver takes (`transaction_timeout` is 17's). A database in
-    /// SQL_ASCII holds any bytes, and its server refuses to send what is not UTF-8 to a client that asked for that: it is asked for
-    /// the bytes as they are.
+    /// a transaction is in one of its own, for as long as the receiver takes.
     static let sessionSettings =
         "SELECT pg_catalog.pg_backend_pid() AS backend, (SELECT \(Walsender.startedAt("a"))"
         + " FROM pg_catalog.pg_stat_activity a WHERE a.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid())"
@@ -124,10 +122,7 @@ public struct ReplicationConnection: ~Copyable {
             ("bytea_output", "hex"), ("lc_monetary", "C"), ("search_path", ""), ("statement_timeout", "0"),
             ("lock_timeout", "0"), ("idle_in_transaction_session_timeout", "0"),
         ].map { "pg_catalog.set_config('\($0.0)', '\($0.1)', false)" }.joined(separator: ", ")
-        + ", CASE WHEN pg_catalog.current_setting('transaction_timeout', true) IS NOT NULL"
-        + " THEN pg_catalog.set_config('transaction_timeout', '0', false) END"
-        + ", CASE WHEN pg_catalog.current_setting('server_encoding') = 'SQL_ASCII'"
-        + " THEN pg_catalog.set_config('client_encoding', 'SQL_ASCII', false) END"
+        + ", " + PostgresConnection.noTransactionTimeout + ", " + PostgresConnection.encodingOfBytes
 }
 
 /// The answer to IDENTIFY_SYSTEM.

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -23,7 +21,7 @@ from harness.agent import Agent, binary
 from harness.kafka import KAFKA_PASSWORD
 from harness.oracle.topics import read_progress, read_topics
 from harness.postgres import AGENT_ROLE
-from harness.processes import wait_until
+from harness.processes import on_a_terminal, wait_until
 from harness.site import Site, use_secure_kafka
 from harness.stores import Access, Moto
 
@@ -374,17 +372,6 @@ def count(agent: Agent, name: str) -> float:
                          ids=["terminal", "dumb", "no colour"])
 def test_status_shows_colour_where_it_is_wanted(site: Site, environment: dict[str, str], coloured: bool) -> None:
     site.init().run()
-    master, slave = pty.openpty()
     inherited = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
-    with subprocess.Popen([str(binary()), "status", "-c", str(site.agent.config)], stdin=subprocess.DEVNULL, stdout=slave, stderr=slave,
-                          env={**inherited, **site.agent.env, **environment}) as process:
-        os.close(slave)
-        shown = b""
-        while True:
-            try:
-                shown += os.read(master, 4096)
-            except OSError:
-                break
-        assert process.wait(30) == 0, shown
-    os.close(master)
+    shown = on_a_terminal([str(binary()), "status", "-c", str(site.agent.config)], {**inherited, **site.agent.env, **environment})
     assert site.agent.slot.encode() in shown and (b"\x1b[" in shown) == coloured, shown

@@ -5,11 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import pty
 import re
-import select
 import signal
-import subprocess
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,7 +19,7 @@ from harness.agent import Agent, binary, confirmed
 from harness.campaign.__main__ import failpoints
 from harness.oracle.source import parse_lsn
 from harness.oracle.topics import Partition, Position, _messages, partitions_of, read_progress
-from harness.processes import Process, wait_until
+from harness.processes import Process, on_a_terminal, wait_until
 from harness.site import Site
 
 WINDOW = {"postgres": {"replay_window": {"age": "1h"}}}
@@ -364,17 +361,7 @@ def test_a_bar_on_a_terminal_and_lines_in_a_pipe(make: SiteMaker) -> None:
     arguments = [str(binary()), "replay", "--from-lsn", text(begin), "-c", str(site.agent.config), "--topic-prefix"]
     pipe = site.agent.must("replay", "--from-lsn", text(begin), "--topic-prefix", "pipe.")
     assert "\r" not in pipe.out and "\x1b" not in pipe.out and "complete" in pipe.out
-    master, slave = pty.openpty()
-    with subprocess.Popen([*arguments, "tty."], stdin=subprocess.DEVNULL, stdout=slave, stderr=slave, env={**os.environ, **site.agent.env}) as process:
-        os.close(slave)
-        shown = b""
-        while select.select([master], [], [], 30)[0]:
-            try:
-                shown += os.read(master, 4096)
-            except OSError:
-                break
-        assert process.wait(30) == 0, shown
-    os.close(master)
+    shown = on_a_terminal([*arguments, "tty."], {**os.environ, **site.agent.env})
     assert b"\r\x1b[2K[" in shown and b"100 %" in shown and b"rows/s" not in shown.split(b"\n")[0], shown
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import atexit
 import fcntl
 import os
+import pty
 import random
+import select
 import shutil
 import signal
 import socket
@@ -211,6 +213,22 @@ class Process:
             return "\n".join(found[-lines:])
         crashed = next((n for n, line in enumerate(found) if line.endswith(" crashed:")), fatal)
         return "\n".join([*found[max(0, fatal - 5) : fatal + 2], *found[crashed : crashed + lines]])
+
+
+def on_a_terminal(argv: Sequence[str], env: Mapping[str, str], timeout: float = 30) -> bytes:
+    """What a command shows on a terminal; it has to end with 0."""
+    master, slave = pty.openpty()
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=slave, stderr=slave, env=env) as process:
+        os.close(slave)
+        shown = b""
+        while select.select([master], [], [], timeout)[0]:
+            try:
+                shown += os.read(master, 4096)
+            except OSError:
+                break
+        assert process.wait(timeout) == 0, shown
+    os.close(master)
+    return shown
 
 
 def kill_all() -> None:

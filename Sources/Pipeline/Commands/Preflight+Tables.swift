@@ -38,7 +38,7 @@ extension Preflight {
     private static func table(_ table: TableFacts, _ server: ServerFacts, _ publication: Publication?) -> [Finding] {
         let subject = "table \(table.qualifiedName)"
         let name = Quoting.qualified(table.schema, table.name)
-        if table.kind != .table, table.kind != .partitionedTable {
+        if !table.kind.isDecoded {
             return [Finding(.problem, subject, "is no ordinary table: only tables are decoded")]
         }
         if table.persistence != .permanent {

@@ -104,7 +104,7 @@ extension TableFacts {
     /// What stands by the name and is in no stream, whatever is published: to add it would fail.
     fileprivate var faultOfKind: PublicationFault? {
         let sql = Quoting.qualified(schema, name)
-        guard kind == .table || kind == .partitionedTable else {
+        guard kind.isDecoded else {
             return PublicationFault(
                 table: qualifiedName, "cannot send the rows of \(qualifiedName), which is a \(kind.title)",
                 cure: "ALTER \(kind.title.uppercased()) \(sql) RENAME TO ...; ALTER TABLE ... RENAME TO "

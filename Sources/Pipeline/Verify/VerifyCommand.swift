@@ -47,8 +47,8 @@ package struct VerifyCommand {
         }
         try KafkaArrival(settings: settings, services: services).requirePosition()
         var report = VerifyReport()
-        var pending = found.filter(\.isDecoded)
-        report.uncompared = found.filter { !$0.isDecoded }.map { table in
+        var pending = found.filter(\.kind.isDecoded)
+        report.uncompared = found.filter { !$0.kind.isDecoded }.map { table in
             VerifyReport.Uncompared(
                 table: table.qualifiedName, reason: "is no ordinary table: only tables are decoded",
                 hint: "take \(table.qualifiedName) out of postgres.tables")
@@ -109,7 +109,7 @@ package struct VerifyCommand {
         var again: [TableFacts] = []
         let present = overtaken.isEmpty ? [] : try find([])
         for table in overtaken {
-            if let now = present.first(where: { $0.qualifiedName == table.qualifiedName && $0.isDecoded }) {
+            if let now = present.first(where: { $0.qualifiedName == table.qualifiedName && $0.kind.isDecoded }) {
                 again.append(now)
             } else {
                 givenUp.append(.overtaken(table, "was dropped or renamed while it was compared"))
@@ -139,9 +139,4 @@ package struct VerifyCommand {
             return AgentExit(.unavailable, "no rows can be kept on the disk: \(error)", hints: ["see limits.spool_dir"])
         }
     }
-}
-
-extension TableFacts {
-    /// Whether it can have a stream at all; a plain name may find a view.
-    fileprivate var isDecoded: Bool { kind == .table || kind == .partitionedTable }
 }

@@ -7,6 +7,9 @@ public struct TableFacts: Sendable, Equatable {
         case view = "v"
         case materializedView = "m"
         case foreignTable = "f"
+
+        /// Whether its rows can be in a stream at all; a plain name may find a view.
+        public var isDecoded: Bool { self == .table || self == .partitionedTable }
     }
 
     /// `pg_class.relpersistence`: only permanent tables are decoded.
