@@ -37,7 +37,7 @@ final class FileStore {
             return try info(try OpenFile("\(root)/\(key)", O_RDONLY, "head", key: key), "head", key)
         } catch {
             // `a` being an object, there is nothing under `a/b`.
-            if error.kind == .notFound || error.code == StorageError.name(ofErrno: ENOTDIR) { return nil }
+            if error.kind == .notFound || error.isErrno(ENOTDIR) { return nil }
             throw error
         }
     }

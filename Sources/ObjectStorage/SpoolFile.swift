@@ -13,9 +13,7 @@ public struct SpoolFile: ~Copyable {
             file = try OpenFile(directory, O_RDWR | SpoolFile.nameless, mode: 0o600, "spool", key: nil)
         } catch {
             // Not every file system has nameless files: then one whose name goes at once.
-            guard [EOPNOTSUPP, EISDIR].contains(where: { error.code == StorageError.name(ofErrno: $0) }) else {
-                throw error
-            }
+            guard error.isErrno(EOPNOTSUPP, EISDIR) else { throw error }
             let path = "\(directory)/.sluice-spool-\(getpid())-\(String(UInt64.random(in: 0 ... .max), radix: 16))"
             file = try OpenFile(path, O_RDWR | O_CREAT | O_EXCL, mode: 0o600, "spool", key: nil)
             unlink(path)

@@ -80,6 +80,11 @@ extension StorageError {
         self.init(kind, operation, key: key, code: Self.name(ofErrno: number), "\(message): \(text)", hint: hint)
     }
 
+    /// Whether it is one of these errors of the system.
+    func isErrno(_ numbers: Int32...) -> Bool {
+        numbers.contains { code == Self.name(ofErrno: $0) }
+    }
+
     /// The system's name of an error, as metrics show it.
     static func name(ofErrno number: Int32) -> String {
         switch number {

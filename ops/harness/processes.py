@@ -216,18 +216,22 @@ class Process:
 
 
 def on_a_terminal(argv: Sequence[str], env: Mapping[str, str], timeout: float = 30) -> bytes:
-    """What a command shows on a terminal; it has to end with 0."""
+    """What a command shows on a terminal; it has to end with 0, and is killed where it shows nothing for `timeout` seconds."""
     master, slave = pty.openpty()
-    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=slave, stderr=slave, env=env) as process:
-        os.close(slave)
-        shown = b""
-        while select.select([master], [], [], timeout)[0]:
-            try:
-                shown += os.read(master, 4096)
-            except OSError:
-                break
-        assert process.wait(timeout) == 0, shown
-    os.close(master)
+    shown = b""
+    try:
+        with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=slave, stderr=slave, env=env) as process:
+            os.close(slave)
+            while select.select([master], [], [], timeout)[0]:
+                try:
+                    shown += os.read(master, 4096)
+                except OSError:
+                    break
+            else:
+                process.kill()
+            assert process.wait(timeout) == 0, shown
+    finally:
+        os.close(master)
     return shown
 
 
