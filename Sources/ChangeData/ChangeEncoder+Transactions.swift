@@ -13,16 +13,17 @@ extension ChangeEncoder {
     }
 
     mutating func originate(_ message: OriginMessage, at lsn: LSN) throws(ChangeDataError) -> Step {
-        guard let transaction else {
+        guard let head = transaction?.head else {
             throw .unexpected(message: UInt8(ascii: "O"), why: "no transaction has begun", at: lsn)
         }
+        transaction?.hasOrigin = true
         pieces.make(
-            transaction.head, format: format, last: lastEnd, originName: message.name, originLSN: message.lsn)
+            head, format: format, last: lastEnd, originName: message.name, originLSN: message.lsn)
         return .none
     }
 
     mutating func commit(
-        _ message: CommitMessage, at lsn: LSN, into chunk: inout RecordContents
+        _ message: CommitMessage, at lsn: LSN, receivedAt: Int64, into chunk: inout RecordContents
     ) throws(ChangeDataError) -> Step {
         guard let open = transaction else {
             throw .unexpected(message: UInt8(ascii: "C"), why: "no transaction has begun", at: lsn)
@@ -32,12 +33,13 @@ extension ChangeEncoder {
         }
         transaction = nil
         lastEnd = message.endLSN
+        let told = Transaction.clock(
+            of: open.head.commitTime, hasOrigin: open.hasOrigin, now: receivedAt / 1000)
         // One that comes again does not take back what the clock has been since.
-        lastCommitTime =
-            open.isDiscarded ? max(lastCommitTime ?? .min, open.head.commitTime) : open.head.commitTime
+        if told > 0 { clock = open.isDiscarded ? max(clock ?? .min, told) : told }
         let whole = Transaction(
             xid: open.head.xid, commitLSN: message.commitLSN, endLSN: message.endLSN,
-            commitTime: open.head.commitTime, changes: open.ordinal)
+            commitTime: open.head.commitTime, changes: open.ordinal, clock: told)
         if !open.isDiscarded {
             chunk.boundaries.append(RecordChunk.Boundary(recordCount: chunk.records.count, transaction: whole))
         }
@@ -105,7 +107,7 @@ extension ChangeEncoder {
             throw .unexpected(message: kind, why: "not transactional, and inside a transaction", at: message.lsn)
         }
         let head = TransactionHead(
-            xid: 0, commitLSN: message.lsn, commitTime: lastCommitTime ?? receivedAt / 1000)
+            xid: 0, commitLSN: message.lsn, commitTime: clock ?? receivedAt / 1000)
         let whole = Transaction(
             xid: 0, commitLSN: message.lsn, endLSN: message.lsn, commitTime: head.commitTime, changes: 1)
         // As Debezium: the message counts as a commit for `sequence`, its own too; also one that comes again.

@@ -31,8 +31,8 @@ public struct ChangeEncoder: ~Copyable {
     var messageTopic: Int32?
     /// The end of the last transaction, for `sequence`.
     var lastEnd: LSN
-    /// The commit time of the last transaction; nil before the first.
-    var lastCommitTime: Int64?
+    /// The source's clock, as the last transaction told it; nil while nothing is known of it.
+    var clock: Int64?
 
     var pieces = TransactionPieces()
     var received = ReceivedPiece()
@@ -51,6 +51,8 @@ public struct ChangeEncoder: ~Copyable {
         var isDiscarded: Bool
         /// So many first changes are in Kafka already.
         var skipped: UInt64
+        /// It was committed elsewhere first, and its commit time is of that place.
+        var hasOrigin = false
     }
 
     /// An encoder for a session.
@@ -60,7 +62,7 @@ public struct ChangeEncoder: ~Copyable {
     ///   - skipping: where a split transaction got: of the transaction with this commit LSN the first `ordinal` changes
     ///     are read and counted, and not written.
     ///   - committedAt: the source's clock that is known so far, microseconds since 1970: what a message outside transactions is dated by
-    ///     until a transaction comes; nil: when it arrives.
+    ///     until a transaction tells more; nil: when it arrives.
     ///   - topics: the topics of the session before, so that indices keep their meaning.
     ///   - tables: the tables of the session before, likewise.
     public init(
@@ -74,14 +76,14 @@ public struct ChangeEncoder: ~Copyable {
         self.tables = tables
         for (index, table) in tables.enumerated() { tableIndices[table] = Int32(index) }
         lastEnd = resumingAt
-        lastCommitTime = committedAt
+        clock = committedAt
     }
 
     /// How many tables it keeps plans of.
     public var plannedTables: Int { plans.count }
 
     /// The source's clock has gone on although no transaction came, microseconds since 1970: messages that follow are dated by it.
-    public mutating func passes(_ time: Int64) { lastCommitTime = max(lastCommitTime ?? time, time) }
+    public mutating func passes(_ time: Int64) { clock = max(clock ?? time, time) }
 
     /// Whether a transaction has begun whose commit has not come.
     public var isInTransaction: Bool { transaction != nil }
@@ -119,7 +121,8 @@ public struct ChangeEncoder: ~Copyable {
         case UInt8(ascii: "B"):
             return try begin(parse(message, at: lsn, BeginMessage.init), at: lsn)
         case UInt8(ascii: "C"):
-            return try commit(parse(message, at: lsn, CommitMessage.init), at: lsn, into: &chunk)
+            return try commit(
+                parse(message, at: lsn, CommitMessage.init), at: lsn, receivedAt: receivedAt, into: &chunk)
         case UInt8(ascii: "O"):
             return try originate(parse(message, at: lsn, OriginMessage.init), at: lsn)
         case UInt8(ascii: "R"):

@@ -29,18 +29,25 @@ public struct Transaction: Equatable, Sendable {
     /// The number of changes, before any filter.
     public var changes: UInt64
 
-    /// The source's clock, as far as the commit time tells it: 0 where that lies more than a day ahead. A client can set it to
-    /// anything, with a replication origin.
-    /// - Parameter now: microseconds since 1970.
-    public func clock(now: Int64) -> Int64 { commitTime > now &+ 86_400_000_000 ? 0 : commitTime }
+    /// The source's clock, of which all was committed before this, in microseconds since 1970; 0 where the commit time does not
+    /// tell it. See `clock(of:hasOrigin:now:)`.
+    public var clock: Int64
 
-    /// A transaction from its parts; the time in microseconds since 1970.
-    public init(xid: UInt32, commitLSN: LSN, endLSN: LSN, commitTime: Int64, changes: UInt64) {
+    /// A transaction from its parts; the times in microseconds since 1970.
+    public init(xid: UInt32, commitLSN: LSN, endLSN: LSN, commitTime: Int64, changes: UInt64, clock: Int64 = 0) {
         self.xid = xid
         self.commitLSN = commitLSN
         self.endLSN = endLSN
         self.commitTime = commitTime
         self.changes = changes
+        self.clock = clock
+    }
+
+    /// What a commit time tells of the source's clock, 0 where nothing: hours are sealed by it, so it must never be ahead of what
+    /// has come. With a replication origin a client sets the time to anything, and a server's clock may be wrong for a while.
+    /// - Parameter now: our clock, microseconds since 1970; that of a server may be a little ahead of it.
+    static func clock(of commitTime: Int64, hasOrigin: Bool, now: Int64) -> Int64 {
+        hasOrigin || commitTime > now &+ 60_000_000 ? 0 : min(commitTime, now)
     }
 }
 

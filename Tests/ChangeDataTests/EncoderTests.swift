@@ -27,7 +27,8 @@ struct EncoderTests {
         #expect(outputs.map(\.operation) == [.create, .message, .truncate, .create])
         #expect(session.chunk.records[2].partition == 0 && session.chunk.records[0].partition == nil)
         let whole = Transaction(
-            xid: 7, commitLSN: LSN(1000), endLSN: LSN(1100), commitTime: 1_700_000_000_123_456, changes: 6)
+            xid: 7, commitLSN: LSN(1000), endLSN: LSN(1100), commitTime: 1_700_000_000_123_456, changes: 6,
+            clock: 1_700_000_000_123_456)
         #expect(session.chunk.boundaries == [RecordChunk.Boundary(recordCount: 4, transaction: whole)])
         #expect(session.steps.last == .committed(whole, discarded: false))
         #expect(session.encoder.tables.map(\.name) == ["t"])
@@ -177,6 +178,30 @@ struct EncoderTests {
         session.encoder.passes(1_750_000_000_000_000)
         let later = session.feed(Build.content("p", [], isTransactional: false, at: 1300))
         #expect(later.map(\.position) == ["1/0/514/0/1800000000000000"])
+    }
+
+    /// A client dates the commits of a replication origin, and a server's clock may be wrong for a while: hours are sealed by what a
+    /// transaction says of the clock, so that it must not be ahead of what has come.
+    @Test func theClockIsNotWhatAnOriginOrAWrongClockSays() {
+        let session = Session(resumingAt: LSN(500), committedAt: 1_600_000_000_000_000)
+        let now: Int64 = 1_700_000_000_123_456  // when all of it arrives
+        var lsn: UInt64 = 1000
+        func clock(at time: Int64, by origin: String? = nil) -> Int64? {
+            lsn += 100
+            session.feed(Build.begin(lsn, time: time))
+            if let origin { session.feed(Build.origin(7, origin)) }
+            session.feed(Build.commit(lsn, end: lsn + 50, time: time))
+            return session.chunk.boundaries.last?.transaction.clock
+        }
+        #expect(clock(at: now - 5) == now - 5)
+        #expect(clock(at: now + 1_000_000) == now, "a clock that is a little ahead of ours")
+        #expect(clock(at: now + 3_600_000_000) == 0)
+        #expect(clock(at: now - 7, by: "o") == 0)
+        #expect(clock(at: now + 7, by: "o") == 0)
+        #expect(session.errors.isEmpty)
+        // Neither is a message dated by them.
+        let message = session.feed(Build.content("p", [], isTransactional: false, at: 5000))
+        #expect(message.map(\.position) == ["1/0/1388/0/1700000000123456"])
     }
 
     @Test func messagesOutOfOrderAreErrors() {

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
 from conftest import DOCUMENTS, ServerMaker, SiteMaker, configure, insert, progress
 
-from harness.agent import merge
+from harness.agent import Done, merge
 from harness.oracle.source import parse_lsn
 from harness.oracle.topics import read_topics
 from harness.postgres import SUPERUSER, Postgres
@@ -388,6 +388,44 @@ def test_promotion_of_a_standby_that_was_behind(server: ServerMaker) -> None:
     insert(site, 3)
     refused(site, "timeline-diverged", "Kafka has rows that this server never had")
     led_out(site, "timeline-diverged", missing=3, extra=(2,))
+
+
+@pytest.mark.seldom
+def test_a_commit_dated_ahead_seals_no_hour(make: SiteMaker) -> None:
+    """C6: a client may date a commit. The stream stands while an hour ends; what was committed in it is not in Kafka, and it stays open."""
+    site = make({"s3": {"seal_after": "20m", "rotate": {"age": "1s"}}})
+    site.set_clock()
+    site.agent.must("init")
+    site.run("--only", "stream")
+    site.twin("sink").start("--only", "sink").wait_ready()
+    with psycopg.connect(site.stack.postgres.conninfo(site.database), autocommit=True) as writer:
+        site.clock.attach(writer, 0)
+
+        def write(first: int, last: int, ahead: int = 0) -> datetime:
+            with writer.transaction():
+                site.clock.stamp(writer, -ahead)
+                row = writer.execute("insert into public.documents select n, 'x', null, null from generate_series(%s::int, %s) n"
+                                     " returning clock_timestamp()", (first, last)).fetchone()
+            return row[0].astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+        topic, before = site.agent.topic(("public", "documents")), write(1, 1)
+
+        def sealed(hour: datetime) -> Done:
+            return site.agent.command("hours", "--hour", f"{hour:%Y-%m-%dT%H:%M:%SZ}", "--topic", topic, "--json")
+
+        wait_until("an hour is sealed by the server's clock", lambda: sealed(before).code == 0, 60, pause=1)
+        write(2, 2, ahead=5)
+        wait_row(site, 2)
+        assert site.agent.stop() == 0
+        hour = write(3, 12)
+        over = hour + timedelta(hours=1, minutes=20)
+        wait_until("the hour is over", lambda: writer.execute("select clock_timestamp() > %s", (over,)).fetchone() == (True,), 60, pause=1)
+        time.sleep(7)  # the sink reads the position every 5 seconds
+        assert sealed(hour).code == 1, sealed(hour).text
+        site.agent.start("--only", "stream").wait_ready()
+        wait_until("the hour is sealed", lambda: sealed(hour).code == 0, 60, pause=1)
+        line = json.loads(sealed(hour).out.splitlines()[0])
+        assert line["records"] >= 10 and line["late_objects"] == 0, line
 
 
 @pytest.mark.only("pg18")  # PostgreSQL 16 brought logical decoding on standbys

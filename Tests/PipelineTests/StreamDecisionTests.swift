@@ -240,6 +240,44 @@ import Testing
     }
 }
 
+@Suite struct SeenClockTests {
+    @Test func aLookTellsOnceAllBeforeItIsThere() {
+        var clock = SeenClock()
+        #expect(clock.reached(LSN(100), latest: (LSN(0), 0)) == 0, "nobody has looked")
+        #expect(clock.reached(LSN(100), latest: (LSN(100), 7)) == 7)
+        #expect(clock.reached(LSN(100), latest: (LSN(101), 8)) == 0)
+        #expect(clock.reached(LSN(101), latest: (LSN(101), 8)) == 8)
+    }
+
+    /// The newest look is then always further than what Kafka holds.
+    @Test func aStreamThatIsBehindGetsFromLookToLook() {
+        var clock = SeenClock()
+        #expect(clock.reached(LSN(10), latest: (LSN(100), 1)) == 0)
+        #expect(clock.reached(LSN(60), latest: (LSN(200), 2)) == 0)
+        #expect(clock.reached(LSN(110), latest: (LSN(300), 3)) == 1)
+        #expect(clock.reached(LSN(250), latest: (LSN(400), 4)) == 0, "the look that was reached led to the third")
+        #expect(clock.reached(LSN(300), latest: (LSN(500), 5)) == 3)
+        #expect(clock.reached(LSN(700), latest: (LSN(600), 6)) == 6)
+    }
+
+    /// It is kept in Kafka, and grows there: a moment's wrong clock would seal hours for as long as it was ahead.
+    @Test func aClockThatIsAheadOfOursIsForgotten() {
+        let now: Int64 = 1_700_000_000_000_000
+        var position = StoredPosition(
+            systemID: "7", timeline: 1, slot: "s", epoch: 1, lsn: LSN(1), options: "", state: .streaming)
+        position.knows(clock: now - 9, now: now)
+        position.knows(clock: now - 10, now: now)
+        position.knows(clock: 0, now: now)
+        #expect(position.clock == now - 9)
+        position.clock = now + 3_600_000_000
+        position.knows(clock: 0, now: now)
+        #expect(position.clock == 0)
+        position.clock = now + 3_600_000_000
+        position.knows(clock: now - 9, now: now)
+        #expect(position.clock == now - 9)
+    }
+}
+
 @Suite struct StartDecisionTests {
     private let stored = StoredPosition(
         systemID: "7", timeline: 2, slot: "sluice_t", epoch: 1, lsn: LSN(1000), options: "a", state: .streaming)

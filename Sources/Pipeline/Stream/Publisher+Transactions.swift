@@ -28,7 +28,7 @@ extension Publisher {
             pending.commitLSN = transaction.commitLSN
             pending.commitTime = transaction.commitTime
         }
-        pending.clock = max(pending.clock, transaction.clock(now: services.clock.wall() / 1000))
+        pending.clock = max(pending.clock, transaction.clock)
         pending.ordinal = 0
         pending.splitPart = 0
         counts.passed(transaction)
@@ -58,8 +58,9 @@ extension Publisher {
         pending.mark = seen.mark ?? pending.mark
         // A standby may be promoted under its walsender, which goes on.
         pending.timeline = max(pending.timeline, seen.timeline ?? 0)
-        pending.marks =
-            settings.window?.marks(pending.marks, passing: pending.lsn, now: services.clock.wall() / 1000) ?? []
+        let now = services.clock.wall() / 1000
+        pending.marks = settings.window?.marks(pending.marks, passing: pending.lsn, now: now) ?? []
+        pending.knows(clock: clock.reached(pending.lsn, latest: services.state.serverSeen), now: now)
         while !isCommitted {
             do throws(KafkaError) {
                 try begin(forRecords: false)

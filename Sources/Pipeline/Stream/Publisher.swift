@@ -27,6 +27,8 @@ struct Publisher: ~Copyable {
     var stored: StoredPosition
     /// What Kafka will hold once the open transaction is committed at the last boundary.
     var pending: StoredPosition
+    /// What looks at the server tell of its clock.
+    var clock = SeenClock()
     var recovery = ProducerRecovery()
     var backoff = Backoff(first: .milliseconds(100), most: .seconds(5))
     /// When the next transaction may begin.

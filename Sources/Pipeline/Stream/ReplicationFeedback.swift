@@ -82,7 +82,7 @@ package struct ReplicationFeedback: Equatable, Sendable {
     }
 
     /// The end of a transaction, or an idle position, was handed to Kafka, or is there.
-    /// - Parameter clock: of a transaction its commit time.
+    /// - Parameter clock: the source's clock there; 0 where it is not known.
     package mutating func handedOn(upTo lsn: LSN, at clock: Int64) {
         lastHandedOn = max(lastHandedOn, lsn)
         clockHandedOn = max(clockHandedOn, clock)
@@ -108,7 +108,7 @@ package struct ReplicationFeedback: Equatable, Sendable {
     /// At `clock` the server's WAL ended at `lsn`: once that was received, all that it had committed by then was. A keepalive's
     /// own time says nothing of the kind: a walsender that lags behind the WAL sends it too.
     package mutating func knows(_ lsn: LSN, at clock: Int64) {
-        if received >= lsn { self.clock = max(self.clock, clock) }
+        if received >= lsn { self.clock = clock }
     }
 
     /// A position at which nothing was committed that is ours, and the source's clock there.

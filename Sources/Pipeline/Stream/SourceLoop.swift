@@ -92,7 +92,7 @@ struct SourceLoop: ~Copyable {
             format: format, resumingAt: start.lsn,
             skipping: start.ordinal > 0
                 ? EventPosition(epoch: start.epoch, commitLSN: start.commitLSN, ordinal: start.ordinal) : nil,
-            committedAt: [start.clock, start.commitTime].max().flatMap { $0 > 0 ? $0 : nil })
+            committedAt: start.clock > 0 ? start.clock : nil)
         feedback.handedOn(upTo: start.lsn, at: start.clock)
         services.state.entered(.streaming)
         services.log.info("streaming", ["slot": .init(settings.slot), "lsn": .init(start.lsn)])
@@ -190,7 +190,7 @@ struct SourceLoop: ~Copyable {
             isFull = isFull || chunk.boundaryCount >= Self.mostBoundaries
             feedback.received(upTo: transaction.endLSN)
             if !isDiscarded {
-                feedback.handedOn(upTo: transaction.endLSN, at: transaction.clock(now: wall / 1000))
+                feedback.handedOn(upTo: transaction.endLSN, at: transaction.clock)
             }
             services.state.received(transaction)
             ending?.sent(upTo: transaction.endLSN)

@@ -172,7 +172,8 @@ package struct SourceWatch {
         return Look(
             sight: AgentState.Sight(
                 holder: slot?.holder, timeline: timeline, isOnStandby: position.isInRecovery,
-                seen: (position.wal, position.committed)),
+                // No hour has passed before it has, whatever the server's clock may be.
+                seen: (position.wal, min(position.committed, services.clock.wall() / 1000))),
             wanted: wanted, faults: faults,
             named: Set(named.map(\.qualifiedName)),
             published: Set(wanted.map(\.qualifiedName)).subtracting(unpublished),

@@ -97,6 +97,14 @@ extension StoredPosition {
         return (epoch, lsn, commitLSN, ordinal) > (other.epoch, other.lsn, other.commitLSN, other.ordinal)
     }
 
+    /// The source's clock is at least `clock`, microseconds since 1970; 0: nothing more is known of it. One that is ahead of ours is
+    /// forgotten: hours would be sealed by it that have not come, and it would never be mended.
+    /// - Parameter now: our clock, microseconds since 1970.
+    package mutating func knows(clock: Int64, now: Int64) {
+        if self.clock > now &+ 60_000_000 { self.clock = 0 }
+        self.clock = max(self.clock, clock)
+    }
+
     /// Whether Kafka holds this change, if this is what it holds.
     func covers(_ change: EventPosition) -> Bool {
         guard change.epoch == epoch else { return change.epoch < epoch }
