@@ -203,7 +203,7 @@ let full: StatusDocument = {
     partition.lastOffset = 48_100_000
     partition.lagRecords = 101_337
     partition.openBytes = 70_123_456
-    partition.hour = "2026-11-25T19"
+    partition.hour = "2026-11-25T19Z"
     sink.partitions = [partition, StatusDocument.Partition(topic: "tesouro.public.dadostesouropre_gold", partition: 0)]
     d.sink = sink
     d.gaps = [
@@ -239,6 +239,11 @@ let full: StatusDocument = {
                   48201337 rows in 1204 transactions, last commit 11.3 ms, 3 MiB buffered
                 """), "\(text)")
         #expect(!text.contains("\u{1B}") && StatusReport.text(full, isColoured: true).contains("\u{1B}[1;32mstreaming"))
+        var alone = StatusDocument(name: "n", version: "0", state: "sink only", time: "")
+        for (sink, colour) in [("running", "1;32"), ("paused", "1;33"), ("failed", "1;31")] {
+            alone.sink = StatusDocument.Sink(state: sink)
+            #expect(StatusReport.text(alone, isColoured: true).contains("\u{1B}[\(colour)msink only"))
+        }
         var dead = full
         dead.kafka?.deadLetters = 3
         #expect(StatusReport.text(dead, isColoured: false).contains("3 MiB buffered, 3 dead letters\n"))

@@ -73,7 +73,7 @@ extension Schema {
         key("kafka.transaction.rows", "1 or more", default: "50000", "Rows after which a batch is closed."),
         key(
             "kafka.transaction.bytes", "a size", default: "8MiB",
-            "Bytes after which a batch is closed. Batches are kept until their commit has returned, two at a time: at most half of `limits.memory`."
+            "Bytes after which a batch is closed; at most half of `limits.memory`. Batches are kept until their commit has returned: one that takes more than a fifth of `limits.memory` is closed before."
         ),
         key(
             "kafka.transaction.interval", "a duration", default: "5ms",

@@ -6,7 +6,7 @@ public struct StatusDocument: Sendable, Equatable {
     public var name: String
     /// sluice's version.
     public var version: String
-    /// `starting`, `standby`, `streaming`, `stopping`, `failed`.
+    /// `starting`, `standby`, `streaming`, `stopped`, of a process that does not stream `sink only`.
     public var state: String
     /// Why, where the state alone does not say it.
     public var detail: String?
@@ -26,6 +26,25 @@ public struct StatusDocument: Sendable, Equatable {
     public var gaps: [Gap]
     /// How many errors there were since the start.
     public var errors: [ErrorCount]
+
+    /// How it is, at a glance: what it is painted by.
+    public enum Health: Sendable {
+        /// It does what it is there for; a standby too.
+        case good
+        /// Not yet, or not for now.
+        case waiting
+        /// It has failed.
+        case failed
+    }
+
+    /// How it is, at a glance: by what streams, and of a process that does not stream by the sink.
+    public var health: Health {
+        switch state == "sink only" ? sink?.state : state {
+        case "streaming", "standby", "running": .good
+        case "failed": .failed
+        default: .waiting
+        }
+    }
 
     /// An agent of which nothing more is known.
     public init(
@@ -66,7 +85,7 @@ public struct StatusDocument: Sendable, Equatable {
         public var confirmedLagBytes: Int64?
         /// See ``receivedLagBytes``.
         public var restartLagBytes: Int64?
-        /// Seconds between a commit and its storing, of the last transaction.
+        /// Seconds since the oldest commit that has not been stored yet; nil unless it streams.
         public var lagSeconds: Double?
         /// WAL that the slot keeps.
         public var retainedWALBytes: Int64?
@@ -122,7 +141,7 @@ public struct StatusDocument: Sendable, Equatable {
 
     /// What the sink did since the start.
     public struct Sink: Sendable, Equatable {
-        /// `running`, `idle`, `failed`.
+        /// `starting`, `running`, `paused` (the store does not keep up), `failed`.
         public var state: String
         /// Why, where it failed.
         public var detail: String?
@@ -151,7 +170,7 @@ public struct StatusDocument: Sendable, Equatable {
         public var lagRecords: Int64?
         /// Bytes in the object that is being filled.
         public var openBytes: Int64 = 0
-        /// The hour of that object: `2026-11-25T19`.
+        /// The hour of that object: `2026-11-25T19Z`.
         public var hour: String?
 
         /// A partition of which nothing was written yet.
@@ -183,7 +202,7 @@ public struct StatusDocument: Sendable, Equatable {
 
     /// Errors of one class.
     public struct ErrorCount: Sendable, Equatable {
-        /// `postgres.connection`, `kafka.transient`.
+        /// The component and the kind, as in `sluice_errors_total`: `postgres/watch`, `kafka/_TRANSPORT`.
         public var kind: String
         /// How many.
         public var count: Int64

@@ -39,7 +39,8 @@ extension StatusPage {
           document.title = d.name + " – sluice";
           document.getElementById("name").textContent = d.name;
           const p = document.getElementById("state"); p.textContent = d.state;
-          p.className = "pill " + (d.state === "streaming" || d.state === "standby" ? "good" : d.state === "failed" ? "bad" : "warn");
+          const how = d.state === "sink only" ? d.sink && d.sink.state : d.state;
+          p.className = "pill " + (["streaming", "standby", "running"].includes(how) ? "good" : how === "failed" ? "bad" : "warn");
           document.getElementById("about").textContent = "sluice " + d.version + ", up " + span(d.uptime_seconds);
           const n = document.getElementById("detail"); n.hidden = !d.detail; n.textContent = d.detail || "";
           const parts = [];

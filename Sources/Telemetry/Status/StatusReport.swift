@@ -17,8 +17,13 @@ public struct StatusReport {
     }
 
     private mutating func write() {
-        let good = document.state == "streaming" || document.state == "standby"
-        let state = paint(Self.clean(document.state), good ? "1;32" : document.state == "failed" ? "1;31" : "1;33")
+        let colour =
+            switch document.health {
+            case .good: "1;32"
+            case .waiting: "1;33"
+            case .failed: "1;31"
+            }
+        let state = paint(Self.clean(document.state), colour)
         lines.append(
             "\(paint(Self.clean(document.name), "1"))  \(state)  sluice \(Self.clean(document.version)), up \(Self.span(document.uptimeSeconds))"
         )
