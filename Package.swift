@@ -25,8 +25,10 @@ func library(_ name: String, _ pkgConfig: String, apt: String) -> Target {
     .systemLibrary(name: name, path: "Sources/C/\(name)", pkgConfig: pkgConfig, providers: [.apt([apt])])
 }
 
-func module(_ name: String, _ dependencies: [Target.Dependency] = [], settings: [SwiftSetting] = base) -> Target {
-    .target(name: name, dependencies: dependencies, swiftSettings: settings)
+func module(
+    _ name: String, _ dependencies: [Target.Dependency] = [], exclude: [String] = [], settings: [SwiftSetting] = base
+) -> Target {
+    .target(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: settings)
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
@@ -48,16 +50,18 @@ let package = Package(
         library("CMicroHTTPD", "libmicrohttpd", apt: "libmicrohttpd-dev"),
         .systemLibrary(name: "CLinux", path: "Sources/C/CLinux"),
 
-        module("ChangeData", settings: strict),
+        module("Dates", settings: strict),
+        module("ChangeData", ["Dates"], settings: strict),
         module("Postgres", ["CPostgres", "ChangeData"]),
         module("Kafka", ["CKafka"]),
-        module("ObjectStorage", ["CCurl", "CCrypto", "CLZ4", "CIsal"]),
+        module("ObjectStorage", ["Dates", "CCurl", "CCrypto", "CLZ4", "CIsal"]),
         module("LocalStorage", ["CSQLite"]),
-        module("Configuration", ["CYAML"]),
-        module("Telemetry", ["CMicroHTTPD"]),
+        module("Configuration", ["Dates", "CYAML"]),
+        module("Telemetry", ["Dates", "CMicroHTTPD"]),
         module(
-            "Pipeline", ["CLinux", "ChangeData", "Postgres", "Kafka", "ObjectStorage", "LocalStorage", "Telemetry"],
-            settings: strict + failpoints),
+            "Pipeline",
+            ["CLinux", "Dates", "ChangeData", "Postgres", "Kafka", "ObjectStorage", "LocalStorage", "Telemetry"],
+            exclude: ["README.md"], settings: strict + failpoints),
         .executableTarget(
             name: "sluice",
             dependencies: [
@@ -71,11 +75,11 @@ let package = Package(
         tests("ChangeDataTests", ["ChangeData", "ObjectStorage"], exclude: ["Fixtures"]),
         tests("PostgresTests", ["Postgres"]),
         tests("KafkaTests", ["Kafka", "CKafka"]),
-        tests("ObjectStorageTests", ["ObjectStorage"]),
+        tests("ObjectStorageTests", ["ObjectStorage", "Dates"]),
         tests("LocalStorageTests", ["LocalStorage"]),
         // The others say again what Configuration has to know of them without meeting them.
         tests("ConfigurationTests", ["Configuration", "ChangeData", "Kafka"]),
-        tests("TelemetryTests", ["Telemetry"]),
-        tests("PipelineTests", ["Pipeline", "ChangeData", "Kafka", "ObjectStorage", "LocalStorage", "Telemetry"]),
+        tests("TelemetryTests", ["Telemetry", "Dates"]),
+        tests("PipelineTests", ["Pipeline", "Dates", "ChangeData", "Kafka", "ObjectStorage", "LocalStorage", "Telemetry"]),
     ]
 )

@@ -1,3 +1,5 @@
+import Dates
+
 /// A date, a time or both, as PostgreSQL prints them with DateStyle ISO: proleptic Gregorian, years counted
 /// astronomically (1 BC is 0).
 struct CivilTime {
@@ -85,14 +87,7 @@ struct CivilTime {
     }
 
     /// Days since 1970.
-    var days: Int {
-        // Howard Hinnant's days_from_civil: eras of 400 years, years that begin in March.
-        let shifted = month <= 2 ? year - 1 : year
-        let era = (shifted >= 0 ? shifted : shifted - 399) / 400
-        let yearOfEra = shifted - era * 400
-        let dayOfYear = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1
-        return era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
-    }
+    var days: Int { CivilDate.days(year: year, month: month, day: day) }
 
     /// Seconds since midnight UTC of the date: may be negative, or past the day.
     var secondsOfDay: Int {
@@ -125,15 +120,7 @@ struct CivilTime {
     }
 
     private mutating func set(days: Int) {
-        // Howard Hinnant's civil_from_days.
-        let shifted = days + 719_468
-        let era = (shifted >= 0 ? shifted : shifted - 146_096) / 146_097
-        let dayOfEra = shifted - era * 146_097
-        let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
-        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
-        let shiftedMonth = (5 * dayOfYear + 2) / 153
-        day = dayOfYear - (153 * shiftedMonth + 2) / 5 + 1
-        month = shiftedMonth < 10 ? shiftedMonth + 3 : shiftedMonth - 9
-        year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
+        let date = CivilDate(daysSince1970: days)
+        (year, month, day) = (date.year, date.month, date.day)
     }
 }

@@ -1,3 +1,5 @@
+import Dates
+
 /// Where the keys of a role come from, as AWS's own tools find them.
 public enum RoleSource: Sendable, Equatable {
     /// A token that the cluster has signed, exchanged at AWS's token service (IRSA): the file is read each time, since it is renewed.

@@ -1,3 +1,5 @@
+import Dates
+
 /// A time in UTC in the two spellings of SigV4, from seconds since 1970: the calendar is computed here, without a library.
 struct SigningTime: Equatable {
     /// `YYYYMMDD`
@@ -12,11 +14,6 @@ struct SigningTime: Equatable {
         day = padded(date.year, 4) + padded(date.month, 2) + padded(date.day, 2)
         stamp = day + "T" + padded(second / 3600, 2) + padded(second / 60 % 60, 2) + padded(second % 60, 2) + "Z"
     }
-}
-
-private func padded(_ number: Int, _ width: Int) -> String {
-    let digits = String(number)
-    return String(repeating: "0", count: max(0, width - digits.count)) + digits
 }
 
 /// One header field; the name in lower case.

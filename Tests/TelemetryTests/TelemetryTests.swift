@@ -1,3 +1,4 @@
+import Dates
 import Synchronization
 import Testing
 
@@ -95,11 +96,11 @@ final class Captured: Sendable {
     }
 
     @Test func timestamps() {
-        #expect(Timestamp.text(microseconds: 0) == "1970-01-01T00:00:00.000Z")
-        #expect(Timestamp.text(microseconds: -1) == "1969-12-31T23:59:59.999Z")
-        #expect(Timestamp.text(microseconds: 951_868_799_999_000) == "2000-02-29T23:59:59.999Z")
-        _ = Timestamp.text(microseconds: .min)
-        _ = Timestamp.text(microseconds: .max)
+        #expect(ISOTime.milliseconds(microseconds: 0) == "1970-01-01T00:00:00.000Z")
+        #expect(ISOTime.milliseconds(microseconds: -1) == "1969-12-31T23:59:59.999Z")
+        #expect(ISOTime.milliseconds(microseconds: 951_868_799_999_000) == "2000-02-29T23:59:59.999Z")
+        _ = ISOTime.milliseconds(microseconds: .min)
+        _ = ISOTime.milliseconds(microseconds: .max)
     }
 }
 

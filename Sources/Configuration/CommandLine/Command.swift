@@ -1,3 +1,5 @@
+import Dates
+
 /// What one call of `sluice` asks for.
 public enum Command: Sendable, Equatable {
     /// `sluice init`: make topics, publication and slot. `acceptGap`: take a new position after a loss.
@@ -109,7 +111,8 @@ enum TimeText {
             }
         }
         guard let offset = scanner.zone(), scanner.rest.isEmpty else { return nil }
-        let seconds = daysSince1970(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second - offset
+        let date = Int64(CivilDate.days(year: Int(year), month: Int(month), day: Int(day)))
+        let seconds = date * 86_400 + hour * 3_600 + minute * 60 + second - offset
         return seconds * 1_000_000 + fraction
     }
 
@@ -119,16 +122,6 @@ enum TimeText {
         case 4, 6, 9, 11: 30
         default: 31
         }
-    }
-
-    /// The civil calendar counted from March, so that the leap day is a year's last (Hinnant, chrono-compatible date algorithms).
-    private static func daysSince1970(_ year: Int64, _ month: Int64, _ day: Int64) -> Int64 {
-        let year = month <= 2 ? year - 1 : year
-        let era = (year >= 0 ? year : year - 399) / 400
-        let yearOfEra = year - era * 400
-        let dayOfYear = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1
-        let dayOfEra = yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear
-        return era * 146_097 + dayOfEra - 719_468
     }
 
     private struct Scanner {

@@ -1,4 +1,5 @@
 import ChangeData
+import Dates
 import Telemetry
 
 /// What seals an hour of a topic (C6): which objects hold it, and what is in them. One JSON value, written once beside the objects

@@ -1,4 +1,5 @@
 import ChangeData
+import Dates
 import Kafka
 import Postgres
 

@@ -1,4 +1,5 @@
 import ChangeData
+import Dates
 import Postgres
 
 /// Turns what a user asks for into a range, or says what can be had instead.

@@ -1,4 +1,5 @@
 package import ChangeData
+import Dates
 
 /// What a replay sends again: the whole transactions whose commit LSN (as in `sluice.pos`: where the commit record begins)
 /// is in `from..<to`, and the messages outside transactions whose LSN is.

@@ -1,3 +1,4 @@
+import Dates
 import Kafka
 package import ObjectStorage
 

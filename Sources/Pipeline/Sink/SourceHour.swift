@@ -1,3 +1,5 @@
+import Dates
+
 /// An hour of the source's clock, UTC, by which objects are laid out.
 package struct SourceHour: Hashable, Comparable, Sendable {
     /// Hours since 1970-01-01 00:00 UTC.
@@ -38,14 +40,8 @@ package struct SourceHour: Hashable, Comparable, Sendable {
     /// `year=2024/month=02/day=29/hour=13`
     package var path: String {
         let hour = ((number % 24) + 24) % 24
-        let date = ISOTime.civil(days: (number - hour) / 24)
+        let date = CivilDate(daysSince1970: Int((number - hour) / 24))
         return
             "year=\(padded(date.year, 4))/month=\(padded(date.month, 2))/day=\(padded(date.day, 2))/hour=\(padded(hour, 2))"
     }
-}
-
-/// A number in decimal, with zeros before it.
-func padded(_ number: Int64, _ width: Int) -> String {
-    let text = String(number)
-    return String(repeating: "0", count: max(0, width - text.utf8.count)) + text
 }

@@ -1,4 +1,5 @@
 import ChangeData
+import Dates
 import Telemetry
 
 /// The value of the progress topic's record: JSON of version 1, in the field order of the design.

@@ -1,4 +1,5 @@
 package import ChangeData
+import Dates
 package import Postgres
 
 /// What is refused in more than one place, or told at length: one member a cause.

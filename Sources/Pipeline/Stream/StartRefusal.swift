@@ -1,4 +1,5 @@
 package import ChangeData
+import Dates
 
 /// Why a stream may not start, or may not go on: changes are lost, or may be (C8).
 package struct StartRefusal: Error, Equatable, Sendable {

@@ -1,3 +1,4 @@
+import Dates
 package import Telemetry
 
 /// `/status`, `/readyz` and `/healthz` out of the agent's state.
