@@ -4,20 +4,27 @@ import CPostgres
 public struct PostgresConnection: ~Copyable {
     private var session: Session
     private var isStreaming = false
+    private var limit: Deadline?
 
-    /// Connects. `timeout` bounds the attempt, all hosts of the string together, unless the string has a `connect_timeout`.
+    /// Connects. `timeout` bounds the attempt, all hosts of the string together, unless the string has a `connect_timeout`. `limit`, where
+    /// there is one, bounds it whatever the string has, and all questions that follow: see `limit(to:)`.
     public init(
-        connecting settings: ConnectionSettings, applicationName: String = "sluice", timeout: Duration = .seconds(10)
+        connecting settings: ConnectionSettings, applicationName: String = "sluice", timeout: Duration = .seconds(10),
+        limit: Duration? = nil
     ) throws(PostgresError) {
-        var opened = try Session(settings, applicationName: applicationName, replication: false, timeout: timeout)
+        let end = limit.map { Deadline(after: $0) }
+        var opened = try Session(
+            settings, applicationName: applicationName, replication: false, timeout: timeout, limit: limit)
         // Before any question that such a server would not understand. 0: a pooler in between does not say it.
         let version = Int(PQserverVersion(opened.connection))
         guard version >= Self.oldestVersion || version == 0 else {
             throw PostgresError(
                 .tooOld, "PostgreSQL \(version / 10_000) is too old: \(Self.oldestVersion / 10_000) is the oldest")
         }
-        _ = try opened.run(Self.sessionSettings, during: .query, deadline: Deadline(after: timeout))
+        _ = try opened.run(
+            Self.sessionSettings, during: .query, deadline: end?.capped(after: timeout) ?? Deadline(after: timeout))
         session = opened
+        self.limit = end
     }
 
     /// The oldest server that is spoken to, as `server_version_num`.
@@ -64,6 +71,9 @@ public struct PostgresConnection: ~Copyable {
         PQparameterStatus(session.connection, name).map { String(cString: $0) }
     }
 
+    /// All questions from now on have this long together, and none more than its own time.
+    public mutating func limit(to duration: Duration) { limit = Deadline(after: duration) }
+
     /// Runs one statement and returns all its rows. `$1`... stand for the parameters, all sent as text. Without parameters several
     /// statements may be given, separated by semicolons: one transaction, of which the last result is returned.
     ///
@@ -72,7 +82,8 @@ public struct PostgresConnection: ~Copyable {
         _ sql: String, _ parameters: [String?] = [], timeout: Duration = .seconds(30)
     ) throws(PostgresError) -> Rows {
         endRows()
-        return Rows(try session.run(sql, parameters, during: .query, deadline: Deadline(after: timeout)))
+        let deadline = limit?.capped(after: timeout) ?? Deadline(after: timeout)
+        return Rows(try session.run(sql, parameters, during: .query, deadline: deadline))
     }
 
     /// Runs one or more statements for their effect.

@@ -11,11 +11,13 @@ struct Session: ~Copyable {
     deinit { PQfinish(connection) }
 
     init(
-        _ settings: ConnectionSettings, applicationName: String, replication: Bool, timeout: Duration
+        _ settings: ConnectionSettings, applicationName: String, replication: Bool, timeout: Duration,
+        limit: Duration? = nil
     ) throws(PostgresError) {
+        let deadline = Deadline(after: settings.connectTimeout ?? timeout)
         connection = try Connecting.open(
             settings.attempts(applicationName: applicationName, replication: replication),
-            deadline: Deadline(after: settings.connectTimeout ?? timeout))
+            deadline: limit.map(deadline.capped) ?? deadline)
     }
 
     var socket: Int32 { PQsocket(connection) }

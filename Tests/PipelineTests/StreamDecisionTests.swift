@@ -192,6 +192,18 @@ import Testing
         #expect(ReplicationFeedback(senderTimeout: 600_000, now: 0).interval == .seconds(10))
     }
 
+    /// While the catalog is asked nothing is reported.
+    @Test func beforeQuestionsAReportIsDueAndTheyEndBeforeTheServersTimeout() {
+        var feedback = ReplicationFeedback(senderTimeout: 4000, now: 0)
+        #expect(feedback.silence == .seconds(3) && feedback.interval / 4 + feedback.silence < .seconds(4))
+        feedback.refresh(now: .milliseconds(300))
+        #expect(feedback.reportDue(now: .milliseconds(300)) == nil)
+        feedback.refresh(now: .milliseconds(400))
+        #expect(feedback.reportDue(now: .milliseconds(400)) != nil)
+        #expect(ReplicationFeedback(senderTimeout: 0, now: 0).silence == .seconds(45))
+        #expect(ReplicationFeedback(senderTimeout: 60_000, now: 0).silence == .seconds(45))
+    }
+
     @Test func whatIsReceivedIsNeverConfirmedBeforeItIsDurable() {
         var feedback = ReplicationFeedback(senderTimeout: 60_000, now: 0)
         feedback.durable(upTo: LSN(100))

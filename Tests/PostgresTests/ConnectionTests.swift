@@ -48,6 +48,17 @@ struct ConnectionTests {
         #expect(try connection.query("select 1").values == [["1"]])
     }
 
+    @Test func questionsTogetherEndAtTheirLimit() throws {
+        var connection = try PostgresConnection(connecting: TestServer.settings(), limit: .seconds(1))
+        let started = ContinuousClock.now
+        let error = failure { () throws(PostgresError) in
+            for _ in 0..<4 { _ = try connection.query("select pg_catalog.pg_sleep(0.4)") }
+        }
+        #expect(error?.kind == .timedOut && ContinuousClock.now - started < .seconds(2))
+        connection.limit(to: .seconds(10))
+        #expect(try connection.query("select 1").values == [["1"]])
+    }
+
     /// Under the address sanitizer this wants `quarantine_size_mb=8`: freed memory counts as resident there.
     @Test func streamsRowsInBoundedMemory() throws {
         var connection = try TestServer.connect()
@@ -115,6 +126,12 @@ struct ConnectionTests {
             _ = try PostgresConnection(connecting: ConnectionSettings(url: url), timeout: .milliseconds(300))
         }
         #expect(error?.kind == .timedOut)
+        // Where more than the connection waits for it.
+        let limited = failure { () throws(PostgresError) in
+            _ = try PostgresConnection(
+                connecting: ConnectionSettings(url: url + " connect_timeout=30"), limit: .milliseconds(300))
+        }
+        #expect(limited?.kind == .timedOut)
         #expect(ContinuousClock.now - started < .seconds(2))
     }
 

@@ -12,6 +12,8 @@ struct RelationDescriber: ~Copyable {
     private var connection: PostgresConnection?
     /// Monotonic nanoseconds of the last question.
     private var askedAt: Int64 = .min / 2
+    /// When an answer is of no use any more, monotonic nanoseconds.
+    private var until: Int64 = .max
     private var published: PublishedKeys?
     /// When all keys may be asked for again, monotonic nanoseconds.
     private var askAllFrom: Int64 = .min
@@ -34,6 +36,9 @@ struct RelationDescriber: ~Copyable {
         self.clock = clock
         self.log = log
     }
+
+    /// All questions of the call that follows have until then: who asks keeps a walsender waiting meanwhile.
+    mutating func begin(until: Int64) { self.until = until }
 
     /// Whether transactions may come from another server. Protocol 2 tells it of those alone whose very first change says so,
     /// and never where they were committed there.
@@ -166,6 +171,7 @@ struct RelationDescriber: ~Copyable {
         askedAt = clock.monotonic()
         do throws(PostgresError) {
             if var kept = connection.take() {
+                kept.limit(to: left)
                 do throws(PostgresError) {
                     let answer = try question(&kept)
                     connection = consume kept
@@ -174,12 +180,14 @@ struct RelationDescriber: ~Copyable {
                     // Below.
                 }
             }
-            var fresh = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(10))
+            var fresh = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(10), limit: left)
             let answer = try question(&fresh)
             connection = consume fresh
             return answer
         } catch { throw StreamFailures.session(error, settings) }
     }
+
+    private var left: Duration { .nanoseconds(max(0, until &- clock.monotonic())) }
 
     private static func type(_ facts: TypeFacts) -> PostgresType {
         let kind: PostgresType.Kind =

@@ -11,6 +11,8 @@ package import ChangeData
 package struct ReplicationFeedback: Equatable, Sendable {
     /// Nanoseconds between two reports.
     package let interval: Int64
+    /// Nanoseconds for which the server may hear nothing after a report that was due to `refresh`.
+    package let silence: Int64
     /// Nanoseconds between a report and the next for the sole reason that the position moved.
     package let eagerness: Int64
     /// Nanoseconds between two idle positions.
@@ -51,6 +53,7 @@ package struct ReplicationFeedback: Equatable, Sendable {
         released = heldAt ?? LSN(0)
         told = released
         interval = senderTimeout <= 0 ? .seconds(10) : min(.seconds(10), .milliseconds(max(senderTimeout / 3, 1)))
+        silence = senderTimeout <= 0 ? .seconds(45) : min(.seconds(45), .milliseconds(max(senderTimeout / 4 * 3, 1)))
         self.eagerness = eagerness
         self.idleInterval = idleInterval
         lastReport = now
@@ -86,6 +89,11 @@ package struct ReplicationFeedback: Equatable, Sendable {
     package mutating func handedOn(upTo lsn: LSN, at clock: Int64) {
         lastHandedOn = max(lastHandedOn, lsn)
         clockHandedOn = max(clockHandedOn, clock)
+    }
+
+    /// Something follows that keeps the source for a while: a report is due now, unless the last is a moment old.
+    package mutating func refresh(now: Int64) {
+        if now &- lastReport >= interval / 4 { replyRequested = true }
     }
 
     package struct Report: Equatable, Sendable {

@@ -34,6 +34,15 @@ extension SourceLoop {
         }
     }
 
+    /// The catalog is asked next, by this thread: the server has heard of us just now, and the questions end before it gives us up.
+    @inline(never)
+    mutating func askNext() throws(SessionFailure) {
+        let now = services.clock.monotonic()
+        feedback.refresh(now: now)
+        try report(now)
+        tables.begin(until: now &+ feedback.silence)
+    }
+
     /// On an idle publication in a busy database the position moves too, first in Kafka, then in the slot (C4).
     mutating func offerIdle(_ now: Int64) {
         guard ending == nil, replay == nil, encoder?.isInTransaction == false,

@@ -23,6 +23,7 @@ extension SourceLoop {
         case .committed(let transaction):
             let commit = transaction.commit
             // Once for a large transaction, before anything of it is published.
+            try askNext()
             if try tables.hasOrigins(settings: settings) {
                 throw .fallBack(.origin(commit.xid), at: commit.endLSN)
             }

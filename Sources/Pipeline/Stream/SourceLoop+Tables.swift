@@ -5,6 +5,7 @@ import Postgres
 extension SourceLoop {
     @inline(never)
     mutating func describe(_ relation: Relation) throws(SessionFailure) {
+        try askNext()
         let description = try tables.describe(relation, in: encoder?.openXID, settings: settings)
         if !description.isIgnored { try look(relation.oid) }
         do throws(ChangeDataError) {
