@@ -7,9 +7,9 @@ public struct ConnectionSettings: Sendable, CustomStringConvertible, CustomDebug
     /// The database's name, for messages.
     public let database: String
     /// The host's name or address, the socket's directory, or a list of them, for messages.
-    public let host: String
+    public private(set) var host: String
     /// The port or list of ports, for messages.
-    public let port: String
+    public private(set) var port: String
     /// The role's name, for messages.
     public let user: String
 
@@ -96,6 +96,19 @@ extension ConnectionSettings {
             for (key, values) in lists { one[key] = values[values.count == 1 ? 0 : index] }
             return one
         }
+    }
+
+    /// Of all hosts of the string, and all addresses of a host's name, the one that a connection has got, whatever it is now.
+    /// - Parameter address: as libpq tells it; empty for a unix socket.
+    package func narrowed(host: String, address: String, port: String) -> ConnectionSettings {
+        var one = self
+        (one.host, one.port) = (host, port)
+        one.keywords["host"] = host
+        // Of a link-local address it does not tell the interface.
+        one.keywords["hostaddr"] = address.isEmpty || address.hasPrefix("fe80:") ? nil : address
+        one.keywords["port"] = port
+        one.keywords["target_session_attrs"] = "any"
+        return one
     }
 
     /// The user's own `application_name`, which goes before the caller's.

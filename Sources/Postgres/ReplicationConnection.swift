@@ -38,6 +38,14 @@ public struct ReplicationConnection: ~Copyable {
     /// Whether the connection is encrypted.
     public var usesTLS: Bool { PQsslInUse(session.connection) != 0 }
 
+    /// How to make another connection to this one's own server, where `settings` name several.
+    public func settingsOfServer(_ settings: ConnectionSettings) -> ConnectionSettings {
+        func text(_ value: UnsafePointer<CChar>?) -> String { value.map { String(cString: $0) } ?? "" }
+        return settings.narrowed(
+            host: text(PQhost(session.connection)), address: text(PQhostaddr(session.connection)),
+            port: text(PQport(session.connection)))
+    }
+
     /// A setting that the server reports by itself.
     public func parameterStatus(_ name: String) -> String? {
         PQparameterStatus(session.connection, name).map { String(cString: $0) }

@@ -290,6 +290,44 @@ import Testing
     }
 }
 
+@Suite struct ShutdownProbeTests {
+    private func at(_ received: UInt64, _ durable: UInt64 = 1, ordinal: UInt64 = 0) -> ShutdownProbe.Standing {
+        let position = EventPosition(epoch: 1, commitLSN: LSN(900), ordinal: ordinal)
+        return ShutdownProbe.Standing(received: LSN(received), durable: LSN(durable), position: position)
+    }
+
+    @Test func itIsDueEveryFiveSecondsWhileTheServerWaits() {
+        var probe = ShutdownProbe(now: 0)
+        let asked = [(4, true), (5, true), (9, true), (20, false), (24, true), (25, true)]
+        let due = asked.map { second, lags in probe.isDue(now: .seconds(second), lags: lags) }
+        #expect(due == [false, true, false, false, false, true])
+    }
+
+    /// A server behind a proxy that does not lead to it any more.
+    @Test func oneThatTakesNoConnectionIsLetGoWhereNothingMoves() {
+        var probe = ShutdownProbe(now: 0)
+        let left = (0..<3).map { _ in probe.refused(at: at(5)) }
+        #expect(left == [false, false, true])
+    }
+
+    @Test func aStreamThatMovesIsKept() {
+        var probe = ShutdownProbe(now: 0)
+        let moves = [at(5), at(5), at(6), at(6), at(6, 2), at(6, 2), at(6, 2, ordinal: 1), at(6, 2, ordinal: 2)]
+        let left = moves.map { probe.refused(at: $0) }
+        #expect(!left.contains(true))
+    }
+
+    @Test func oneThatAnswersOrWaitsForNothingStartsAnew() {
+        var probe = ShutdownProbe(now: 0)
+        var left = (0..<2).map { _ in probe.refused(at: at(5)) }
+        probe.answered()
+        left += (0..<2).map { _ in probe.refused(at: at(5)) }
+        _ = probe.isDue(now: .seconds(50), lags: false)
+        left += (0..<2).map { _ in probe.refused(at: at(5)) }
+        #expect(!left.contains(true))
+    }
+}
+
 @Suite struct StartDecisionTests {
     private let stored = StoredPosition(
         systemID: "7", timeline: 2, slot: "sluice_t", epoch: 1, lsn: LSN(1000), options: "a", state: .streaming)

@@ -42,6 +42,18 @@ import Testing
         #expect(attempts.allSatisfy { $0["replication"] == "database" && $0["application_name"] == "x" })
     }
 
+    @Test func ofAListTheServerThatAConnectionHasIsAskedAlone() throws {
+        let settings = try ConnectionSettings(
+            url: "host=a,b port=1,2 dbname=d target_session_attrs=read-write", password: "x")
+        let own = settings.narrowed(host: "b", address: "10.0.0.2", port: "2")
+        let attempts = own.attempts(applicationName: "x", replication: false)
+        #expect(attempts.count == 1 && "\(own)".hasSuffix("@b:2/d"))
+        let wanted = ["host": "b", "hostaddr": "10.0.0.2", "port": "2", "target_session_attrs": "any", "password": "x"]
+        #expect(wanted.allSatisfy { attempts.first?[$0.key] == $0.value })
+        let socket = try ConnectionSettings(url: "hostaddr=10.0.0.1,10.0.0.2 host=/a,/b")
+        #expect(socket.narrowed(host: "/a", address: "", port: "5432").keywords["hostaddr"] == nil)
+    }
+
     @Test func aCallersTextCannotTurnAnOrdinaryConnectionIntoReplication() throws {
         let settings = try ConnectionSettings(url: "host=a replication=database")
         #expect(settings.attempts(applicationName: "x", replication: false).first?["replication"] == nil)

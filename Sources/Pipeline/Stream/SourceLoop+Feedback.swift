@@ -57,13 +57,23 @@ extension SourceLoop {
     }
 
     /// A walsender waits for its receiver's flush, and the server's shutdown with it: a server that shuts down is let go. Before the
-    /// position is known nothing is read and nothing confirmed, for as long as that takes.
+    /// position is known nothing is read and nothing confirmed, for as long as that takes. Of several hosts the stream's own is asked.
     mutating func probe(_ now: Int64) throws(SessionFailure) {
         guard shutdownProbe.isDue(now: now, lags: encoder == nil || feedback.confirmationLags) else { return }
         do throws(PostgresError) {
-            _ = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(2))
+            _ = try PostgresConnection(
+                connecting: connection.settingsOfServer(settings.postgres), timeout: .seconds(2),
+                limit: .nanoseconds(min(.seconds(5), feedback.silence)))
+            shutdownProbe.answered()
         } catch  where error.kind == .shuttingDown {
             throw .retry(component: .postgres, reason: "the server is shutting down")
+        } catch  where error.kind == .transient && error.sqlState == nil {
+            let standing = ShutdownProbe.Standing(
+                received: feedback.received, durable: feedback.durable, position: encoder?.position)
+            guard shutdownProbe.refused(at: standing) else { return }
+            throw .retry(
+                component: .postgres,
+                reason: "the server takes no connection, and nothing moves: it may be shutting down (\(error))")
         } catch {
             // The stream's own connection will tell.
         }
