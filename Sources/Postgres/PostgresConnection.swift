@@ -33,12 +33,12 @@ public struct PostgresConnection: ~Copyable {
     /// `search_path` empty: no operator that somebody has made in another schema is taken for PostgreSQL's own. No time-outs of
     /// the role's: each question has a deadline. Nor does its `default_transaction_read_only` hold
     /// here: `init` and `drop` write to the catalog; on a standby it changes nothing. `jit` off: questions to the catalog look dear to
-    /// the planner and are not, and to compile one takes the server most of a second.
+    /// the planner and are not, and to compile one takes the server most of a second. Types are named alike, whoever asks.
     private static let sessionSettings =
         "SELECT "
         + [
             ("search_path", ""), ("statement_timeout", "0"), ("lock_timeout", "0"),
-            ("default_transaction_read_only", "off"), ("jit", "off"),
+            ("default_transaction_read_only", "off"), ("jit", "off"), ("quote_all_identifiers", "off"),
         ]
         .map { "pg_catalog.set_config('\($0.0)', '\($0.1)', false)" }.joined(separator: ", ")
         + ", " + noTransactionTimeout + ", " + encodingOfBytes

@@ -120,7 +120,7 @@ public struct ReplicationConnection: ~Copyable {
     }
 
     /// `search_path` empty: names in values of types like regclass are then always qualified. No time-outs: a walsender that sends
-    /// a transaction is in one of its own, for as long as the receiver takes.
+    /// a transaction is in one of its own, for as long as the receiver takes. Its warnings come: see `StreamWarnings`.
     static let sessionSettings =
         "SELECT pg_catalog.pg_backend_pid() AS backend, (SELECT \(Walsender.startedAt("a"))"
         + " FROM pg_catalog.pg_stat_activity a WHERE a.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid())"
@@ -128,7 +128,8 @@ public struct ReplicationConnection: ~Copyable {
         + [
             ("DateStyle", "ISO, MDY"), ("IntervalStyle", "postgres"), ("TimeZone", "UTC"), ("extra_float_digits", "3"),
             ("bytea_output", "hex"), ("lc_monetary", "C"), ("search_path", ""), ("statement_timeout", "0"),
-            ("lock_timeout", "0"), ("idle_in_transaction_session_timeout", "0"),
+            ("lock_timeout", "0"), ("idle_in_transaction_session_timeout", "0"), ("client_min_messages", "warning"),
+            ("quote_all_identifiers", "off"),
         ].map { "pg_catalog.set_config('\($0.0)', '\($0.1)', false)" }.joined(separator: ", ")
         + ", " + PostgresConnection.noTransactionTimeout + ", " + PostgresConnection.encodingOfBytes
 }

@@ -70,12 +70,16 @@ struct ReplicationTests {
     @Test func sessionSettingsAreOurs() throws {
         let hostile =
             "options='-c datestyle=german -c intervalstyle=iso_8601 -c extra_float_digits=-5 -c timezone=Asia/Tokyo"
-            + " -c bytea_output=escape -c statement_timeout=1h'"
-        let connection = try ReplicationConnection(connecting: TestServer.settings(hostile))
+            + " -c bytea_output=escape -c statement_timeout=1h -c client_min_messages=error -c quote_all_identifiers=on'"
+        var connection = try ReplicationConnection(connecting: TestServer.settings(hostile))
         #expect(connection.parameterStatus("DateStyle") == "ISO, MDY")
         #expect(connection.parameterStatus("IntervalStyle") == "postgres")
         #expect(connection.parameterStatus("TimeZone") == "UTC")
         #expect(connection.parameterStatus("client_encoding") == "UTF8")
+        for (name, value) in ["client_min_messages": "warning", "quote_all_identifiers": "off"] {
+            let shown = try connection.command("SHOW \(name)", during: .query, timeout: .seconds(10))
+            #expect(shown[0, name] == value)
+        }
     }
 
     @Test func identifiesTheSystem() throws {
