@@ -585,8 +585,9 @@ def test_a_quiet_table_taken_out_and_put_back(little: Site) -> None:
 
 
 @pytest.mark.seldom
-def test_a_publication_whose_tables_change_without_loss_streams_on(little: Site) -> None:
-    """Tables that come by hand, and lists of columns that are set and taken away, while the agent is off and while it runs."""
+def test_a_publication_whose_tables_change_streams_on_and_lists_are_told_of(little: Site) -> None:
+    """Tables that come by hand, and lists of columns that are set and taken away, while the agent is off and while it runs: the agent cannot
+    know what is meant, and says what may be missing."""
     site = stopped(little)
     site.sql("create table public.later (id bigint primary key)", "alter table public.later owner to sluice")
     listed = site.connection.info.server_version >= 150_000
@@ -613,10 +614,16 @@ def test_a_publication_whose_tables_change_without_loss_streams_on(little: Site)
     insert(site, 4)
     wait_row(site, 4)
     if listed:
+        told = "lists of columns of the publication are not what they were at the stored position"
+        assert told in site.agent.log.read_text(), "while it was off"
         published("public.documents (id, title)")
         insert(site, 5)
         wait_row(site, 5)
         wait_until("the position knows of it", known, 20)
+        change = 'table=public.documents change="is sent with a list of columns (id, title): what others hold is not sent"'
+        assert change in site.agent.log.read_text()
+        counted = [value for name, value in site.agent.metrics().items() if 'class="rows_not_sent"' in name]
+        assert counted == [2], counted
     assert site.agent.stop() == 0
 
 

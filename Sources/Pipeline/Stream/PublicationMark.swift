@@ -62,22 +62,3 @@ extension Publication {
     /// Whether it was seen to publish a table.
     func has(_ oid: UInt32) -> Bool { tables.contains { $0.oid == oid } }
 }
-
-extension StreamServices {
-    /// Takes the publication as it is at a start, and tells whether it was altered since the position was written.
-    func note(_ publication: Publication?, since mark: PublicationMark?) {
-        guard let publication else { return }
-        note(publication, alteredSince: mark?.altered)
-        state.saw(publication)
-    }
-
-    /// Tells that a publication was altered since it was as it was before, nil where that is not known. It may have sent less for a moment,
-    /// and nothing in the stream shows it; or the statement was harmless, and nobody can tell either.
-    func note(_ now: Publication, alteredSince before: UInt32?) {
-        guard let before, now.altered != before else { return }
-        state.failed("postgres", kind: "rows_not_sent")
-        log.warning(
-            "the publication was altered (options, name or owner): what it did not send for a moment is in no topic, and sluice verify says whether anything is missing",
-            ["publication": .init(now.name)])
-    }
-}

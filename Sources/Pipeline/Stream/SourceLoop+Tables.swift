@@ -40,7 +40,6 @@ extension SourceLoop {
                     now: services.clock.wall() / 1000
                 ).exit)
         }
-        services.note(now, alteredSince: before.altered)
-        services.state.saw(now)
+        services.note(now, since: before, of: settings.tables)
     }
 }

@@ -123,8 +123,7 @@ package struct SourceWatch {
             return raise { StartRefusal.returned(returned, now.name, stored: $0, available: $1, now: $2) }
         }
         guard !hasFaults else { return }
-        services.note(now, alteredSince: before?.altered)
-        services.state.saw(now)
+        services.note(now, since: before, of: settings.tables)
     }
 
     /// Ends the stream: it would lose rows in silence (C8). What led here is judged at the next start again.
