@@ -47,6 +47,27 @@ struct CatalogTests {
         try sql.execute("drop schema \(schema) cascade")
     }
 
+    /// The server leaves out by LIKE, and we decide.
+    @Test func tablesWithOddNames() throws {
+        var sql = try TestServer.connect()
+        let schema = TestServer.name("s")
+        let names = ["a%b", "a_b", "axb", #"a\b"#, "größe", "o'k \"q\"", "$1"]
+        let made = names.map { "create table \(Quoting.qualified(schema, $0)) (id int primary key)" }
+        try sql.execute((["create schema \(schema)"] + made).joined(separator: "; "))
+        func found(_ tables: String...) throws -> Set<String> {
+            let patterns = tables.map { TablePattern(schema: schema, table: $0) }
+            return Set(try sql.tables(matching: patterns).map(\.name))
+        }
+        for name in names { #expect(try found(name) == [name]) }
+        #expect(try found("a?b") == ["a%b", "a_b", "axb", #"a\b"#])
+        #expect(try found("gr??e", "*'*") == ["größe", "o'k \"q\""])
+        #expect(try found("*", "nosuch") == Set(names))
+        #expect(try found() == [] && found("a\u{0}b") == [] && found(String(repeating: "x", count: 100)) == [])
+        let many = (0..<2000).map { TablePattern(schema: schema, table: "t\($0)") }
+        #expect(try sql.tables(matching: many + [TablePattern(schema: schema, table: "axb")]).map(\.name) == ["axb"])
+        try sql.execute("drop schema \(schema) cascade")
+    }
+
     @Test func publications() throws {
         var sql = try TestServer.connect()
         let (schema, name) = (TestServer.name("s"), TestServer.name("Pub"))

@@ -92,6 +92,16 @@ struct DefinitionTests {
         }
     }
 
+    /// What the server cannot hold no table of it can be named.
+    @Test func aPatternThatTheDatabaseCannotHoldFindsNothing() throws {
+        try withDatabase("template template0 encoding 'LATIN1' lc_collate 'C' lc_ctype 'C'") { sql, settings in
+            try sql.execute("create table größe (id int primary key)")
+            var ours = try PostgresConnection(connecting: settings)
+            #expect(
+                try ours.tables(matching: [pattern("public.表*"), pattern("public.größe")]).map(\.name) == ["größe"])
+        }
+    }
+
     /// A table that nobody has asked for, named in Latin-1: it stops nothing, and is nothing else.
     @Test func aNameThatIsNotUTF8IsNobodys() throws {
         try withDatabase("template template0 encoding 'SQL_ASCII' lc_collate 'C' lc_ctype 'C'") { sql, settings in

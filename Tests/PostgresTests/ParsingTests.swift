@@ -138,6 +138,15 @@ import Testing
     }
 
     /// Would take exponential time if it were matched by recursion.
+    @Test func aPatternForLikeMatchesNoLess() {
+        #expect(TablePattern.like("a*b?c") == "a%b%c")
+        #expect(TablePattern.like("**?x") == "%x")
+        #expect(TablePattern.like("a_b%c\\d*") == "a\\_b\\%c\\\\d%")
+        #expect(TablePattern.like("100%*") == "100\\%%")
+        #expect(TablePattern.like("größe\u{0}") == "gr%e%")
+        #expect(TablePattern.like("'\"; $1") == "'\"; $1")
+    }
+
     @Test func manyStars() {
         let pattern = TablePattern(schema: "s", table: String(repeating: "*a", count: 40) + "b")
         #expect(!pattern.matches(schema: "s", table: String(repeating: "a", count: 2000)))

@@ -24,6 +24,20 @@ public struct TablePattern: Sendable, Hashable, CustomStringConvertible {
             && Self.matches(Array(self.table.unicodeScalars), Array(table.unicodeScalars))
     }
 
+    /// For LIKE, with its default escape: of a part of a pattern, what matches at least all that the part does. What is not ASCII stands for
+    /// anything: the server may be unable to hold it, or count its characters in another way.
+    package static func like(_ part: String) -> String {
+        var text = ""
+        for scalar in part.unicodeScalars {
+            switch scalar {
+            case "%", "_", "\\": text += "\\\(scalar)"
+            case " "..."~" where scalar != "*" && scalar != "?": text.unicodeScalars.append(scalar)
+            default: if text.last != "%" || text.hasSuffix("\\%") { text += "%" }
+            }
+        }
+        return text
+    }
+
     /// A name against a pattern with `*` and `?`. Greedy with one point of return: linear in practice, never exponential.
     package static func matches(_ pattern: [UnicodeScalar], _ name: [UnicodeScalar]) -> Bool {
         var (p, n) = (0, 0)
