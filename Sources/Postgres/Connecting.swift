@@ -12,11 +12,21 @@ enum Connecting {
                 return try open(keywords, deadline: deadline.capped(after: share))
             } catch {
                 failure = error
-                // As with libpq: a host that answers and refuses us ends the search.
-                guard [.transient, .timedOut, .shuttingDown].contains(error.kind) else { break }
+                guard endsNoSearch(error, keywords) else { break }
             }
         }
         throw failure
+    }
+
+    /// As with libpq: a host that answers and refuses us ends the search, unless it is not up. Also one that is short of something, such as
+    /// connections: the next host may be a standby, which has neither the slot nor the tables as they are. Where the string says what server it
+    /// wants, no other is taken for it.
+    private static func endsNoSearch(_ error: PostgresError, _ keywords: [String: String]) -> Bool {
+        switch error.kind {
+        case .timedOut, .shuttingDown: true
+        case .transient: error.sqlState == nil || keywords["target_session_attrs", default: "any"] != "any"
+        default: false
+        }
     }
 
     private static func open(_ keywords: [String: String], deadline: Deadline) throws(PostgresError) -> OpaquePointer {

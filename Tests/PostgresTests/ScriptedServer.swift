@@ -10,6 +10,8 @@ import Testing
 final class ScriptedServer: Sendable {
     private let directory = "/tmp/sluice-script-\(UInt32.random(in: 0 ... .max))"
     private let version: String
+    private let isDeaf: Bool
+    private let refusal: String?
     private let listener: Int32
     /// Whether it has closed.
     private let ended = Atomic<Bool>(false)
@@ -17,8 +19,14 @@ final class ScriptedServer: Sendable {
     /// - Parameters:
     ///   - version: as `server_version` says it.
     ///   - payloads: sizes of the messages of the stream, each one row's.
-    init(version: String = "15.4", payloads: [Int] = []) throws {
+    ///   - isDeaf: whether it reads nothing of the stream, and stays until the client has closed.
+    ///   - refusal: a SQLSTATE that it answers a connection with.
+    init(
+        version: String = "15.4", payloads: [Int] = [], isDeaf: Bool = false, refusal: String? = nil
+    ) throws {
         self.version = version
+        self.isDeaf = isDeaf
+        self.refusal = refusal
         try #require(mkdir(directory, 0o755) == 0)
         listener = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
         var address = sockaddr_un()
@@ -43,6 +51,9 @@ final class ScriptedServer: Sendable {
         }
     }
 
+    /// The host of its `url`.
+    var host: String { directory }
+
     var url: String { "host=\(directory) port=5432 user=postgres dbname=postgres" }
 
     /// Waits until it has closed.
@@ -52,6 +63,9 @@ final class ScriptedServer: Sendable {
 
     private func serve(_ client: Int32, _ payloads: [Int]) {
         guard let size = read(client, 4), read(client, Int(size.number) - 4) != nil else { return }
+        if let refusal {
+            return send(client, "E", "SFATAL\0VFATAL\0C\(refusal)\0Mrefused\0\0".utf8)
+        }
         send(client, "R", [0, 0, 0, 0])
         send(client, "S", "server_version\0\(version)\0".utf8)
         send(client, "S", "client_encoding\0UTF8\0".utf8)
@@ -63,8 +77,8 @@ final class ScriptedServer: Sendable {
                 continue
             }
             send(client, "W", [0, 0, 0])
-            // What the client says from here on is not read.
-            var entry = pollfd(fd: client, events: Int16(POLLIN), revents: 0)
+            // What the client says from here on is not read. Its end is told without being asked for.
+            var entry = pollfd(fd: client, events: isDeaf ? 0 : Int16(POLLIN), revents: 0)
             guard poll(&entry, 1, 10_000) == 1 else { return }
             for payload in payloads {
                 let header = Array("w".utf8) + [UInt8](repeating: 0, count: 24)
@@ -149,6 +163,31 @@ extension [UInt8] {
         #expect(error?.kind == .tooOld && error?.message == "PostgreSQL 13 is too old: 14 is the oldest")
         let oldest = try ScriptedServer(version: "14.0")
         #expect(try PostgresConnection(connecting: ConnectionSettings(url: oldest.url)).serverVersion == 140_000)
+    }
+}
+
+@Suite struct HostListTests {
+    private func connect(_ first: String, _ second: String, _ more: String = "") throws -> PostgresError? {
+        let settings = try ConnectionSettings(url: "host=\(first),\(second) port=5432 user=postgres dbname=d \(more)")
+        return failure { () throws(PostgresError) in
+            _ = try PostgresConnection(connecting: settings, timeout: .seconds(5))
+        }
+    }
+
+    /// It may be a standby, which has neither the slot nor the tables as they are.
+    @Test(arguments: ["53300", "28P01"]) func aServerThatRefusesIsNotPassedOver(state: String) throws {
+        let second = try ScriptedServer()
+        #expect(try connect(ScriptedServer(refusal: state).host, second.host)?.sqlState == state)
+        #expect(try connect("/nowhere", second.host) == nil, "it was there")
+    }
+
+    @Test func oneThatIsNotUpOrIsNotTheOneThatIsWantedIs() throws {
+        #expect(try connect(ScriptedServer(refusal: "57P03").host, ScriptedServer().host) == nil)
+        // The next says itself whether it is one.
+        let other = try connect(
+            ScriptedServer(refusal: "53300").host, ScriptedServer(refusal: "57P03").host, "target_session_attrs=primary"
+        )
+        #expect(other?.kind == .shuttingDown)
     }
 }
 
