@@ -34,6 +34,8 @@ struct StreamState {
     var holdsOutput = false
     /// The newest status, where the socket did not take an earlier one yet. One is enough: it says all that earlier ones said.
     var pendingStatus: StandbyStatus?
+    /// Whether there is anything to send.
+    var hasOutput: Bool { holdsOutput || pendingStatus != nil }
     var pacing: ReceivePacing
     let warnings = StreamWarnings()
 }
@@ -68,7 +70,8 @@ extension ReplicationConnection {
     /// On a busy stream it lets data gather for up to a millisecond (`ReceivePacing`); after a silence it wakes at once.
     /// It also sends what `sendStatus` could not.
     public mutating func wait(timeoutMilliseconds: Int, wakeup: Int32 = -1) throws(PostgresError) -> Wake {
-        try flushOutput()
+        // What the socket does not take libpq answers with a look for input, and each wait would end with one: its turn comes below.
+        if stream.hasOutput, isWritable { try flushOutput() }
         if stream.mayHoldInput { return .input }
         let deadline = Deadline(after: .milliseconds(max(0, timeoutMilliseconds)))
         let pause = min(stream.pacing.begin(), deadline.remaining)
@@ -79,15 +82,15 @@ extension ReplicationConnection {
         let started = Deadline.now()
         while true {
             let ready = Readiness.wait(
-                socket: session.socket, write: stream.holdsOutput, wakeup: wakeup, nanoseconds: deadline.remaining)
+                socket: session.socket, write: stream.hasOutput, wakeup: wakeup, nanoseconds: deadline.remaining)
             if ready.socketWritable, !ready.socketReadable, !ready.wakeup {
                 try flushOutput()
-                if !deadline.hasPassed { continue }
+                if !stream.mayHoldInput, !deadline.hasPassed { continue }
             }
             stream.pacing.end(nanoseconds: Deadline.now() &- started, readable: ready.socketReadable)
-            stream.mayHoldInput = ready.socketReadable
+            if ready.socketReadable { stream.mayHoldInput = true }
             var wake: Wake = []
-            if ready.socketReadable { wake.insert(.input) }
+            if stream.mayHoldInput { wake.insert(.input) }
             if ready.wakeup { wake.insert(.wakeup) }
             return wake
         }
@@ -155,7 +158,7 @@ extension ReplicationConnection {
         guard stream.phase == .streaming else { return }
         let deadline = Deadline(after: timeout)
         do throws(PostgresError) {
-            while stream.holdsOutput || stream.pendingStatus != nil, !deadline.hasPassed {
+            while stream.hasOutput, !deadline.hasPassed {
                 try discard(until: deadline)
             }
             guard PQputCopyEnd(session.connection, nil) == 1 else { return }
@@ -179,14 +182,19 @@ extension ReplicationConnection {
         }
     }
 
+    /// Whether the socket takes something now.
+    private var isWritable: Bool {
+        Readiness.wait(socket: session.socket, write: true, wakeup: -1, nanoseconds: 0).socketWritable
+    }
+
     /// Moves output to the socket as far as it takes it, and the newest status behind it.
     private mutating func flushOutput() throws(PostgresError) {
-        while stream.holdsOutput || stream.pendingStatus != nil {
+        while stream.hasOutput {
             if stream.holdsOutput {
                 let left = PQflush(session.connection)
                 guard left >= 0 else { throw failed() }
                 stream.holdsOutput = left == 1
-                // libpq reads while it cannot write, so that neither side waits for the other.
+                // libpq reads while it cannot write, so that neither side waits for the other; `poll` does not see what it has.
                 if left == 1 {
                     stream.mayHoldInput = true
                     return

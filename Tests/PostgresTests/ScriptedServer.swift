@@ -191,6 +191,26 @@ extension [UInt8] {
     }
 }
 
+@Suite struct FullSocketTests {
+    /// libpq looks for input each time that it cannot send: that is no input.
+    @Test func aServerThatDoesNotReadIsWaitedFor() throws {
+        let server = try ScriptedServer(isDeaf: true)
+        var connection = try ReplicationConnection(connecting: ConnectionSettings(url: server.url))
+        try connection.startReplication(slot: "s", at: LSN(0), publications: ["p"])
+        for _ in 0..<20_000 { try connection.sendStatus(written: LSN(0), flushed: LSN(0), applied: LSN(0), now: 0) }
+        #expect(connection.stream.hasOutput)
+        var waits = 0
+        let deadline = Deadline(after: .milliseconds(500))
+        while !deadline.hasPassed {
+            waits += 1
+            if try connection.wait(timeoutMilliseconds: 100) == .input, case .frame = try connection.receive() {
+                return
+            }
+        }
+        #expect(waits < 20)
+    }
+}
+
 @Suite struct LostConnectionTests {
     /// libpq reads again at once after a large message, and may find there that the connection is gone: with complete messages before it.
     @Test(arguments: [5, 10, 40], [true, false])
