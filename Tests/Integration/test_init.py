@@ -311,10 +311,16 @@ def test_init_says_whose_lock_it_waits_for(little: Site) -> None:
 
 
 def test_a_stream_that_commits_would_wait_for_is_warned_of(server: ServerMaker) -> None:
-    site, _ = server("synchronous_standby_names = '*'", "synchronous_commit = local")
+    """And one that has the last walsender, which is no fault of it."""
+    site, _ = server("synchronous_standby_names = '*'", "synchronous_commit = local", "max_wal_senders = 1")
     for command in ("init", "check"):
         done = site.agent.must(command)
         assert "warning synchronous_standby_names: * matches sluice." in done.out, done.text
+    site.run("--only", "stream")
+    checked = site.agent.must("check").out
+    assert "warning max_wal_senders: all 1 are in use, one by the stream itself" in checked, checked
+    assert "warning replication connection: not looked at while the slot is in use" in checked, checked
+    assert site.agent.stop() == 0
 
 
 # The server is short of slots

@@ -77,6 +77,10 @@ import Testing
         #expect(judged(Preflight.server(server(), hasSlot: false)).isEmpty)
         // What is ours already need not be free.
         #expect(judged(Preflight.server(server(slots: (10, 10)), hasSlot: true)).isEmpty)
+        #expect(
+            judged(Preflight.server(server(senders: (4, 4)), hasSlot: true, isStreaming: true)) == [
+                "warning max_wal_senders: all 4 are in use, one by the stream itself: replay and verify have none"
+            ])
         #expect(judged(Preflight.server(server(mayReplicate: false, isSuperuser: true), hasSlot: false)).isEmpty)
         #expect(judged(Preflight.server(server(libraries: "test_decoding, pgoutput"), hasSlot: false)).isEmpty)
         #expect(judged(Preflight.server(server(version: 160_000, isInRecovery: true), hasSlot: false)).isEmpty)

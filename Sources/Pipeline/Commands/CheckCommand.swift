@@ -17,16 +17,16 @@ package struct CheckCommand {
     /// Prints what it finds; throws exit 1 where there is a problem.
     /// - Parameter more: what others have found, such as the sink of its store.
     package func run(more: [Finding]) throws(AgentExit) {
-        let (source, topics) = postgres()
-        let findings = source + kafka(topics) + more
+        let (source, topics, isStreaming) = postgres()
+        let findings = source + kafka(topics, isStreaming: isStreaming) + more
         output.findings(findings)
         guard findings.hasProblem else { return }
         let count = findings.filter { $0.severity == .problem }.count
         throw AgentExit(.different, "check found \(count) \(count == 1 ? "problem" : "problems")")
     }
 
-    /// What PostgreSQL says, and the topics that its tables need.
-    private func postgres() -> (findings: [Finding], topics: [String]) {
+    /// What PostgreSQL says, the topics that its tables need, and whether the slot is in use, as by an agent that runs.
+    private func postgres() -> (findings: [Finding], topics: [String], isStreaming: Bool) {
         do throws(PostgresError) {
             var connection = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(10))
             let server = try connection.serverFacts()
@@ -34,31 +34,38 @@ package struct CheckCommand {
             let tables = try connection.tables(matching: patterns)
             let publication = try connection.publication(named: settings.publication)
             let slot = try connection.replicationSlot(named: settings.slot)
-            var findings = Preflight.server(server, hasSlot: slot != nil)
+            let isStreaming = slot?.activePID != nil
+            var findings = Preflight.server(server, hasSlot: slot != nil, isStreaming: isStreaming)
             findings += Preflight.synchrony(server, applicationName: settings.applicationName)
             findings += Preflight.tables(tables, patterns: patterns, server: server, publication: publication)
             findings += Preflight.topics(settings, tables) + Preflight.columns(settings, tables)
             findings += Preflight.publication(
                 publication, named: settings.publication, wanted: tables, patterns: patterns)
-            findings += replication()
-            return (findings, Preflight.topicNames(settings, tables))
+            findings += replication(isStreaming: isStreaming)
+            return (findings, Preflight.topicNames(settings, tables), isStreaming)
         } catch {
-            return ([Finding(.problem, "postgres", error.description)], [])
+            return ([Finding(.problem, "postgres", error.description)], [], false)
         }
     }
 
     /// pg_hba.conf may let ordinary connections in and refuse replication.
-    private func replication() -> [Finding] {
+    private func replication(isStreaming: Bool) -> [Finding] {
         do throws(PostgresError) {
             var connection = try ReplicationConnection(connecting: settings.postgres, timeout: .seconds(10))
             _ = try connection.identifySystem()
             return []
         } catch {
-            return [Finding(.problem, "replication connection", error.description)]
+            return [replication("replication connection", error, isStreaming: isStreaming)]
         }
     }
 
-    private func kafka(_ topics: [String]) -> [Finding] {
+    /// An agent that streams has its walsender, and needs no other: that there is none for us is no fault of it.
+    private func replication(_ subject: String, _ error: PostgresError, isStreaming: Bool) -> Finding {
+        guard isStreaming, error.sqlState == "53300" else { return Finding(.problem, subject, error.description) }
+        return Finding(.warning, subject, "not looked at while the slot is in use: \(error)")
+    }
+
+    private func kafka(_ topics: [String], isStreaming: Bool) -> [Finding] {
         var findings: [Finding] = []
         do throws(KafkaError) {
             let maker = try TopicMaker(settings, events: services.kafkaEvents, log: services.log)
@@ -74,7 +81,7 @@ package struct CheckCommand {
             }
             findings += try transactionTimeout(admin)
             for topic in topics { findings += try self.topic(topic, admin) }
-            findings += try position(maker, topics)
+            findings += try position(maker, topics, isStreaming: isStreaming)
         } catch {
             let refusal = services.state.snapshot.kafkaRefusal
             findings.append(
@@ -156,7 +163,9 @@ package struct CheckCommand {
     }
 
     /// The stored position against the server, and the topics against what it remembers of them.
-    private func position(_ maker: TopicMaker, _ topics: [String]) throws(KafkaError) -> [Finding] {
+    private func position(
+        _ maker: TopicMaker, _ topics: [String], isStreaming: Bool
+    ) throws(KafkaError) -> [Finding] {
         // The slot before the position, the end of the WAL after it: an agent that runs moves both meanwhile.
         let early = try? StartFacts.gather(settings)
         let name = settings.progressTopic
@@ -179,7 +188,7 @@ package struct CheckCommand {
         }
         var facts: StartFacts
         do throws(PostgresError) { facts = try StartFacts.gather(settings).facts } catch {
-            return changed + [Finding(.problem, "position", error.description)]
+            return changed + [replication("position", error, isStreaming: isStreaming)]
         }
         if let early { facts.slot = early.facts.slot }
         var refusal: StartRefusal?

@@ -4,7 +4,8 @@ package import Postgres
 /// Judges what PostgreSQL has, before a publication makes an application's UPDATE fail (trap 61) or a slot is refused.
 package enum Preflight {
     /// The server and the role.
-    package static func server(_ facts: ServerFacts, hasSlot: Bool) -> [Finding] {
+    /// - Parameter isStreaming: whether the slot is in use, as by an agent that runs.
+    package static func server(_ facts: ServerFacts, hasSlot: Bool, isStreaming: Bool = false) -> [Finding] {
         var findings: [Finding] = []
         let version = facts.version / 10_000
         findings.append(Finding(.fine, "server", "PostgreSQL \(version), system identifier \(facts.systemID)"))
@@ -26,9 +27,11 @@ package enum Preflight {
                     ]))
         }
         if facts.usedWALSenders >= facts.maxWALSenders {
+            let all = "all \(facts.maxWALSenders) are in use"
             findings.append(
                 Finding(
-                    .problem, "max_wal_senders", "all \(facts.maxWALSenders) are in use",
+                    isStreaming ? .warning : .problem, "max_wal_senders",
+                    isStreaming ? "\(all), one by the stream itself: replay and verify have none" : all,
                     fixes: ["ALTER SYSTEM SET max_wal_senders = \(facts.maxWALSenders + 5); -- then restart"]))
         }
         if !facts.roleCanReplicate, !facts.roleIsSuperuser {
