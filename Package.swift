@@ -80,6 +80,7 @@ let package = Package(
         // The others say again what Configuration has to know of them without meeting them.
         tests("ConfigurationTests", ["Configuration", "ChangeData", "Kafka"]),
         tests("TelemetryTests", ["Telemetry", "Dates"]),
-        tests("PipelineTests", ["Pipeline", "Dates", "ChangeData", "Kafka", "ObjectStorage", "LocalStorage", "Telemetry"]),
+        tests(
+            "PipelineTests", ["Pipeline", "Dates", "ChangeData", "Kafka", "ObjectStorage", "LocalStorage", "Telemetry"]),
     ]
 )
