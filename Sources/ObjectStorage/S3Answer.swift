@@ -59,3 +59,42 @@ extension StorageError {
         }
     }
 }
+
+/// Why an answer that says 200 is none of an object store: proxies and login pages say it too, and a store that has begun its
+/// answer can put an error only into it.
+struct StrangeAnswer {
+    let code: String?
+    let reason: String
+
+    func error(_ kind: StorageError.Kind, _ operation: String, key: String, status: Int) -> StorageError {
+        StorageError(
+            kind, operation, key: key, status: status, code: code, "the answer is not an object store's: \(reason)",
+            hint: code == nil ? "does a proxy or a login page answer for s3.endpoint?" : nil)
+    }
+}
+
+extension HTTPResponse {
+    /// Without its quotes. That of a put is not compared with the body's MD5: under SSE-KMS and SSE-C it looks like one, and is
+    /// none. The store itself has compared the body with the SHA-256 that was signed.
+    var etag: String? { self["etag"].map { String($0.drop { $0 == "\"" }.prefix { $0 != "\"" }) } }
+
+    /// Of a put. S3 answers 200 with the object's ETag and without content.
+    var whyNoReceipt: StrangeAnswer? {
+        if let document = S3ErrorDocument(body) {
+            return StrangeAnswer(code: document.code, reason: "it holds an error: \(document.message)")
+        }
+        if body.contains(where: { !Self.isBlank($0) }) {
+            let type = self["content-type"].map { printable($0, limit: 80) } ?? "no type"
+            return StrangeAnswer(code: nil, reason: "it has content (\(type))")
+        }
+        return status == 200 && self["etag"] != nil ? nil : StrangeAnswer(code: nil, reason: "it has no ETag")
+    }
+
+    /// Of a question for an object.
+    var whyNoObject: StrangeAnswer? {
+        let isOfAStore = self["etag"] != nil || headers.contains { $0.name.hasPrefix("x-amz-") }
+        return isOfAStore ? nil : StrangeAnswer(code: nil, reason: "it has no ETag")
+    }
+
+    private static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || (0x09...0x0D).contains(byte) }
+}

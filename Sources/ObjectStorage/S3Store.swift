@@ -94,7 +94,10 @@ final class S3Store {
             answer = try sendWithChecksum(request, hash)
         }
         switch answer.status {
-        case 200...204: return .created(etag: answer.etag)
+        case 200...299:
+            // After this error the object is looked for: so a store with a word of its own costs a question, and loses nothing.
+            if let why = answer.whyNoReceipt { throw why.error(.indefinite, "put", key: put.key, status: answer.status) }
+            return .created(etag: answer.etag)
         case 412 where put.condition == .ifAbsent: return .alreadyExists
         default: throw StorageError(answer: answer, "put", key: put.key, now: now())
         }
@@ -256,11 +259,8 @@ final class S3Store {
 }
 
 extension HTTPResponse {
-    fileprivate var etag: String? {
-        self["etag"].map { String($0.drop { $0 == "\"" }.prefix { $0 != "\"" }) }
-    }
-
     func info(_ operation: String, key: String) throws(StorageError) -> ObjectInfo {
+        if let why = whyNoObject { throw why.error(.transient, operation, key: key, status: status) }
         guard let size = self["content-length"].flatMap({ Int64($0) }), size >= 0 else {
             throw StorageError(.transient, operation, key: key, status: status, "the answer has no length")
         }

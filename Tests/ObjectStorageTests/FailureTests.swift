@@ -133,12 +133,12 @@ import Testing
 
     @Test func credentialsThatWereRefusedAreLookedUpAgain() throws {
         let server = ScriptedServer([
-            ScriptedServer.refusal("403 Forbidden", "AccessDenied"), .answer(ScriptedServer.response("200 OK")),
+            ScriptedServer.refusal("403 Forbidden", "AccessDenied"), .answer(ScriptedServer.stored),
             ScriptedServer.refusal("403 Forbidden", "AccessDenied"),
         ])
         defer { server.close() }
         let store = try store(server, renewed: S3Credentials(accessKeyID: "new", secretAccessKey: "t"))
-        #expect(try store.put("k", body: .bytes([1])) == .created(etag: nil))
+        #expect(try store.put("k", body: .bytes([1])) == .created(etag: "abc"))
         // The same again are no others.
         #expect(#expect(throws: StorageError.self) { try store.put("k", body: .bytes([1])) }?.kind == .denied)
         let users = server.requests.withLock { $0.map { $0.contains("Credential=new/") } }
@@ -253,7 +253,7 @@ import Testing
     /// A kept connection that the server has closed meanwhile costs a new one, and the body is sent again from its start.
     @Test func aDeadKeptConnectionIsReplaced() throws {
         let server = ScriptedServer([
-            .answer(ScriptedServer.response("200 OK")), .cut(bodyToo: true), .answer(ScriptedServer.response("200 OK")),
+            .answer(ScriptedServer.stored), .cut(bodyToo: true), .answer(ScriptedServer.stored),
         ])
         defer { server.close() }
         let store = try store(server)
@@ -288,7 +288,7 @@ import Testing
     }
 
     @Test func bodiesThatCannotBeRead() throws {
-        let server = ScriptedServer([.answer(ScriptedServer.response("200 OK"))])
+        let server = ScriptedServer([.answer(ScriptedServer.stored)])
         defer { server.close() }
         let store = try store(server)
         var spool = try SpoolFile(in: "/tmp")

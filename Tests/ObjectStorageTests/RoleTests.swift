@@ -269,7 +269,7 @@ import Testing
         let refusal =
             "<Error><Code>InvalidRequest</Code><Message>Content-MD5 OR x-amz-checksum- HTTP header is required</Message></Error>"
         let server = ScriptedServer([
-            .answer(ScriptedServer.response("400 Bad Request", refusal)), .answer(ScriptedServer.response("200 OK")),
+            .answer(ScriptedServer.response("400 Bad Request", refusal)), .answer(ScriptedServer.stored),
         ])
         defer { server.close() }
         var settings = settings(server)

@@ -142,6 +142,9 @@ final class ScriptedServer: Sendable {
         "HTTP/1.1 \(status)\r\n\(headers)Content-Length: \(body.utf8.count)\r\n\r\n\(body)"
     }
 
+    /// The answer to a put.
+    static let stored = response("200 OK", headers: "ETag: \"abc\"\r\n")
+
     static func refusal(_ status: String, _ code: String, headers: String = "") -> Script {
         .answer(
             response(status, "<Error><Code>\(code)</Code><Message>said \(code)</Message></Error>", headers: headers))
