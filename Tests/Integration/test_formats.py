@@ -514,6 +514,20 @@ def test_an_hour_is_complete_once_it_is_sealed(make: SiteMaker) -> None:
         stored, body = objects[entry["key"]], client.get_object(Bucket=site.lake.bucket, Key=f"{site.lake.prefix}/{entry['key']}")["Body"].read()
         assert (entry["size"], entry["sha256"], entry["records"]) == (len(body), hashlib.sha256(body).hexdigest(), len(stored.lines))
         assert (str(entry["start"]), str(entry["end"])) == (stored.meta["start"], stored.meta["end"]) and entry["partition"] == stored.partition
+    # Rows of two hours that are long over, put by a worker that is killed: the next one finds them, wherever they lie.
+    late = [hour - timedelta(hours=hours) for hours in (90, 70)]
+    with psycopg.connect(site.stack.postgres.conninfo(site.database), autocommit=True) as writer:
+        writer.execute("select pg_replication_origin_session_setup(%s)", (origin,))
+        for at, row in zip([*late, hour + timedelta(hours=4)], (52, 53, 54), strict=True):
+            with writer.transaction():
+                writer.execute("select pg_replication_origin_xact_setup('0/1', %s)", (at,))
+                writer.execute("insert into public.documents values (%s, 'late', null, null)", (row,))
+    wait_until("late objects are put", lambda: {f"{at:%Y-%m-%dT%H}" for at in late} <= {o.hour for o in site.lake.read([topic])}, 60, pause=0.1)
+    site.agent.kill()
+    site.agent.start().wait_ready()
+    for at in late:
+        wait_until(f"the hour {at} is complete", lambda at=at: site.agent.command(
+            "hours", "--hour", f"{at:%Y-%m-%dT%H:%M:%SZ}", "--topic", topic).code == 0, 60, pause=1)
     site.agent.stop()
     # An hour that has lost an object is complete no more.
     client.delete_object(Bucket=site.lake.bucket, Key=f"{site.lake.prefix}/{manifest['objects'][0]['key']}")

@@ -282,6 +282,25 @@ extension SinkServerTests {
             try bench.run { _ in try manifest(bench, late)?.keys == Set(left.keys) }
         }
 
+        /// Objects of hours that nobody would look at again, of which none is the last one: they are told of with the offset.
+        @Test func whatIsUnsealedIsToldWithTheOffset() throws {
+            let bench = try SinkBench()
+            let progress = try ProgressBench(bench)
+            func told() throws -> OffsetNote? { try bench.committed()?.metadata.flatMap(OffsetNote.init(json:)) }
+            // The source's clock is not known: nothing is sealed.
+            try bench.produce([Made(1), Made(2, minutes: -3600), Made(3, minutes: -3000), Made(4, minutes: 70)])
+            try bench.run { $0.isDrained() }
+            let late = [SourceHour(noon.number - 60), SourceHour(noon.number - 50)]
+            #expect(try told()?.unsealed == HourSet(late + [noon, noon.next]))
+            // As if somebody had sealed one long ago, before the late ones came.
+            let manifest = HourManifest(topic: bench.topic, hour: noon, revision: 1, clock: 0, entries: [])
+            let key = HourManifest.key(topic: bench.topic, hour: noon, revision: 1)
+            _ = try bench.store().put(key, body: .bytes(Array(manifest.json.utf8)))
+            try progress.commit(at: Made.at(4, minutes: 70))
+            try bench.run { _ in try told()?.unsealed == HourSet([noon.next]) }
+            for hour in late + [noon] { #expect(try self.manifest(bench, hour)?.records == 1) }
+        }
+
         @Test func whatAWorkerThatWasKilledHasLeftIsSealedByTheNext() throws {
             let bench = try SinkBench()
             let progress = try ProgressBench(bench)

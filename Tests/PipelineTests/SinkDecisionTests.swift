@@ -135,6 +135,9 @@ private func object(
         let given = OffsetNote(last: nil, gap: 3...7, pin: "k3", store: "0123")
         #expect(OffsetNote(json: given.json) == given)
         #expect(OffsetNote(json: given.json.replacing("[3,7]", with: "[7,3]")) == empty)
+        let late = OffsetNote(last: nil, unsealed: HourSet([SourceHour(3), SourceHour(-9)]), pin: "k3", store: "0123")
+        #expect(OffsetNote(json: late.json) == late && late.json.contains(#""unsealed":[-9,-9,3,3]"#))
+        #expect(OffsetNote(json: late.json.replacing("[-9,", with: "[9,")) == empty)
         for text in [
             "", "{}", #"{"v":2,"pin":"a","store":"b"}"#, #"{"v":1,"pin":"a","store":"b","object":"x"}"#,
             note.json.replacing(#""end":19"#, with: #""end":9223372036854775807"#),

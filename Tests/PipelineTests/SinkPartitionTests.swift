@@ -122,6 +122,16 @@ private func at(_ lsn: UInt64) -> RecordPosition {
         #expect(group(30, OffsetNote(last: nil, pin: "p", store: "other")).next(after: nil, begin: 30)?.offset == 30)
     }
 
+    @Test func hoursThatMayBeUnsealedAreToldAndThatTheyAreNotAnyMore() {
+        let hours = HourSet([SourceHour(7), SourceHour(9)])
+        var group = group(20, note())
+        let told = group.next(after: last, unsealed: hours, begin: nil)
+        #expect(told?.offset == 20 && told?.metadata.flatMap(OffsetNote.init(json:))?.unsealed == hours)
+        group.committed(20, key: last.object.key, gap: nil, unsealed: hours)
+        #expect(group.next(after: last, unsealed: hours, begin: nil) == nil)
+        #expect(group.next(after: last, begin: nil)?.metadata == note().json)
+    }
+
     @Test func aLossThatWasAcceptedIsToldUntilAnObjectHasIt() {
         var group = group(20, seen: 25)
         let told = group.next(after: last, gap: 20...24, begin: nil)

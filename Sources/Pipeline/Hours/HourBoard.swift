@@ -11,12 +11,46 @@ final class HourBoard: Sendable {
         var hour: SourceHour
     }
 
+    private struct Put {
+        /// Monotonic nanoseconds when the last object was put.
+        var at: Int64
+        /// Of which partitions.
+        var partitions: Set<Int32>
+        /// When it is looked at.
+        var due: Int64 = .min
+    }
+
     private struct State {
         var reach: [TopicPartition: SealDecision.Reach] = [:]
         var passed: SourceHour?
-        /// With the monotonic nanoseconds when the last object was put.
-        var late: [Late: Int64] = [:]
+        /// Hours with an object that may be in no manifest: an hour leaves only when that is known to be in one.
+        var late: [Late: Put] = [:]
+        /// Such hours of the partitions' former workers, before they get into `late`: they may be many.
+        var taken: [TopicPartition: HourSet] = [:]
+        /// Counts what changes in the two.
+        var version = 0
         var isClosed = false
+
+        mutating func put(_ partition: TopicPartition, _ hour: SourceHour, now: Int64) {
+            let key = Late(topic: partition.topic, hour: hour)
+            var put = late[key] ?? Put(at: now, partitions: [])
+            put.partitions.insert(partition.partition)
+            (put.at, put.due) = (now, .min)
+            late[key] = put
+            version += 1
+        }
+
+        /// Moves some of what was taken over.
+        mutating func admit(_ most: Int, now: Int64) {
+            var left = most
+            while left > 0, let partition = taken.keys.first {
+                if let hour = taken[partition]?.popLast() {
+                    put(partition, hour, now: now)
+                    left -= 1
+                }
+                if taken[partition]?.isEmpty ?? true { taken[partition] = nil }
+            }
+        }
     }
 
     private let state = Mutex(State())
@@ -34,8 +68,32 @@ final class HourBoard: Sendable {
     var passed: SourceHour? { state.withLock { $0.passed } }
 
     /// An object is in the store.
-    func stored(_ topic: String, _ hour: SourceHour, now: Int64) {
-        state.withLock { $0.late[Late(topic: topic, hour: hour)] = now }
+    func stored(_ partition: TopicPartition, _ hour: SourceHour, now: Int64) {
+        state.withLock { $0.put(partition, hour, now: now) }
+    }
+
+    /// The worker that had the partition before had objects in these hours, and did not know whether a manifest names them.
+    func takeOver(_ partition: TopicPartition, _ hours: HourSet) {
+        guard !hours.isEmpty else { return }
+        state.withLock { state in
+            state.taken[partition, default: HourSet()].formUnion(hours)
+            state.version += 1
+        }
+    }
+
+    /// By partition, the hours with an object that may be in no manifest: the next worker must know of them.
+    /// - Returns: nil where that is as at `version`.
+    func unsealed(since version: Int) -> (version: Int, hours: [TopicPartition: HourSet])? {
+        state.withLock { state in
+            guard state.version != version else { return nil }
+            var hours = state.taken
+            for (late, put) in state.late {
+                for partition in put.partitions {
+                    hours[TopicPartition(late.topic, partition), default: HourSet()].insert(late.hour)
+                }
+            }
+            return (state.version, hours)
+        }
     }
 
     func close() {
@@ -51,15 +109,24 @@ final class HourBoard: Sendable {
 
     func pass(_ hour: SourceHour) { state.withLock { $0.passed = max($0.passed ?? hour, hour) } }
 
-    var hasLate: Bool { state.withLock { !$0.late.isEmpty } }
-
-    func takeLate() -> [Late: Int64] {
+    /// Up to `most` hours to be looked at, each with the time when its last object was put; the latest first.
+    func due(until passed: SourceHour, now: Int64, most: Int) -> [(late: Late, at: Int64)] {
         state.withLock { state in
-            defer { state.late = [:] }
-            return state.late
+            state.admit(most, now: now)
+            let due = state.late.filter { $0.key.hour <= passed && $0.value.due <= now }
+            return due.sorted { $0.key.hour > $1.key.hour }.prefix(most).map { ($0.key, $0.value.at) }
+        }
+    }
+
+    /// Manifests name all that was put for this hour until `at`, or there is nothing.
+    func settle(_ late: Late, putAt at: Int64) {
+        state.withLock { state in
+            guard state.late[late]?.at == at else { return }
+            state.late[late] = nil
+            state.version += 1
         }
     }
 
     /// To be looked at again.
-    func keep(_ late: [Late: Int64]) { state.withLock { $0.late.merge(late, uniquingKeysWith: max) } }
+    func postpone(_ late: Late, until due: Int64) { state.withLock { $0.late[late]?.due = due } }
 }

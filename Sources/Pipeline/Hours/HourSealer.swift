@@ -28,8 +28,20 @@ final class HourSealer {
     private static let recentHours: Int64 = 48
     /// How many hours before the one that is sealed are looked at again: what another worker has put late, and told nobody of.
     private static let recheckedHours: Int64 = 2
-    /// For how long an object of a passed hour is looked at again where the hour has no manifest yet.
+    /// For how long an object of a passed hour that has no manifest yet is looked at as often as others.
     private static let patience: Int64 = .seconds(7200)
+    /// How many late hours are seen to at a time: those that have just passed are not to wait for more.
+    private static let lateAtOnce = 200
+
+    /// Why an hour is sealed.
+    private enum Occasion {
+        /// It is the next one.
+        case inTurn
+        /// An object was put for it that came late.
+        case late
+        /// The same, or it is looked at to be sure, where the first manifest may be another's to put.
+        case again
+    }
 
     private let settings: SinkSettings
     private let services: StreamServices
@@ -88,7 +100,8 @@ final class HourSealer {
         }
         // Most looks find nothing to do, and need no store.
         let unknown = ours.filter { topics[$0]?.isKnown == false }.sorted()
-        guard !unknown.isEmpty || board.hasLate || ours.contains(where: isDue) else {
+        let late = late(until: passed)
+        guard !unknown.isEmpty || !late.isEmpty || ours.contains(where: isDue) else {
             log.close()
             return
         }
@@ -98,7 +111,7 @@ final class HourSealer {
                 attempt { () throws(SinkFailure) in try takeUp(name, until: passed, ledger) }
             }
             seal(ours.filter(isDue).sorted(), until: passed, ledger)
-            sealLate(until: passed, ledger)
+            seal(late, ledger)
         } catch { throw .store(error, settings.storeName) }
         if let firstFailure { throw firstFailure }
     }
@@ -154,7 +167,7 @@ final class HourSealer {
             var hour: SourceHour
             if let next = topic.next { hour = next } else { hour = try first(of: name, until: passed, ledger) }
             for before in max(0, hour.number - Self.recheckedHours)..<max(0, hour.number) {
-                try seal(SourceHour(before), of: name, ledger, onlyAgain: true)
+                try seal(SourceHour(before), of: name, ledger, .again)
             }
             while hour <= passed, !services.stop.isRequested, !board.isClosed {
                 try seal(hour, of: name, ledger)
@@ -194,17 +207,18 @@ final class HourSealer {
     }
 
     /// Puts a manifest that names every object of an hour, unless there is one.
-    /// - Parameter onlyAgain: nothing is done where no manifest is there and one may yet come; then the answer is false.
+    /// - Returns: false where none is there, and nothing was done since one may yet come (`again`).
     @discardableResult
     private func seal(
-        _ hour: SourceHour, of name: String, _ ledger: HourLedger, onlyAgain: Bool = false
+        _ hour: SourceHour, of name: String, _ ledger: HourLedger, _ occasion: Occasion = .inTurn
     ) throws(StorageError) -> Bool {
         // Another worker may put one meanwhile: then it is looked at again.
         for _ in 0..<3 {
             let found = try ledger.hour(hour, of: name)
-            // Where a later hour is sealed, nobody comes to this one any more: it is before the first that was.
-            if onlyAgain, found.revision == 0 {
-                guard !found.keys.isEmpty, try ledger.isSealed(after: hour, of: name) else { return false }
+            if occasion != .inTurn, found.revision == 0 {
+                if found.keys.isEmpty { return true }
+                // Where a later hour is sealed, nobody comes to this one any more: it is before the first that was.
+                if occasion == .again, try !ledger.isSealed(after: hour, of: name) { return false }
             }
             if found.revision > 0, let there = try ledger.manifest(name, hour, revision: found.revision) {
                 let gone = there.keys.subtracting(found.keys)
@@ -244,36 +258,41 @@ final class HourSealer {
             ])
     }
 
-    /// Objects that were put for hours that have passed: where the hour has a manifest, it must name them.
-    private func sealLate(until passed: SourceHour, _ ledger: HourLedger) {
+    /// Hours that have passed and that objects were put for: where one has a manifest, it must name them.
+    private func late(until passed: SourceHour) -> [(late: HourBoard.Late, at: Int64)] {
         let now = services.clock.monotonic()
-        guard now >= nextLate else { return }
-        nextLate = now &+ .seconds(10)
-        var kept: [HourBoard.Late: Int64] = [:]
-        for (one, at) in board.takeLate() {
-            guard one.hour <= passed else {
-                kept[one] = at
-                continue
-            }
+        guard now >= nextLate else { return [] }
+        let due = board.due(until: passed, now: now, most: Self.lateAtOnce)
+        if due.count < Self.lateAtOnce { nextLate = now &+ .seconds(10) }
+        return due
+    }
+
+    private func seal(_ late: [(late: HourBoard.Late, at: Int64)], _ ledger: HourLedger) {
+        for (one, at) in late where !services.stop.isRequested && !board.isClosed {
+            let now = services.clock.monotonic()
+            board.postpone(one, until: now &+ .seconds(5))
             let topic = topics[one.topic]
             if let topic {
                 // Not sealed yet: that will name it.
-                guard let next = topic.next, one.hour < next else {
-                    kept[one] = at
+                guard let next = topic.next, one.hour < next else { continue }
+                // It was there when the hour was sealed, or looked at again.
+                if at < topic.listedAt, one.hour.number >= next.number - Self.recheckedHours {
+                    board.settle(one, putAt: at)
                     continue
                 }
-                // It was there when the hour was sealed, or looked at again.
-                if at < topic.listedAt, one.hour.number >= next.number - Self.recheckedHours { continue }
             }
-            kept[one] = at
             attempt { () throws(SinkFailure) in
                 // Of a topic that is another worker's to seal, an hour without a manifest is left to that one.
                 let isSealed = try storing { () throws(StorageError) in
-                    try seal(one.hour, of: one.topic, ledger, onlyAgain: topic == nil)
+                    try seal(one.hour, of: one.topic, ledger, topic == nil ? .again : .late)
                 }
-                if isSealed || now &- at >= Self.patience { kept[one] = nil }
+                if isSealed {
+                    board.settle(one, putAt: at)
+                } else if now &- at >= Self.patience {
+                    // Where nothing was sealed for long, nothing will be soon.
+                    board.postpone(one, until: now &+ .seconds(600))
+                }
             }
         }
-        board.keep(kept)
     }
 }

@@ -12,18 +12,21 @@ package struct OffsetNote: Equatable, Sendable {
     package var watermark: Int64?
     /// Offsets behind the last object that somebody has given up: the next object will have them on record.
     package var gap: ClosedRange<Int64>?
+    /// Hours with an object of the partition that may be in no manifest yet: whoever has the partition next sees to it.
+    package var unsealed: HourSet
     /// Which store: the pin's identifier of the topic, and a digest of where the store is.
     package var pin: String
     package var store: String
 
     package init(
         last: ResumeDecision.Last?, mark: RecordMark? = nil, watermark: Int64? = nil, gap: ClosedRange<Int64>? = nil,
-        pin: String, store: String
+        unsealed: HourSet = HourSet(), pin: String, store: String
     ) {
         self.last = last
         self.mark = mark
         self.watermark = watermark
         self.gap = gap
+        self.unsealed = unsealed
         self.pin = pin
         self.store = store
     }
@@ -37,6 +40,7 @@ package struct OffsetNote: Equatable, Sendable {
         if let mark { text += #","mark":"\#(mark.text)""# }
         if let watermark { text += #","watermark":\#(watermark)"# }
         if let gap { text += #","gap":[\#(gap.lowerBound),\#(gap.upperBound)]"# }
+        if !unsealed.isEmpty { text += #","unsealed":[\#(unsealed.bounds.map(String.init).joined(separator: ","))]"# }
         return text + "}"
     }
 
@@ -58,6 +62,7 @@ package struct OffsetNote: Equatable, Sendable {
         {
             gap = first...last
         }
+        unsealed = HourSet(bounds: value["unsealed"]?.array?.compactMap(\.integer) ?? []) ?? HourSet()
         self.pin = pin
         self.store = store
     }

@@ -287,12 +287,14 @@ final class PartitionWriter {
         guard phase != .resolving else { return nil }
         let isSure = phase == .reading && !continuity.isChecking
         let begin = isSure ? (puts.waiting.first ?? open)?.start ?? endSeen : nil
-        return group.next(after: puts.last, gap: unrecordedGap, begin: begin)
+        return group.next(after: puts.last, gap: unrecordedGap, unsealed: unsealed, begin: begin)
     }
 
-    /// The group has taken the offset.
-    func committed(_ offset: Int64) { group.committed(offset, key: puts.last?.object.key, gap: unrecordedGap) }
+    func committed(_ offset: Int64) {
+        group.committed(offset, key: puts.last?.object.key, gap: unrecordedGap, unsealed: unsealed)
+    }
 
+    private var unsealed: HourSet { context.unsealed.hours[partition] ?? HourSet() }
     /// A loss that was accepted: told with the offset until an object has it on record.
     private var unrecordedGap: ClosedRange<Int64>? { gap ?? puts.waiting.first?.gap ?? open?.gap }
 }

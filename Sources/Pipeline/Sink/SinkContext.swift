@@ -18,6 +18,8 @@ final class SinkContext {
     var dropped: UInt64 = 0
     /// Files that may be opened before the bounds are looked at again.
     var filesLeft: Int
+    /// By partition, the hours with an object that may be in no manifest; of this version of the board.
+    var unsealed: (version: Int, hours: [TopicPartition: HourSet]) = (-1, [:])
     private let dropLog = LogThrottle(every: .seconds(1))
     private var generations = 0
 

@@ -160,9 +160,11 @@ extension SinkSession {
                             "to": .init(gap.upperBound),
                         ])
                 }
-                // Who put the last object may have ended before its hour was sealed again.
+                // Who put objects before may have ended before their hours were sealed again. An offset that says nothing of them is of an
+                // older version, or was set by hand: then at least the last one's hour is looked at.
+                if known.sameStore || known.samePin { board.takeOver(partition, known.note?.unsealed ?? HourSet()) }
                 if let last = resume.last, let hour = SourceHour(key: last.key, topic: topic) {
-                    board.stored(topic, hour, now: services.clock.monotonic())
+                    board.stored(partition, hour, now: services.clock.monotonic())
                 }
                 writer.resume(resume, pin: pin.id)
                 context.memory.ran()

@@ -77,6 +77,8 @@ extension SinkSession {
 
     /// Tells the group how far the partitions are. A failure is no matter but for the next worker's speed: it is tried again.
     func commit(timeout: Duration) {
+        // What was put since the last commit is among it: an object that an offset covers is told of with that offset, or before.
+        if let unsealed = board.unsealed(since: context.unsealed.version) { context.unsealed = unsealed }
         let offsets = writers.values.compactMap(\.offset)
         nextCommit = context.now &+ .milliseconds(200)
         guard !offsets.isEmpty else { return }

@@ -240,7 +240,7 @@ final class SinkSession {
 
     /// An object is in the store.
     func sealsLater(_ segment: Segment) {
-        board.stored(segment.partition.topic, segment.hour, now: services.clock.monotonic())
+        board.stored(segment.partition, segment.hour, now: services.clock.monotonic())
     }
 
     // MARK: The end
