@@ -20,16 +20,28 @@ final class FileStore {
     func put(_ put: PutRequest) throws(StorageError) -> PutResult {
         let path = "\(root)/\(put.key)"
         let directory = String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)])
-        try makeDurable(directory, put.key)
         let name = String(path[path.index(path.startIndex, offsetBy: directory.count + 1)...])
         let publication = FilePublication(directory: directory, name: name, key: put.key, abort: abort)
         do {
+            try makeDurable(directory, put.key)
             return try publication.publish(put)
         } catch  where error.kind == .notFound {
             // Whoever takes the objects elsewhere has taken the folder too: it is made again.
             durable.removeAll()
             throw StorageError(.transient, "put", key: put.key, code: error.code, error.message, hint: error.hint)
         }
+    }
+
+    /// Writes a hidden file and takes it away: a put of what is there already writes nothing.
+    func probe(_ key: String) throws(StorageError) {
+        let path = "\(root)/\(key)"
+        let directory = String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)])
+        try makeDurable(directory, key)
+        let hidden = "\(directory)/\(FileNames(path[path.index(path.startIndex, offsetBy: directory.count + 1)...]).newHidden())"
+        let file = try OpenFile(hidden, O_WRONLY | O_CREAT | O_EXCL, "put", key: key)
+        defer { unlink(hidden) }
+        try file.write(Array("{}\n".utf8).span, at: 0, "put", key: key)
+        try file.synchronize("put", key: key)
     }
 
     func head(_ key: String) throws(StorageError) -> ObjectInfo? {

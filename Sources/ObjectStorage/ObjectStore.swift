@@ -145,4 +145,10 @@ public final class ObjectStore {
             return .refused(error.message)
         }
     }
+
+    /// Whether a directory can be written to now; it leaves nothing there. A bucket that can be is one that `probeConditional` got
+    /// an answer from: the right to put is asked for before the condition.
+    public func probeWriting() throws(StorageError) {
+        if case .file(let store) = backend { try store.probe("_sluice/probe") }
+    }
 }

@@ -25,6 +25,31 @@ import Testing
         #expect(try store.head(again)?.size == 1)
     }
 
+    /// Down to the root: what was known of its folders is not believed.
+    @Test func aRootThatWasRemovedIsMadeAgain() throws {
+        let store = try open()
+        _ = try store.put("t/a/one", body: .bytes([1]))
+        #expect(rename(directory.path + "/lake", directory.path + "/away") == 0)
+        let error = #expect(throws: StorageError.self) { try store.put("t/b/two", body: .bytes([2])) }
+        #expect(error?.kind == .transient)
+        #expect(try store.put("t/b/two", body: .bytes([2])) != .alreadyExists)
+        #expect(try store.head("t/b/two")?.size == 1)
+    }
+
+    @Test func whetherItCanBeWrittenIsTriedWithAFileOfItsOwn() throws {
+        let store = try open()
+        #expect(try store.probeConditional() == .honoured)
+        let folder = directory.path + "/lake/deep/_sluice"
+        let before = names(in: folder)
+        try store.probeWriting()
+        #expect(names(in: folder) == before)
+        // Nothing can be made in a file; what is only looked for would be found to be there.
+        #expect(rename(folder, folder + ".away") == 0)
+        let file = try OpenFile(folder, O_WRONLY | O_CREAT, "test", key: nil)
+        _ = file.descriptor
+        #expect(throws: StorageError.self) { try open().probeWriting() }
+    }
+
     @Test func putHeadGet() throws {
         let store = try open()
         let key = "t/year=2024/month=01/t+0+0000000000.json"

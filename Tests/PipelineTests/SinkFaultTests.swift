@@ -54,6 +54,23 @@ extension SinkServerTests {
             #expect(try bench.committed()?.metadata.flatMap(OffsetNote.init(json:))?.last?.end == 6)
         }
 
+        /// As an unmounted file system leaves its place behind, and later comes back.
+        @Test func aDirectoryThatIsNotTheStoreAnyMoreIsNotWritten() throws {
+            let bench = try SinkBench()
+            let lake = "\(bench.root)/lake"
+            let sink = try bench.start()
+            try bench.produce([Made(1)])
+            #expect(sink.wait { $0.objects == 1 }, "\(sink.log)")
+            try #require(rename(lake, lake + ".away") == 0 && mkdir(lake, 0o755) == 0)
+            try bench.produce([Made(2, minutes: 60), Made(3, minutes: 120)])
+            #expect(sink.wait { $0.sinkError?.contains("not the one that it was") ?? false }, "\(sink.log)")
+            #expect(rmdir(lake) == 0, "nothing was written there")
+            try #require(rename(lake + ".away", lake) == 0)
+            #expect(sink.wait { $0.isDrained() && $0.sinkError == nil }, "\(sink.log)")
+            #expect(sink.stop() == nil)
+            try bench.expectExact()
+        }
+
         @Test func anObjectThatIsGoneIsNotWrittenAgain() throws {
             let bench = try SinkBench()
             try bench.produce([Made(1), Made(2)])

@@ -58,6 +58,8 @@ final class HourBoard: Sendable {
     let wakeup = Wakeup()
     /// Ends a call to the store that is under way.
     let abort = AbortFlag()
+    /// Whether the store still is the one that it was.
+    let witness = StoreWitness()
 
     // MARK: The session's
 

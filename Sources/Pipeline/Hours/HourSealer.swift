@@ -33,23 +33,13 @@ final class HourSealer {
     /// How many late hours are seen to at a time: those that have just passed are not to wait for more.
     private static let lateAtOnce = 200
 
-    /// Why an hour is sealed.
-    private enum Occasion {
-        /// It is the next one.
-        case inTurn
-        /// An object was put for it that came late.
-        case late
-        /// The same, or it is looked at to be sure, where the first manifest may be another's to put.
-        case again
-    }
-
-    private let settings: SinkSettings
-    private let services: StreamServices
-    private let board: HourBoard
+    let settings: SinkSettings
+    let services: StreamServices
+    let board: HourBoard
     private var topics: [String: Topic] = [:]
     /// Of one look.
     private var firstFailure: SinkFailure?
-    private var clock: SourceClock
+    private(set) var clock: SourceClock
     private var log: LogEnds
     private var nextLate: Int64 = 0
 
@@ -185,6 +175,7 @@ final class HourSealer {
     ) throws(StorageError) -> SourceHour {
         let first = try ledger.revisions(of: name, from: nil).keys.filter { $0 > SourceHour.beginning }.min()
         // Not one that is still to come: a commit may be dated ahead.
+        try board.witness.check(name, in: ledger.store)
         return min(first ?? passed.next, passed.next)
     }
 
@@ -194,6 +185,7 @@ final class HourSealer {
             let recent = SourceHour(passed.number - Self.recentHours)
             var found = try ledger.revisions(of: name, from: recent)
             if !found.values.contains(where: { $0 > 0 }) { found = try ledger.revisions(of: name, from: nil) }
+            try board.witness.check(name, in: ledger.store)
             guard let last = found.filter({ $0.value > 0 }).keys.max() else { return nil }
             let first = SourceHour(last.number - Self.recentHours)
             if first < recent { found = try ledger.revisions(of: name, from: first) }
@@ -204,58 +196,6 @@ final class HourSealer {
         topics[name]?.next = next
         // Also where nothing can be sealed for long: who watches it must see that.
         if let next { services.state.sealed(name, until: next.start) }
-    }
-
-    /// Puts a manifest that names every object of an hour, unless there is one.
-    /// - Returns: false where none is there, and nothing was done since one may yet come (`again`).
-    @discardableResult
-    private func seal(
-        _ hour: SourceHour, of name: String, _ ledger: HourLedger, _ occasion: Occasion = .inTurn
-    ) throws(StorageError) -> Bool {
-        // Another worker may put one meanwhile: then it is looked at again.
-        for _ in 0..<3 {
-            let found = try ledger.hour(hour, of: name)
-            if occasion != .inTurn, found.revision == 0 {
-                if found.keys.isEmpty { return true }
-                // Where a later hour is sealed, nobody comes to this one any more: it is before the first that was.
-                if occasion == .again, try !ledger.isSealed(after: hour, of: name) { return false }
-            }
-            if found.revision > 0, let there = try ledger.manifest(name, hour, revision: found.revision) {
-                let gone = there.keys.subtracting(found.keys)
-                if !gone.isEmpty { loses(gone, of: name, hour) }
-                // A revision that does not name them would hide the loss.
-                if !gone.isEmpty || there.keys.isSuperset(of: found.keys) { return true }
-            }
-            let manifest = HourManifest(
-                topic: name, hour: hour, revision: found.revision + 1, clock: clock.time,
-                entries: try ledger.entries(found.keys, of: name))
-            let key = HourManifest.key(topic: name, hour: hour, revision: manifest.revision)
-            if settings.conditional == .off, try ledger.store.head(key) != nil { continue }
-            let result = try ledger.store.put(
-                key, body: .bytes(Array(manifest.json.utf8)),
-                condition: settings.conditional == .off ? .none : .ifAbsent)
-            guard case .created = result else { continue }
-            services.log.info(
-                manifest.revision == 1 ? "an hour is sealed" : "an hour is sealed again: rows came late",
-                [
-                    "topic": .init(name), "hour": .init(ISOTime.text(microseconds: hour.start)),
-                    "objects": .init(found.keys.count), "revision": .init(manifest.revision),
-                ])
-            return true
-        }
-        throw StorageError(
-            .transient, "put", key: HourManifest.prefix(topic: name, hour: hour),
-            "others put manifests at the same time")
-    }
-
-    private func loses(_ keys: Set<String>, of name: String, _ hour: SourceHour) {
-        services.state.failed("hours", kind: "objects-gone")
-        services.log.error(
-            "objects of a sealed hour are gone from the store: the hour is not sealed again",
-            [
-                "topic": .init(name), "hour": .init(ISOTime.text(microseconds: hour.start)),
-                "objects": .init(keys.count), "first": .init(keys.min() ?? ""),
-            ])
     }
 
     /// Hours that have passed and that objects were put for: where one has a manifest, it must name them.

@@ -21,7 +21,7 @@ package struct SinkPreflight {
             throw .kafka(error)
         }
         try spool()
-        try store()
+        try store(isStarting: true)
     }
 
     /// The spool and the store, as `sluice check` reports them.
@@ -62,7 +62,7 @@ package struct SinkPreflight {
         }
     }
 
-    private func store() throws(SinkFailure) {
+    private func store(isStarting: Bool = false) throws(SinkFailure) {
         let support: ConditionalSupport
         do throws(StorageError) {
             let store = try ObjectStore(settings.store)
@@ -71,15 +71,24 @@ package struct SinkPreflight {
                     "s3.conditional is off: two workers that own a partition at once could overwrite each other's objects",
                     ["store": .init(settings.storeName)])
                 _ = try store.head("_sluice/probe")
+                try writes(store, isStarting)
                 return try lists(store)
             }
             support = try store.probeConditional()
+            try writes(store, isStarting)
             try lists(store)
         } catch {
             guard error.kind == .fatal else { throw .retry(component: "s3", reason: error.description) }
             throw .store(error, settings.storeName)
         }
         try judge(support)
+    }
+
+    /// A disk that is full when the sink starts is waited for, as in the middle of a run.
+    private func writes(_ store: ObjectStore, _ isStarting: Bool) throws(StorageError) {
+        do throws(StorageError) { try store.probeWriting() } catch {
+            guard isStarting, error.code == "ENOSPC" || error.code == "EDQUOT" else { throw error }
+        }
     }
 
     /// Whether what is there may be asked for, and what is not: without the right to list a store says "denied" where an object is

@@ -51,7 +51,7 @@ final class SinkSession {
             workers = (0..<max(1, settings.uploads)).map { _ in
                 WorkerThread(name: "store") {
                     do throws(StorageError) {
-                        try StoreClient(settings, services, queue, storeID: storeID).run()
+                        try StoreClient(settings, services, queue, storeID: storeID, board.witness).run()
                     } catch { queue.answer(.failed(.store(error, settings.storeName))) }
                 }
             }

@@ -10,17 +10,20 @@ final class StoreClient {
     private let queue: StoreQueue
     private let store: ObjectStore
     private let storeID: String
+    private let witness: StoreWitness
     private let nap = Wakeup()
     private var packer: Packer?
     private var source: StandingFaults.Source { .store(ObjectIdentifier(self)) }
 
     init(
-        _ settings: SinkSettings, _ services: StreamServices, _ queue: StoreQueue, storeID: String
+        _ settings: SinkSettings, _ services: StreamServices, _ queue: StoreQueue, storeID: String,
+        _ witness: StoreWitness
     ) throws(StorageError) {
         self.settings = settings
         self.services = services
         self.queue = queue
         self.storeID = storeID
+        self.witness = witness
         store = try ObjectStore(settings.store, abort: queue.abort)
     }
 
@@ -70,6 +73,8 @@ final class StoreClient {
         return try attempt(segment.key) { (store) throws(StorageError) -> StoreResult.PutOutcome in
             let ours = attempts > 0 ? body.length : nil
             attempts += 1
+            let topic = segment.partition.topic
+            try witness.check(topic, in: store)
             if settings.conditional == .off, let info = try store.head(segment.key) {
                 return .taken(StoredObject(metadata: info.metadata), bytes: ours)
             }
@@ -79,6 +84,7 @@ final class StoreClient {
                     segment.key, body: body, metadata: object.metadata, contentType: settings.compression.contentType,
                     condition: settings.conditional == .off ? .none : .ifAbsent)
                 Failpoint.hit(.afterPut)
+                try witness.check(topic, in: store)
                 guard case .alreadyExists = result else { return .created(bytes: body.length) }
             } catch {
                 // It may be there. If it is not, nothing was changed, and the put is made again.
@@ -106,7 +112,8 @@ final class StoreClient {
         let key = TopicPin.key(topic)
         let id = String(UInt64(services.clock.random() * 0x1p63), radix: 36)
         let wanted = TopicPin(compression: settings.compression.rawValue, id: id)
-        return try attempt(key) { (store) throws(StorageError) in
+        let pin = try attempt(key) { (store) throws(StorageError) in
+            try witness.check(topic, in: store)
             for _ in 0..<2 {
                 if let found = try TopicPin.read(of: topic, in: store) { return found }
                 let body = ObjectBody.bytes(Array(wanted.json.utf8))
@@ -117,6 +124,8 @@ final class StoreClient {
             }
             throw StorageError(.transient, "put", key: key, "the object comes and goes")
         }
+        witness.saw(pin, of: topic, in: settings.store)
+        return pin
     }
 
     /// The last object of each partition: by the name beside the group's offset, else by a listing of the topic, of which one
