@@ -37,7 +37,8 @@ final class FileStore {
         let path = "\(root)/\(key)"
         let directory = String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)])
         try makeDurable(directory, key)
-        let hidden = "\(directory)/\(FileNames(path[path.index(path.startIndex, offsetBy: directory.count + 1)...]).newHidden())"
+        let hidden =
+            "\(directory)/\(FileNames(path[path.index(path.startIndex, offsetBy: directory.count + 1)...]).newHidden())"
         let file = try OpenFile(hidden, O_WRONLY | O_CREAT | O_EXCL, "put", key: key)
         defer { unlink(hidden) }
         try file.write(Array("{}\n".utf8).span, at: 0, "put", key: key)

@@ -96,7 +96,9 @@ final class S3Store {
         switch answer.status {
         case 200...299:
             // After this error the object is looked for: so a store with a word of its own costs a question, and loses nothing.
-            if let why = answer.whyNoReceipt { throw why.error(.indefinite, "put", key: put.key, status: answer.status) }
+            if let why = answer.whyNoReceipt {
+                throw why.error(.indefinite, "put", key: put.key, status: answer.status)
+            }
             return .created(etag: answer.etag)
         case 412 where put.condition == .ifAbsent: return .alreadyExists
         default: throw StorageError(answer: answer, "put", key: put.key, now: now())

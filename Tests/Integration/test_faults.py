@@ -5,8 +5,11 @@ from __future__ import annotations
 import random
 import resource
 import signal
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -214,7 +217,36 @@ def test_a_sink_that_has_run_waits_for_its_servers(world: World, fronted: SiteMa
     assert sink.stop() == 0 and site.agent.stop() == 0
 
 
+class Page(BaseHTTPRequestHandler):
+    """A gateway's own page: it answers 200 to whatever is asked."""
+
+    def answer(self) -> None:
+        self.rfile.read(int(self.headers.get("content-length") or 0))
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(b"<html>log in</html>")
+
+    do_GET = do_HEAD = do_PUT = answer
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@contextmanager
+def page_at(port: int) -> Iterator[None]:
+    server = ThreadingHTTPServer(("127.0.0.1", port), Page)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 def test_store_killed_or_hung(make: SiteMaker) -> None:
+    """And, where it was killed, something in its place that is none."""
     site = make().init().run()
     store = site.stack.store
     with site.workload():
@@ -222,6 +254,8 @@ def test_store_killed_or_hung(make: SiteMaker) -> None:
         if store.keeps_objects:
             store.kill()
             wait_until("the sink has lost its store, and goes on", lambda: site.agent.running().require_running() or failures(site, "s3") > 0, 30)
+            with page_at(store.port):
+                wait_until("it is not taken for a store", lambda: "not an object store's" in site.agent.said(), 30)
             store.start()
         else:  # a store that forgets is not what the contract is about: it hangs instead
             store.pause()

@@ -21,7 +21,8 @@ final class StoreWitness: Sendable {
         guard let id = pins.withLock({ $0[topic] }) else { return }
         guard try TopicPin.read(of: topic, in: store)?.id != id else { return }
         throw StorageError(
-            .transient, "put", key: TopicPin.key(topic), "it is not there any more: the directory is not the one that it was",
+            .transient, "put", key: TopicPin.key(topic),
+            "it is not there any more: the directory is not the one that it was",
             hint: "mount the file system again; where the directory was emptied on purpose, start the agent anew")
     }
 }
