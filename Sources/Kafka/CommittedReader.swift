@@ -85,11 +85,12 @@ public final class CommittedReader {
             options.committedOnly = false
             uncommitted = try ClientHandle.reader(settings, options, events: events, operation: "bounds")
         }
-        let all = try uncommitted?.watermarks(of: partition, deadline)
-        let stable = try source.batch.client.watermarks(of: partition, deadline)
+        let high = try uncommitted?.ends(of: [partition], deadline)[partition]
+        let low = try source.batch.client.begins(of: [partition], deadline)[partition]
+        let stable = try source.batch.client.ends(of: [partition], deadline)[partition]
+        guard let low, let stable else { throw .doesNotExist(partition) }
         // A marker that was written in between is behind the first answer.
-        return PartitionBounds(
-            low: stable.low, lastStable: stable.high, high: max(all?.high ?? stable.high, stable.high))
+        return PartitionBounds(low: low, lastStable: stable, high: max(high ?? stable, stable))
     }
 
     /// The first record at `offset` or behind it that this reader is shown; nil where there is none. Stops reading that

@@ -209,12 +209,14 @@ public final class GroupConsumer {
 
     /// Drops what was fetched of these partitions and not shown; says of which there was something.
     private func drop(_ partitions: [TopicPartition]) -> [TopicPartition] {
-        partitions.filter { partition in
-            source.batch.drop { message in
-                message.pointee.partition == partition.partition
-                    && message.pointee.rkt.map { String(cString: rd_kafka_topic_name($0)) } == partition.topic
-            }
+        let slots = Set(partitions.compactMap { source.table.slot(of: $0) })
+        var dropped: Set<Int> = []
+        _ = source.batch.drop { message in
+            guard let slot = source.table.slot(of: message), slots.contains(slot) else { return false }
+            dropped.insert(slot)
+            return true
         }
+        return dropped.map { source.table[partition: $0] }
     }
 
     // MARK: The group's offsets

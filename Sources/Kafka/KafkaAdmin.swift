@@ -115,13 +115,30 @@ public final class KafkaAdmin {
 
     /// The ends of a partition now; `lastStable` is asked for last.
     public func bounds(of partition: TopicPartition, timeout: Duration) throws(KafkaError) -> PartitionBounds {
+        guard let bounds = try bounds(of: [partition], timeout: timeout)[partition] else {
+            throw .doesNotExist(partition)
+        }
+        return bounds
+    }
+
+    /// The same of many partitions, each leader asked three times whatever their number. Those that do not exist are left out.
+    /// - Throws: also where only one of them has no leader.
+    public func bounds(
+        of partitions: [TopicPartition], timeout: Duration
+    ) throws(KafkaError) -> [TopicPartition: PartitionBounds] {
+        guard !partitions.isEmpty else { return [:] }
         let deadline = Deadline(after: timeout)
         try makeCommitted()
-        let all = try handle.watermarks(of: partition, deadline)
-        let stable = try committed?.watermarks(of: partition, deadline)
-        // A marker that was written in between is behind the first answer.
-        return PartitionBounds(
-            low: all.low, lastStable: stable?.high ?? all.high, high: max(all.high, stable?.high ?? all.high))
+        let lows = try handle.begins(of: partitions, deadline)
+        let highs = try handle.ends(of: partitions, deadline)
+        let stable = try committed?.ends(of: partitions, deadline) ?? highs
+        var bounds: [TopicPartition: PartitionBounds] = [:]
+        for (partition, low) in lows {
+            guard let high = highs[partition], let last = stable[partition] else { continue }
+            // A marker that was written in between is behind the earlier answer.
+            bounds[partition] = PartitionBounds(low: low, lastStable: last, high: max(high, last))
+        }
+        return bounds
     }
 
     /// Those of these partitions in which records wait for the end of a transaction, whoever's it is, each with the offset of

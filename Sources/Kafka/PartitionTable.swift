@@ -12,6 +12,8 @@ struct PartitionTable: ~Copyable {
     }
 
     private var slots: [Slot] = []
+    /// Slots by a hash of name and number: a message brings its topic's name as C has it, and needs no `String` to be looked up.
+    private var index: [UInt64: [Int]] = [:]
     /// The slot of the last record: records come in runs of one partition.
     private var last = 0
 
@@ -26,21 +28,43 @@ struct PartitionTable: ~Copyable {
     }
 
     func next(of partition: TopicPartition) -> Int64? {
-        slots.first { $0.partition == partition && $0.isAssigned }?.next
+        slot(of: partition).flatMap { slots[$0].isAssigned ? slots[$0].next : nil }
     }
 
     /// From here on records of the partition are taken, from `offset`.
     mutating func assign(_ partition: TopicPartition, at offset: Int64) {
-        if let index = slots.firstIndex(where: { $0.partition == partition }) {
-            slots[index].next = offset
-            slots[index].isAssigned = true
+        if let slot = slot(of: partition) {
+            slots[slot].next = offset
+            slots[slot].isAssigned = true
         } else if let name = strdup(partition.topic) {
+            index[Self.hash(name, partition.partition), default: []].append(slots.count)
             slots.append(Slot(partition: partition, name: name, next: offset, isAssigned: true))
         }
     }
 
     mutating func unassign(_ partition: TopicPartition) {
-        for index in slots.indices where slots[index].partition == partition { slots[index].isAssigned = false }
+        if let slot = slot(of: partition) { slots[slot].isAssigned = false }
+    }
+
+    func slot(of partition: TopicPartition) -> Int? {
+        partition.topic.withCString { slot(named: $0, partition.partition) }
+    }
+
+    private func slot(named name: UnsafePointer<CChar>, _ partition: Int32) -> Int? {
+        index[Self.hash(name, partition)]?.first {
+            slots[$0].partition.partition == partition && strcmp(slots[$0].name, name) == 0
+        }
+    }
+
+    /// FNV-1a.
+    private static func hash(_ name: UnsafePointer<CChar>, _ partition: Int32) -> UInt64 {
+        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
+        var next = name
+        while next.pointee != 0 {
+            hash = (hash ^ UInt64(UInt8(bitPattern: next.pointee))) &* 0x100_0000_01B3
+            next += 1
+        }
+        return (hash ^ UInt64(UInt32(bitPattern: partition))) &* 0x100_0000_01B3
     }
 
     mutating func unassignAll() {
@@ -62,12 +86,8 @@ struct PartitionTable: ~Copyable {
         if last < slots.count, slots[last].partition.partition == partition, strcmp(slots[last].name, name) == 0 {
             return last
         }
-        guard
-            let index = slots.firstIndex(where: {
-                $0.partition.partition == partition && strcmp($0.name, name) == 0
-            })
-        else { return nil }
-        last = index
-        return index
+        guard let found = slot(named: name, partition) else { return nil }
+        last = found
+        return found
     }
 }

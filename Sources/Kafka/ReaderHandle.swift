@@ -21,10 +21,15 @@ extension ClientHandle {
     /// Milliseconds for one question to a leader: then it may have moved.
     private static let patience: Int32 = 3000
 
-    /// The ends of many partitions, asked of each leader once: what `watermarks` calls the end. Those that do not exist are
-    /// left out.
+    /// The ends of many partitions, asked of each leader once: the high watermark for a client that reads uncommitted records, the last
+    /// stable offset for one that does not (ListOffsets carries the isolation level of the client). Those that do not exist are left out.
     func ends(of partitions: [TopicPartition], _ deadline: Deadline) throws(KafkaError) -> [TopicPartition: Int64] {
         try offsets(of: partitions, at: Int64(RD_KAFKA_OFFSET_END), "ends", deadline)
+    }
+
+    /// Their first offsets, likewise.
+    func begins(of partitions: [TopicPartition], _ deadline: Deadline) throws(KafkaError) -> [TopicPartition: Int64] {
+        try offsets(of: partitions, at: Int64(RD_KAFKA_OFFSET_BEGINNING), "begin", deadline)
     }
 
     /// Not `rd_kafka_query_watermark_offsets`: before 2.12 that waits for one leader's answer however long it takes, also for one
@@ -63,18 +68,12 @@ extension ClientHandle {
         }
         return found
     }
+}
 
-    /// The first offset and the end: the high watermark for a client that reads uncommitted records, the last stable offset
-    /// for one that does not (ListOffsets carries the isolation level of the client).
-    func watermarks(of partition: TopicPartition, _ deadline: Deadline) throws(KafkaError) -> (low: Int64, high: Int64)
-    {
-        let first = try offsets(of: [partition], at: Int64(RD_KAFKA_OFFSET_BEGINNING), "begin", deadline)
-        let end = try offsets(of: [partition], at: Int64(RD_KAFKA_OFFSET_END), "end", deadline)
-        guard let low = first[partition], let high = end[partition] else {
-            throw KafkaError(
-                code: RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, operation: "offsets of \(partition)",
-                text: "it does not exist", disposition: .permanent)
-        }
-        return (low, high)
+extension KafkaError {
+    static func doesNotExist(_ partition: TopicPartition) -> KafkaError {
+        KafkaError(
+            code: RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, operation: "offsets of \(partition)",
+            text: "it does not exist", disposition: .permanent)
     }
 }

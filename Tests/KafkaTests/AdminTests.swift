@@ -92,6 +92,7 @@ extension BrokerTests {
             let (open, decided) = (try cluster.topic("undecided", partitions: 3), try cluster.topic("undecided"))
             let absent = TopicPartition(TestCluster.unique("undecided"), 0)
             let all = (0..<3).map { TopicPartition(open, $0) } + [TopicPartition(decided, 0), absent]
+            #expect(try Set(cluster.admin.bounds(of: all, timeout: patience).keys) == Set(all.dropLast()))
             func undecided(_ partitions: [TopicPartition], once expected: [PartitionOffset]) throws -> [PartitionOffset]
             {
                 var found = try cluster.admin.undecided(partitions, timeout: patience)

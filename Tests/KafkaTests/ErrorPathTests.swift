@@ -55,6 +55,38 @@ extension BrokerTests {
             #expect(try admin.bounds(of: partition, timeout: .seconds(20)).high == 0)
         }
 
+        /// A worker that gets hundreds at once has to poll within a minute.
+        @Test func theEndsOfManyPartitionsCostAFewQuestions() throws {
+            let mock = try MockCluster(brokers: 2)
+            mock.createTopic("many", partitions: 300)
+            let admin = try KafkaAdmin(KafkaSettings(brokers: mock.brokers, clientID: "test"))
+            let partitions = (0..<300).map { TopicPartition("many", $0) }
+            #expect(try admin.bounds(of: partitions[0], timeout: .seconds(8)).high == 0)
+            for broker: Int32 in 1...2 { mock.delay(broker: broker, milliseconds: 50) }
+            let deadline = Deadline(after: .seconds(8))
+            let bounds = try admin.bounds(of: partitions, timeout: .seconds(8))
+            #expect(Set(bounds.keys) == Set(partitions) && bounds.values.allSatisfy { $0.high == 0 })
+            #expect(!deadline.hasPassed)
+        }
+
+        @Test func aTableKnowsEachPartitionByItsName() {
+            var table = PartitionTable()
+            let all = (0..<500).map { TopicPartition("t\($0 / 20)", Int32($0 % 20)) }
+            for (number, partition) in all.enumerated() { table.assign(partition, at: Int64(number)) }
+            for (number, partition) in all.enumerated() {
+                let (slot, next) = (table.slot(of: partition), table.next(of: partition))
+                #expect(slot == number && next == Int64(number))
+            }
+            let strangers = [TopicPartition("t0", 20), TopicPartition("t", 0)].compactMap { table.slot(of: $0) }
+            table.unassign(all[7])
+            let (gone, left) = (table.next(of: all[7]), table.assigned.count)
+            #expect(strangers.isEmpty && gone == nil && left == 499)
+            // It keeps its slot.
+            table.assign(all[7], at: 70)
+            let (slot, next) = (table.slot(of: all[7]), table.next(of: all[7]))
+            #expect(slot == 7 && next == 70)
+        }
+
         /// As where its only replica is on a broker that restarts: it exists, and comes back.
         @Test func aPartitionWithoutALeaderIsWaitedFor() throws {
             let mock = try MockCluster(brokers: 2)

@@ -24,9 +24,14 @@ struct LogEnds {
                 throw KafkaError(
                     "a broker does not know topic \(topic) yet", operation: "seal", disposition: .retriable)
             }
-            for number in 0..<count {
-                let partition = TopicPartition(topic, number)
-                let bounds = try admin.bounds(of: partition, timeout: .seconds(10))
+            let partitions = (0..<count).map { TopicPartition(topic, $0) }
+            let bounds = try admin.bounds(of: partitions, timeout: .seconds(10))
+            for partition in partitions {
+                // Of all of them, or the hour might be sealed without one.
+                guard let bounds = bounds[partition] else {
+                    throw KafkaError(
+                        "a broker does not know \(partition) yet", operation: "seal", disposition: .retriable)
+                }
                 ends[partition] = (bounds.low, bounds.high)
             }
             return ends

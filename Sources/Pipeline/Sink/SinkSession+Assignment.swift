@@ -118,16 +118,25 @@ extension SinkSession {
         _ topic: String, _ pin: TopicPin, _ found: [(asked: StoreJob.Asked, key: String?, object: StoredObject?)]
     ) throws(SinkFailure) {
         var isFailing = false
+        let until = services.clock.monotonic() &+ Self.awayFromGroup
+        let current = found.map(\.asked).filter {
+            writers[TopicPartition(topic, $0.partition)]?.puts.generation == $0.generation
+        }
+        // Each leader once. Where one partition has none, they are asked for one by one.
+        let all =
+            current.count > 1 ? (try? bounds(of: current.map { TopicPartition(topic, $0.partition) })) ?? [:] : [:]
         for (asked, key, object) in found {
             let partition = TopicPartition(topic, asked.partition)
             guard let writer = writers[partition], writer.puts.generation == asked.generation else { continue }
             // A partition without a leader keeps no other from being read: each question takes its time, and the group waits meanwhile.
-            guard !isFailing else {
+            guard !isFailing, all[partition] != nil || services.clock.monotonic() < until else {
                 asksLater.append((services.clock.monotonic() &+ .seconds(1), topic, asked))
                 continue
             }
             let bounds: PartitionBounds
-            do throws(SinkFailure) { bounds = try self.bounds(of: partition) } catch {
+            do throws(SinkFailure) {
+                if let known = all[partition] { bounds = known } else { bounds = try self.bounds(of: partition) }
+            } catch {
                 isFailing = true
                 askLater(asked, of: partition, error)
                 continue
@@ -185,7 +194,8 @@ extension SinkSession {
     /// Asks again for what could not be answered.
     func askAgain() {
         guard !asksLater.isEmpty else { return }
-        for (at, topic, asked) in asksLater where at <= context.now { queue.push(.resolve(topic: topic, [asked])) }
+        let due = Dictionary(grouping: asksLater.filter { $0.at <= context.now }, by: \.topic)
+        for (topic, asks) in due { queue.push(.resolve(topic: topic, asks.map(\.asked))) }
         asksLater.removeAll { $0.at <= context.now }
     }
 
@@ -199,15 +209,16 @@ extension SinkSession {
     }
 
     private func bounds(of partition: TopicPartition) throws(SinkFailure) -> PartitionBounds {
+        guard let bounds = try bounds(of: [partition])[partition] else {
+            throw .retry(component: "kafka", reason: "\(partition) does not exist")
+        }
+        return bounds
+    }
+
+    private func bounds(of partitions: [TopicPartition]) throws(SinkFailure) -> [TopicPartition: PartitionBounds] {
         do throws(KafkaError) {
-            let admin: KafkaAdmin
-            if let made = self.admin {
-                admin = made
-            } else {
-                admin = try KafkaAdmin(settings.kafka, events: services.kafkaEvents)
-                self.admin = admin
-            }
-            return try admin.bounds(of: partition, timeout: .seconds(3))
+            if admin == nil { admin = try KafkaAdmin(settings.kafka, events: services.kafkaEvents) }
+            return try admin?.bounds(of: partitions, timeout: .seconds(3)) ?? [:]
         } catch { throw .kafka(error) }
     }
 
