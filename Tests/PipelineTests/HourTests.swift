@@ -301,6 +301,21 @@ extension SinkServerTests {
             for hour in late + [noon] { #expect(try self.manifest(bench, hour)?.records == 1) }
         }
 
+        /// All of its hours are sealed in the end; the last ones are not kept waiting.
+        @Test func aCommitOfLongAgoKeepsNoHourFromBeingSealed() throws {
+            let bench = try SinkBench()
+            let progress = try ProgressBench(bench)
+            try bench.produce([Made(1, minutes: -60 * 230), Made(2), Made(3, minutes: 70)])
+            try progress.commit(at: Made.at(3, minutes: 70))
+            let (first, empty) = (SourceHour(noon.number - 230), SourceHour(noon.number - 229))
+            try bench.run { $0.sink.topics[bench.topic]?.sealedUntil == noon.next.start }
+            // By this worker, or the next.
+            try bench.run { _ in try manifest(bench, first) != nil && manifest(bench, empty) != nil }
+            #expect(try manifest(bench, first)?.records == 1 && manifest(bench, empty)?.records == 0)
+            let found = try HourLedger(store: try bench.store()).revisions(of: bench.topic, from: nil)
+            #expect(found.filter { $0.value == 1 }.count == 231, "and none before the first")
+        }
+
         @Test func whatAWorkerThatWasKilledHasLeftIsSealedByTheNext() throws {
             let bench = try SinkBench()
             let progress = try ProgressBench(bench)

@@ -47,9 +47,13 @@ struct HourLedger {
 
     /// The first hour that a topic has anything of, since there have been rows to decode; nil where it has nothing.
     func firstHour(of topic: String) throws(StorageError) -> SourceHour? {
-        let page = try store.list(
-            prefix: "\(topic)/year=", startAfter: "\(topic)/\(SourceHour.beginning.path)", max: 1)
-        return page.objects.first.flatMap { SourceHour(key: $0.key, topic: topic) }
+        var first: SourceHour?
+        // A page may be empty and not be the last one.
+        _ = try hasPage(prefix: "\(topic)/year=", after: "\(topic)/\(SourceHour.beginning.path)", max: 1) { page in
+            first = page.objects.first.flatMap { SourceHour(key: $0.key, topic: topic) }
+            return first != nil
+        }
+        return first
     }
 
     private func forEachKey(
@@ -83,12 +87,12 @@ struct HourLedger {
 
     /// Asks for page after page until one is what is looked for.
     private func hasPage(
-        prefix: String, after start: String?, delimited: Bool = false, _ isFound: (ListPage) -> Bool
+        prefix: String, after start: String?, delimited: Bool = false, max: Int = 1000, _ isFound: (ListPage) -> Bool
     ) throws(StorageError) -> Bool {
         var continuation: ListContinuation?
         repeat {
             let page = try store.list(
-                prefix: prefix, startAfter: start, delimited: delimited, continuing: continuation)
+                prefix: prefix, startAfter: start, delimited: delimited, max: max, continuing: continuation)
             if isFound(page) { return true }
             continuation = page.next
         } while continuation != nil
@@ -126,7 +130,7 @@ struct HourLedger {
                 throw StorageError(.transient, "head", key: key, "the object was listed and is gone")
             }
             guard let object = StoredObject(metadata: info.metadata) else {
-                throw StorageError(.fatal, "head", key: key, "the object has no metadata of sluice")
+                throw .noMetadata(key)
             }
             entries.append(.init(key: key, partition: name.partition, size: info.size, object: object))
         }

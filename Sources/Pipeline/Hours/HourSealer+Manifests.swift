@@ -23,7 +23,12 @@ extension HourSealer {
             let found = try ledger.hour(hour, of: name)
             try board.witness.check(name, in: ledger.store)
             if occasion != .inTurn, found.revision == 0 {
-                if found.keys.isEmpty { return true }
+                // Nothing is said of hours without a row before the first one.
+                if found.keys.isEmpty {
+                    guard occasion == .late, let first = try ledger.firstHour(of: name), first < hour else {
+                        return true
+                    }
+                }
                 // Where a later hour is sealed, nobody comes to this one any more: it is before the first that was.
                 if occasion == .again, try !ledger.isSealed(after: hour, of: name) { return false }
             }

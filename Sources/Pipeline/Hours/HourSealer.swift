@@ -30,6 +30,9 @@ final class HourSealer {
     private static let recheckedHours: Int64 = 2
     /// For how long an object of a passed hour that has no manifest yet is looked at as often as others.
     private static let patience: Int64 = .seconds(7200)
+    /// How many hours of a topic that has no manifest yet are sealed at once, the latest ones; those before them as late ones are. One
+    /// commit that is dated years back would else keep today's hours from being sealed.
+    private static let hoursAtOnce: Int64 = 200
     /// How many late hours are seen to at a time: those that have just passed are not to wait for more.
     private static let lateAtOnce = 200
 
@@ -176,7 +179,14 @@ final class HourSealer {
         let first = try ledger.revisions(of: name, from: nil).keys.filter { $0 > SourceHour.beginning }.min()
         // Not one that is still to come: a commit may be dated ahead.
         try board.witness.check(name, in: ledger.store)
-        return min(first ?? passed.next, passed.next)
+        let begin = min(first ?? passed.next, passed.next)
+        let start = max(begin, SourceHour(passed.next.number - Self.hoursAtOnce))
+        // Told of with the offset of a partition that has one.
+        let ours = board.reach.filter { $0.key.topic == name }.max { $0.value.readTo < $1.value.readTo }
+        if begin < start, let ours, let before = HourSet(bounds: [begin.number, start.number - 1]) {
+            board.takeOver(ours.key, before)
+        }
+        return start
     }
 
     /// Finds where sealing goes on, and seals what somebody who was killed has left: objects that came late.

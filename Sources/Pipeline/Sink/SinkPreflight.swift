@@ -94,13 +94,23 @@ package struct SinkPreflight {
     /// Whether what is there may be asked for, and what is not: without the right to list a store says "denied" where an object is
     /// missing, and each look for the next one would wait for ever.
     private func lists(_ store: ObjectStore) throws(StorageError) {
-        do throws(StorageError) {
+        try granted("grant s3:ListBucket, on the bucket itself and not on its objects") { () throws(StorageError) in
             _ = try store.list(prefix: "_sluice/", max: 1)
+        }
+        // One that is there needs the one right, one that is not the other as well.
+        try granted("grant s3:GetObject on the objects") { () throws(StorageError) in
+            if settings.conditional == .required { _ = try store.head("_sluice/probe") }
+        }
+        try granted("grant s3:GetObject on the objects, and s3:ListBucket on the bucket without a condition") {
+            () throws(StorageError) in
             _ = try store.head("_sluice/absent-\(services.clock.wall())")
-        } catch  where error.kind == .denied {
+        }
+    }
+
+    private func granted(_ hint: String, _ call: () throws(StorageError) -> Void) throws(StorageError) {
+        do throws(StorageError) { try call() } catch  where error.kind == .denied {
             throw StorageError(
-                .denied, error.operation, key: error.key, status: error.httpStatus, error.message,
-                hint: "grant s3:ListBucket, on the bucket itself and not on its objects")
+                .denied, error.operation, key: error.key, status: error.httpStatus, error.message, hint: hint)
         }
     }
 

@@ -169,7 +169,7 @@ final class StoreClient {
     private func stored(_ key: String) throws(StorageError) -> StoredObject? {
         guard case .object(let object) = try look(key) else { return nil }
         guard let object else {
-            throw StorageError(.fatal, "head", key: key, "the object has no metadata of sluice")
+            throw .noMetadata(key)
         }
         return object
     }

@@ -1,4 +1,5 @@
 package import ChangeData
+import ObjectStorage
 
 /// What the metadata of an object says of its records (`x-amz-meta-sluice-...`, design, section 2).
 ///
@@ -78,6 +79,17 @@ package struct StoredObject: Equatable, Sendable {
             firstPosition: first, lastPosition: last,
             mark: metadata["sluice-mark"].flatMap(RecordMark.init(text:)), watermark: number("watermark"),
             sha256: sha256, gap: metadata["sluice-gap"])
+    }
+}
+
+extension StorageError {
+    /// Of an object that lies where ours do, and says nothing of its records.
+    static func noMetadata(_ key: String) -> StorageError {
+        StorageError(
+            .fatal, "head", key: key, "the object has no metadata of sluice",
+            hint:
+                "it is another program's, or a copy that has lost its metadata: put it back as it was (with x-amz-meta-sluice-..., or its "
+                + ".meta file), take it away, or begin a new prefix in s3.url")
     }
 }
 

@@ -33,7 +33,11 @@ package struct TopicPin: Equatable, Sendable {
             throw error
         }
         guard let pin = TopicPin(json: bytes) else {
-            throw StorageError(.malformed, "get", key: key(topic), "this is not what sluice writes there")
+            throw StorageError(
+                .malformed, "get", key: key(topic), "this is not what sluice writes there",
+                hint:
+                    "put it back, or delete it: where s3.compression is that of the topic's objects, it is made anew, "
+                    + "and they are listed once")
         }
         return pin
     }
