@@ -1,3 +1,4 @@
+import Dates
 import ObjectStorage
 
 /// One hour's manifest.
