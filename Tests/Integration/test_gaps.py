@@ -6,9 +6,9 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -64,7 +64,8 @@ def stopped(site: Site) -> Site:
     return site
 
 
-def refused(site: Site, kind: str, *texts: str, running: bool = False) -> str:
+def refused(site: Site, kind: str, *texts: str, running: bool = False, empty: bool = False) -> str:
+    """`empty`: Kafka holds no transaction yet."""
     if not running:
         site.agent.start("--only", "stream")
     code = site.agent.running().wait(60)
@@ -75,7 +76,7 @@ def refused(site: Site, kind: str, *texts: str, running: bool = False) -> str:
         assert text in last, last
     if kind != "no-position":
         assert "stored position: " in last and "available from: " in last, last
-        assert "the last transaction in Kafka was committed at " in last, last
+        assert empty or "the last transaction in Kafka was committed at " in last, last
     # No command but the one that says so goes over a gap. What is wrong with the publication itself is found before it.
     before = progress(site)
     plain = site.agent.command("init")
@@ -213,22 +214,15 @@ def test_another_cluster_behind_the_address(server: ServerMaker) -> None:
     led_out(site, "other-cluster", missing=3, extra=(1, 2))
 
 
-@pytest.mark.parametrize("grown", [pytest.param(False, id="behind"), pytest.param(True, id="grown-past", marks=pytest.mark.seldom)])
-def test_a_backup_restored_to_an_older_point(server: ServerMaker, grown: bool) -> None:
-    """Also where nobody looked until its WAL had grown past the position."""
-    site, postgres = server()
-    streaming(site)
-    assert site.agent.stop() == 0
+@contextmanager
+def backup_of(site: Site, postgres: Postgres) -> Iterator[None]:
+    """The server is as it was, whatever it was given meanwhile."""
     postgres.stop()
     backup = postgres.root / "backup"
     shutil.copytree(postgres.data, backup)
     postgres.start()
     site.reconnect()
-    site.run("--only", "stream")
-    site.sql("insert into public.unpublished select n, repeat('x', 900) from generate_series(1, 5000) n")
-    insert(site, 2, 3)
-    wait_row(site, 3)
-    assert site.agent.stop() == 0
+    yield
     postgres.stop()
     shutil.rmtree(postgres.data)
     backup.rename(postgres.data)
@@ -237,13 +231,32 @@ def test_a_backup_restored_to_an_older_point(server: ServerMaker, grown: bool) -
             shutil.chown(path, postgres.user, postgres.user)
     postgres.start()
     site.reconnect()
+
+
+def grow(site: Site) -> None:
+    """The server's WAL grows past the stored position."""
+    behind = f"select pg_current_wal_lsn() <= '{progress(site)['lsn']}'"
+    first = 10_000
+    while site.connection.execute(behind).fetchone() == (True,):
+        site.sql(f"insert into public.unpublished select n, repeat('x', 900) from generate_series({first}, {first + 1000}) n")
+        first += 2000
+
+
+@pytest.mark.parametrize("grown", [pytest.param(False, id="behind"), pytest.param(True, id="grown-past", marks=pytest.mark.seldom)])
+def test_a_backup_restored_to_an_older_point(server: ServerMaker, grown: bool) -> None:
+    """Also where nobody looked until its WAL had grown past the position."""
+    site, postgres = server()
+    streaming(site)
+    assert site.agent.stop() == 0
+    with backup_of(site, postgres):
+        site.run("--only", "stream")
+        site.sql("insert into public.unpublished select n, repeat('x', 900) from generate_series(1, 5000) n")
+        insert(site, 2, 3)
+        wait_row(site, 3)
+        assert site.agent.stop() == 0
     insert(site, 4)
     if grown:
-        behind = f"select pg_current_wal_lsn() <= '{progress(site)['lsn']}'"
-        first = 10_000
-        while site.connection.execute(behind).fetchone() == (True,):
-            site.sql(f"insert into public.unpublished select n, repeat('x', 900) from generate_series({first}, {first + 1000}) n")
-            first += 2000
+        grow(site)
     for _ in range(2):  # the refusal stays
         refused(site, "server-behind", "is not in the server's WAL" if grown else "Kafka is ahead of the server by ")
     assert "server's WAL" in site.agent.command("check").text
@@ -253,6 +266,41 @@ def test_a_backup_restored_to_an_older_point(server: ServerMaker, grown: bool) -
     assert wait_row(site, 4) == 2, "what the restored server was given since then comes"
     verified = site.agent.command("verify")
     assert verified.code == 1 and lines_of(verified.out) == {"extra: 2", "extra: 3"}, verified.text  # rows that the server no longer has
+
+
+@pytest.mark.parametrize("how", ["before-the-first-row", "after-a-gap", "a-message"])
+@pytest.mark.seldom
+def test_a_backup_restored_where_no_transaction_shows_it(server: ServerMaker, how: str) -> None:
+    """The position has no transaction that the server could send again; or what it was given since is in none."""
+    site, postgres = server()
+    site.agent.settings = merge(site.agent.settings, {"postgres": {"replay_window": {"age": "1h"}}})
+    site.agent.write()
+    site.agent.must("init")
+    site.run("--only", "stream")
+    if how != "before-the-first-row":
+        insert(site, 1)
+        wait_row(site, 1)
+    assert site.agent.stop() == 0
+    if how == "after-a-gap":
+        for change in ("drop", "add"):
+            site.sql(f"alter publication {site.agent.slot} {change} table public.documents")
+        site.agent.must("init", "--accept-gap")
+    begin = progress(site)["lsn"]
+    with backup_of(site, postgres):
+        site.run("--only", "stream")
+        site.sql("insert into public.unpublished select n, repeat('x', 900) from generate_series(1, 2000) n")
+        wait_until("an idle position is stored", lambda: parse_lsn(progress(site)["lsn"]) > parse_lsn(begin) + 1_000_000, 60)
+        assert site.agent.stop() == 0
+        site.run("--only", "stream")  # as long as nothing was restored nothing is amiss
+        assert site.agent.stop() == 0
+    lost = "select pg_logical_emit_message(false, 'lost', 'x')" if how == "a-message" else "insert into public.documents (id) values (77)"
+    site.sql(lost)
+    grow(site)
+    refused(site, "server-behind", "restored to an older point", empty=how == "before-the-first-row")
+    checked = site.agent.command("check")
+    assert checked.code == 1 and "restored to an older point" in checked.text, checked.text
+    again = site.agent.command("replay", "--from-lsn", begin, "--topic-prefix", "again.")
+    assert again.code == 3 and "kind: server-behind" in again.text, again.text
 
 
 @pytest.mark.seldom

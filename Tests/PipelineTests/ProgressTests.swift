@@ -35,6 +35,7 @@ import Testing
         full.publication = UInt32.max
         full.mark = PublicationMark(newest: UInt32.max, restrictions: 0x811C_9DC5)
         full.cluster = "4L6g3nShT-eMCtK--X86sw"
+        full.messages = LSN(0)
         full.partitions.usual = 3
         full.partitions.others = ["a\"b": 7]
         full.marks = [.init(lsn: LSN(5), time: 1_700_000_000_000_000)]

@@ -677,7 +677,41 @@ import Testing
         #expect(other.began(head(712)) == .differs)
     }
 
-    @Test func withoutATransactionThereIsNothingToCompare() {
+    @Test func beforeTheFirstTransactionNoneMayCome() throws {
+        var none = stored
+        none.commitLSN = LSN(0)
+        none.messages = LSN(100)
+        #expect(HistoryCheck.start(none) == LSN(0), "where the slot stands")
+        var check = try #require(HistoryCheck(none, confirmed: LSN(100)))
+        #expect(check.sent(upTo: LSN(999)) == .fits && check.sent(upTo: LSN(1000)) == .proven)
+        #expect(check.began(head(1000)) == .proven)
+        #expect(check.began(head(300)) == .fits && check.changed() == .differs)
+        #expect(HistoryCheck(none, confirmed: LSN(1000)) == nil)
+    }
+
+    @Test func whatIsFromBeforeAGapIsInKafka() throws {
+        var begun = stored
+        begun.commitLSN = LSN(0)
+        begun.messages = LSN(500)
+        begun.gaps = [.init(kind: "table-unpublished", from: LSN(500), to: LSN(600), epoch: 2, acceptedAt: 1)]
+        var check = try #require(HistoryCheck(begun, confirmed: LSN(100)))
+        #expect(check.began(head(300)) == .fits && check.changed() == .fits)
+        #expect(check.began(head(700)) == .fits && check.changed() == .differs)
+        begun.gaps[0].to = LSN(0)
+        #expect(HistoryCheck(begun, confirmed: LSN(100)) == nil, "where it ended is not known yet")
+        #expect(HistoryCheck.start(begun) == LSN(1000))
+    }
+
+    @Test func messagesThatKafkaHasNotAreAnotherHistory() throws {
+        #expect(HistoryCheck(stored, confirmed: LSN(700))?.message(endingAt: LSN(800)) == .fits, "an older sluice's")
+        var known = stored
+        known.messages = LSN(750)
+        let check = try #require(HistoryCheck(known, confirmed: LSN(700)))
+        #expect(check.message(endingAt: LSN(750)) == .fits && check.message(endingAt: LSN(751)) == .differs)
+        #expect(check.message(endingAt: LSN(1000)) == .differs && check.message(endingAt: LSN(1001)) == .fits)
+    }
+
+    @Test func whatAnOlderSluiceWroteIsNotCompared() {
         var none = stored
         none.commitLSN = LSN(0)
         #expect(HistoryCheck(none, confirmed: LSN(1)) == nil && HistoryCheck.start(none) == LSN(1000))

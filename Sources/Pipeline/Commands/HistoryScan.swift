@@ -32,7 +32,10 @@ enum HistoryScan {
         try scan.start(settings, copy: copy, at: HistoryCheck.start(stored))
         var result = HistoryCheck.Result.fits
         while result == .fits {
-            guard let head = try scan.next(before: history.end) else {
+            let head = try scan.next(before: history.end)
+            result = history.message(endingAt: scan.lastMessage)
+            if result == .differs { break }
+            guard let head else {
                 result = history.sent(upTo: history.end)
                 break
             }

@@ -46,6 +46,7 @@ extension InitCommand {
             position.lsn = try createSlot(source, isThere: facts.slot)
         }
         position.state = .streaming
+        position.messages = position.lsn
         // Else the loss goes on, and ends where a stream begins again.
         if isMended, let last = position.gaps.indices.last, position.gaps[last].to == LSN(0) {
             // Where only the publication sent less the stream goes on where it was; the loss ends where it sends all again.

@@ -76,6 +76,15 @@ package struct ReplayCommand {
         var found = try gather()
         found.facts.slot = slot
         do throws(StartRefusal) { try StartDecision.judge(live, found.facts) } catch { throw error.exit }
+        let compared: HistoryScan.Outcome
+        do throws(PostgresError) {
+            compared = try HistoryScan.judge(live, found.facts, settings, services)
+        } catch { throw CommandErrors.exit(error) }
+        switch compared {
+        case .fits: break
+        case .differs(let refusal): throw refusal.exit
+        case .notCompared(let finding): output.findings([finding])
+        }
         return found
     }
 

@@ -6,6 +6,8 @@ import Postgres
 struct ReplayScan: ~Copyable {
     /// The oldest position that can be had: where the live slot stands.
     let window: LSN
+    /// The last message outside transactions that came.
+    private(set) var lastMessage = LSN(0)
     private var connection: ReplicationConnection
     private let services: StreamServices
     private var encoder = ChangeEncoder(
@@ -46,9 +48,15 @@ struct ReplayScan: ~Copyable {
                     if replyRequested { try tell(upTo: walEnd, now) }
                     if !encoder.isInTransaction { reached.sent(upTo: walEnd) }
                 case .walData(let lsn, _):
-                    guard let head = try began(frame.payload, at: lsn) else { continue }
-                    reached.began(at: head.commitLSN)
-                    if !reached.isReached { return head }
+                    switch try consume(frame.payload, at: lsn) {
+                    case .began(let head):
+                        reached.began(at: head.commitLSN)
+                        if !reached.isReached { return head }
+                    case .committed(let transaction, _) where transaction.xid == 0:
+                        reached.message(endingAt: transaction.endLSN)
+                        if !reached.isReached { lastMessage = transaction.endLSN }
+                    default: break
+                    }
                 }
             case .nothing: _ = try connection.wait(timeoutMilliseconds: 200)
             case .ended: throw PostgresError(.transient, "the server has ended the stream")
@@ -57,13 +65,10 @@ struct ReplayScan: ~Copyable {
         return nil
     }
 
-    /// Messages outside transactions have no commit time of their own, and are passed over, as all changes are.
-    private mutating func began(_ message: Span<UInt8>, at lsn: LSN) throws(PostgresError) -> TransactionHead? {
+    /// Messages outside transactions have no commit time of their own, and are no transactions here; changes are passed over.
+    private mutating func consume(_ message: Span<UInt8>, at lsn: LSN) throws(PostgresError) -> Step {
         do throws(ChangeDataError) {
-            guard case .began(let head) = try encoder.consume(message, at: lsn, receivedAt: 0, into: chunk) else {
-                return nil
-            }
-            return head
+            return try encoder.consume(message, at: lsn, receivedAt: 0, into: chunk)
         } catch { throw PostgresError(.fatal, error.description) }
     }
 

@@ -35,6 +35,7 @@ package enum ProgressRecord {
                 if let altered = mark.altered { array.value(.integer(Int64(altered))) }
             }
         }
+        if let messages = position.messages { record.member("messages", messages.description) }
         if let cluster = position.cluster { record.member("kafka", cluster) }
         if position.splitPart > 0 { record.member("split", position.splitPart) }
         if let usual = position.partitions.usual {
@@ -117,6 +118,7 @@ extension ProgressRecord {
         position.clock = root["clock"]?.string.flatMap { ISOTime.microseconds($0) } ?? 0
         position.publication = root["publication"]?.integer.flatMap { UInt32(exactly: $0) }
         position.cluster = root["kafka"]?.string
+        position.messages = root["messages"]?.string.flatMap { LSN($0) }
         if let mark = root["published"]?.array?.compactMap({ $0.integer.flatMap { UInt32(exactly: $0) } }),
             (2...3).contains(mark.count)
         {

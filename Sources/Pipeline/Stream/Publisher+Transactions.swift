@@ -27,6 +27,10 @@ extension Publisher {
         if transaction.xid != 0 {
             pending.commitLSN = transaction.commitLSN
             pending.commitTime = transaction.commitTime
+            // Of those before it, which none says how far they went, none comes again either.
+            if pending.messages == nil { pending.messages = transaction.commitLSN }
+        } else {
+            pending.messages = transaction.endLSN
         }
         pending.clock = max(pending.clock, transaction.clock)
         pending.ordinal = 0

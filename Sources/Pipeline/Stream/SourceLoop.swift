@@ -175,6 +175,7 @@ struct SourceLoop: ~Copyable {
         // Nothing is taken from the connection without a chunk to put it in: a message would be gone.
         guard let chunk else { throw .retry(component: .postgres, reason: "a message came with no room for it") }
         if message.isMessage, encoder?.isInTransaction == false {
+            try judge(history?.message(endingAt: lsn))
             if let end, lsn == end.before { throw try drained(before: end.exit) }
             ending?.message(endingAt: lsn)
             if ending?.isReached == true { return false }

@@ -194,12 +194,13 @@ extension StartRefusal {
     package static func otherHistory(_ stored: StoredPosition?, available: LSN, now: Int64) -> StartRefusal {
         let last =
             stored.map { "\($0.commitLSN), committed at \(ISOTime.text(microseconds: $0.commitTime))" } ?? "unknown"
+        let what =
+            stored?.commitLSN == LSN(0)
+            ? "the server's WAL has changes before the stored position, and Kafka has none of them"
+            : "the last transaction that Kafka holds (\(last)) is not in the server's WAL, or others are in its place or behind it"
         var refusal = StartRefusal(
-            .serverBehind,
-            """
-            the last transaction that Kafka holds (\(last)) is not in the server's WAL, or others are in its place: it was \
-            restored to an older point, and written to since
-            """, stored: stored?.lsn, available: available,
+            .serverBehind, "\(what): it was restored to an older point, and written to since", stored: stored?.lsn,
+            available: available,
             hints: ["sluice verify (to see which rows)", "sluice init --accept-gap"])
         if let stored { refusal.since = (stored.commitTime, now) }
         return refusal

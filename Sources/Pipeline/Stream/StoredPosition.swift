@@ -63,6 +63,9 @@ package struct StoredPosition: Equatable, Sendable {
     package var publication: UInt32?
     /// The publication as it was last seen with nothing amiss; nil where an older sluice wrote the record.
     package var mark: PublicationMark?
+    /// Messages outside transactions that end here or before may be in Kafka, later ones are not; nil where an older sluice wrote the
+    /// record.
+    package var messages: LSN?
     /// The Kafka cluster's identifier; nil where it has none, or an older sluice wrote the record.
     package var cluster: String?
     /// Of a replay's own position: the range of the replay.
