@@ -669,6 +669,36 @@ def test_another_number_of_partitions_is_refused_until_accepted(make: SiteMaker)
     site.auditor.wait_kafka(30)
 
 
+def test_another_spelling_of_keys_and_values_is_refused_until_accepted(make: SiteMaker) -> None:
+    """A row whose key is spelled otherwise than before would be two rows."""
+    site = make({"postgres": {"replay_window": {"age": "1h"}}}).init().run("--only", "stream")
+    site.sql("insert into public.documents values (1, 'a', 'b', now())")
+    site.auditor.wait_kafka(30)
+    assert site.agent.stop() == 0
+    before = read_progress(site.stack.kafka.brokers, site.agent.name)[-1]
+    settings = site.agent.settings
+    site.agent.settings = merge(settings, {"events": {"numeric": "number", "timestamps": "epoch"}})
+    site.agent.write()
+    told = "events.numeric is number, the topics were written with string"
+    for command in (["run", "--only", "stream"], ["init"]):
+        done = site.agent.command(*command, timeout=60)
+        assert done.code == 78 and told in done.err and "set events.numeric: string, events.timestamps: iso" in done.err, done.text
+        assert "sluice init --accept-gap" in done.err, done.text
+    checked = site.agent.command("check")
+    assert checked.code == 1 and told in checked.text, checked.text
+    assert read_progress(site.stack.kafka.brokers, site.agent.name)[-1].raw == before.raw
+    site.agent.settings = settings
+    site.agent.write()
+    assert site.agent.command("check").code == 0
+    site.agent.settings = merge(settings, {"events": {"numeric": "number", "timestamps": "epoch"}})
+    site.agent.write()
+    accepted = site.agent.must("init", "--accept-gap")
+    assert told in accepted.out and "there is no gap" in accepted.out, accepted.text
+    assert site.agent.command("check").code == 0
+    site.run("--only", "stream")
+    assert site.agent.stop() == 0
+
+
 def test_another_number_of_partitions_is_refused_by_a_new_producer(make: SiteMaker) -> None:
     """Until then keys are spread as before; a producer that takes the place of one that was fenced would spread them anew."""
     site = make().init().run("--only", "stream")

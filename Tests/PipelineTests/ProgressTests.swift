@@ -36,6 +36,7 @@ import Testing
         full.mark = PublicationMark(newest: UInt32.max, restrictions: 0x811C_9DC5)
         full.cluster = "4L6g3nShT-eMCtK--X86sw"
         full.messages = LSN(0)
+        full.format = FormatPin(EventFormat(name: "t", database: "d", version: "1", epoch: 1, numeric: .number))
         full.partitions.usual = 3
         full.partitions.others = ["a\"b": 7]
         full.marks = [.init(lsn: LSN(5), time: 1_700_000_000_000_000)]
@@ -68,6 +69,33 @@ import Testing
         for wrong in ["", "2024-02-29", "2024-13-01T00:00:00Z", "2024-02-29T12:34:56", "2024-02-29T12:34:56.Z"] {
             #expect(ISOTime.microseconds(wrong) == nil, "\(wrong)")
         }
+    }
+}
+
+@Suite struct FormatPinTests {
+    private func format(
+        _ numeric: EventFormat.Numeric = .string, _ envelope: EventFormat.Envelope = .debezium
+    ) -> EventFormat {
+        EventFormat(name: "t", database: "d", version: "1", epoch: 1, envelope: envelope, numeric: numeric)
+    }
+
+    @Test func anotherSpellingIsRefusedWithWhatWasBefore() throws {
+        var stored = StoredPosition(
+            systemID: "7", timeline: 1, slot: "sluice_t", epoch: 1, lsn: LSN(1), options: "a", state: .streaming)
+        #expect(stored.refusal(of: format(.number)) == nil, "an older sluice wrote the record")
+        stored.format = FormatPin(format())
+        #expect(stored.format?.text == "envelope=debezium numeric=string timestamps=iso json=text")
+        #expect(stored.refusal(of: format()) == nil)
+        let exit = try #require(stored.refusal(of: format(.number, .flat)))
+        #expect(exit.code == .configuration && exit.details.count == 2)
+        #expect(exit.details[1] == "events.numeric is number, the topics were written with string")
+        #expect(exit.hints.first == "set events.envelope: debezium, events.numeric: string")
+        #expect(exit.hints.contains { $0.hasPrefix("sluice init --accept-gap") })
+    }
+
+    @Test func whatANewerSluicePinsIsPassedOver() {
+        #expect(FormatPin("numeric=string colour=red")?.changes(to: FormatPin(format())).isEmpty == true)
+        #expect(FormatPin("numeric") == nil)
     }
 }
 

@@ -182,6 +182,9 @@ package struct CheckCommand {
         case .position(let position):
             stored = position
             changed += try changedTopics(topics, since: position, maker)
+            if let respelled = position.respelled(by: settings.format) {
+                changed += respelled.texts.map { Finding(.problem, "events", $0, fixes: respelled.cures) }
+            }
         case .unreadable(let why):
             let refusal = StartRefusal.unreadable(name, why)
             return changed + [Finding(.problem, "position", refusal.message, fixes: refusal.hints)]

@@ -43,7 +43,7 @@ extension InitCommand {
     /// topic, these would be taken for ones that came back).
     ///
     /// Topics whose number of partitions has changed are refused unless that is accepted: the order of their keys does not hold over
-    /// the change, so that a human has to take note.
+    /// the change, so that a human has to take note. So is another spelling of keys and values.
     /// - Parameters:
     ///   - judged: the position that was found to have no gap.
     ///   - fenced: the producer, where it was made already.
@@ -61,7 +61,10 @@ extension InitCommand {
             guard case .changed(let before) = fits else { return }
             changed.append("topic \(topic): \(count) partitions, it had \(before); order per key holds from here on")
         }
-        guard pins != known.partitions || !source.added.isEmpty else { return known }
+        let respelled = known.respelled(by: settings.format)
+        if !isAccepted, let exit = known.refusal(of: settings.format) { throw exit }
+        for text in respelled?.texts ?? [] { output.line("\(text); from here on it is another spelling, also of keys") }
+        guard pins != known.partitions || !source.added.isEmpty || respelled != nil else { return known }
         // One that streams by now notes both by itself, and is not disturbed.
         if try slotNow()?.holder != nil { return known }
         guard changed.isEmpty || isAccepted else {
@@ -76,6 +79,7 @@ extension InitCommand {
         if let holder = try slotNow()?.holder?.pid { throw inUse(holder) }
         // All else stays as it was found.
         position.partitions = try self.pins(source, after: position)
+        position.format = FormatPin(settings.format)
         if !source.added.isEmpty {
             let publication = try postgres { (connection) throws(PostgresError) in
                 try connection.publication(named: settings.publication)

@@ -31,6 +31,7 @@ extension InitCommand {
             lsn: existing?.lsn ?? LSN(0), commitTime: existing?.commitTime ?? 0, options: settings.fingerprint,
             state: .creating, gaps: existing?.gaps ?? [])
         position.partitions = try pins(source, after: existing)
+        position.format = FormatPin(settings.format)
         position.publication = facts.published?.oid
         position.mark = facts.published.map { PublicationMark(of: $0) }
         position.cluster = try kafka { () throws(KafkaError) in

@@ -34,9 +34,10 @@ package struct ReplayCommand {
         if let known = begun?.replay { range = known } else { range = try planner.plan() }
         try stopped()
         scope.range = range
-        let initial = StoredPosition(
+        var initial = StoredPosition(
             systemID: live.systemID, timeline: facts.timeline, slot: settings.slot, epoch: live.epoch, lsn: range.from,
             options: settings.fingerprint, state: .streaming, replay: range)
+        initial.format = FormatPin(settings.format)
         announce(scope, begun, dryRun)
         guard range.from < range.to, (begun?.lsn ?? range.from) < range.to else { return }
         let replay = replaySettings(scope)
@@ -102,6 +103,10 @@ package struct ReplayCommand {
                     .gap, "replay \(scope.id) was begun before a gap: its range means other WAL",
                     details: ["epoch then: \(position.epoch), now: \(live.epoch)"],
                     hints: ["choose another --topic-prefix, and a range of now"])
+            }
+            if var exit = position.refusal(of: settings.format) {
+                exit.hints = [exit.hints[0], "choose another --topic-prefix"]
+                throw exit
             }
             return position
         case .unreadable(let why):

@@ -36,6 +36,7 @@ package enum ProgressRecord {
             }
         }
         if let messages = position.messages { record.member("messages", messages.description) }
+        if let format = position.format { record.member("format", format.text) }
         if let cluster = position.cluster { record.member("kafka", cluster) }
         if position.splitPart > 0 { record.member("split", position.splitPart) }
         if let usual = position.partitions.usual {
@@ -118,6 +119,7 @@ extension ProgressRecord {
         position.clock = root["clock"]?.string.flatMap { ISOTime.microseconds($0) } ?? 0
         position.publication = root["publication"]?.integer.flatMap { UInt32(exactly: $0) }
         position.cluster = root["kafka"]?.string
+        position.format = root["format"]?.string.flatMap { FormatPin($0) }
         position.messages = root["messages"]?.string.flatMap { LSN($0) }
         if let mark = root["published"]?.array?.compactMap({ $0.integer.flatMap { UInt32(exactly: $0) } }),
             (2...3).contains(mark.count)

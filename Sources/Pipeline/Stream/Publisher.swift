@@ -64,6 +64,7 @@ struct Publisher: ~Copyable {
         pending.timeline = timeline
         // `StartDecision` has accepted them: what is split from here on is counted with these.
         pending.options = settings.fingerprint
+        pending.format = FormatPin(settings.format)
         // A loss that went on until somebody else had mended the publication: it is whole again now, or nothing would start.
         if let last = pending.gaps.indices.last, pending.gaps[last].to == LSN(0) { pending.gaps[last].to = walEnd }
         replayID = (settings.replay?.id).map { Array($0.utf8) }

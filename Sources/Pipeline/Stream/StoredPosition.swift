@@ -57,6 +57,8 @@ package struct StoredPosition: Equatable, Sendable {
     package var gaps: [AcceptedGap]
     /// How many partitions the data topics have.
     package var partitions = PartitionPins()
+    /// How records are spelled; nil where an older sluice wrote the record.
+    package var format: FormatPin?
     /// What the replay window remembers; none without a window.
     package var marks: [ReplayWindow.Mark]
     /// The OID of the publication that `init` found or made; nil where an older sluice wrote the record.

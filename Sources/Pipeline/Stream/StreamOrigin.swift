@@ -47,6 +47,7 @@ struct StreamOrigin {
         case .nothing: return nil
         case .position(let read):
             memory.foundPosition()
+            if let exit = read.refusal(of: settings.format) { throw .exit(exit) }
             return read
         case .unreadable(let why):
             throw .exit(StartRefusal.unreadable(settings.progressTopic, why).exit)
