@@ -7,6 +7,7 @@ extension ChangeEncoder {
             xid: message.xid, commitLSN: message.commitLSN, commitTime: message.commitTime)
         var skipped: UInt64 = 0
         if let skipping, skipping.commitLSN == head.commitLSN { skipped = skipping.ordinal }
+        if !epochs.isEmpty { enterEpoch(of: EventPosition(epoch: 0, commitLSN: head.commitLSN, ordinal: 1)) }
         transaction = OpenTransaction(head: head, isDiscarded: head.commitLSN < resumingAt, skipped: skipped)
         pieces.make(head, format: format, last: lastEnd, originName: nil, originLSN: nil)
         return .began(head)
@@ -113,6 +114,7 @@ extension ChangeEncoder {
         // As Debezium: the message counts as a commit for `sequence`, its own too; also one that comes again.
         lastEnd = message.lsn
         if message.lsn <= resumingAt { return .committed(whole, discarded: true) }
+        if !epochs.isEmpty { enterEpoch(of: EventPosition(epoch: 0, commitLSN: message.lsn, ordinal: 0)) }
         pieces.make(head, format: format, last: lastEnd, originName: nil, originLSN: nil)
         try append(message, of: bytes, ordinal: 0, receivedAt: receivedAt, into: &chunk)
         chunk.boundaries.append(RecordChunk.Boundary(recordCount: chunk.records.count, transaction: whole))

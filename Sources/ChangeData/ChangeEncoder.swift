@@ -4,7 +4,7 @@
 /// session, since the server announces its tables anew in each.
 public struct ChangeEncoder: ~Copyable {
     /// How changes are written.
-    public let format: EventFormat
+    public private(set) var format: EventFormat
     /// The topics that records name by index. Grows; an index keeps its meaning.
     public private(set) var topics: [String]
     /// The tables that records name by index. Grows; an index keeps its meaning.
@@ -12,6 +12,8 @@ public struct ChangeEncoder: ~Copyable {
 
     let resumingAt: LSN
     let skipping: EventPosition?
+    /// Of a stretch of the past: the epochs that it is in. Of a live stream none: it is in that of its format.
+    let epochs: [Epoch]
     var transaction: OpenTransaction?
     var plans: [UInt32: TablePlan] = [:]
     /// The relation that each name was announced for last. Another one by the same name takes its place, and the former one, which was
@@ -63,13 +65,15 @@ public struct ChangeEncoder: ~Copyable {
     ///     are read and counted, and not written.
     ///   - committedAt: the source's clock that is known so far, microseconds since 1970: what a message outside transactions is dated by
     ///     until a transaction tells more; nil: when it arrives.
+    ///   - epochs: of a stretch of the past the epochs that it may be in, in their order; none: all is in that of the format.
     ///   - topics: the topics of the session before, so that indices keep their meaning.
     ///   - tables: the tables of the session before, likewise.
     public init(
         format: EventFormat, resumingAt: LSN, skipping: EventPosition? = nil, committedAt: Int64? = nil,
-        topics: [String] = [], tables: [TableName] = []
+        epochs: [Epoch] = [], topics: [String] = [], tables: [TableName] = []
     ) {
         self.format = format
+        self.epochs = epochs
         self.resumingAt = resumingAt
         self.skipping = skipping
         self.topics = topics
@@ -77,6 +81,12 @@ public struct ChangeEncoder: ~Copyable {
         for (index, table) in tables.enumerated() { tableIndices[table] = Int32(index) }
         lastEnd = resumingAt
         clock = committedAt
+    }
+
+    /// The position is of the last epoch that had begun by then.
+    @inline(never)
+    mutating func enterEpoch(of position: EventPosition) {
+        if let epoch = epochs.last(where: { !position.isBehind($0.begin) }) { format.epoch = epoch.number }
     }
 
     /// How many tables it keeps plans of.

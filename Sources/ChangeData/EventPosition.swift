@@ -29,6 +29,20 @@ public struct EventPosition: Comparable, Hashable, Sendable {
     }
 }
 
+/// One of the epochs that a stream has had.
+public struct Epoch: Equatable, Sendable {
+    /// Replication began here in it.
+    public var begin: LSN
+    /// Its number.
+    public var number: UInt32
+
+    /// An epoch from its parts.
+    public init(begin: LSN, number: UInt32) {
+        self.begin = begin
+        self.number = number
+    }
+}
+
 /// When a transaction was committed, in microseconds since 1970.
 enum CommitTime {
     /// The years 1 to 9999: those that a path can name.

@@ -72,6 +72,34 @@ import Testing
     }
 }
 
+@Suite struct EpochTests {
+    private func epoch(_ lsn: UInt64, _ gaps: (kind: String, from: UInt64, to: UInt64, epoch: UInt32)...) -> UInt32? {
+        var stored = StoredPosition(
+            systemID: "7", timeline: 1, slot: "sluice_t", epoch: gaps.last?.epoch ?? 1, lsn: LSN(9000), options: "a",
+            state: .streaming)
+        stored.gaps = gaps.map {
+            .init(kind: $0.kind, from: LSN($0.from), to: LSN($0.to), epoch: $0.epoch, acceptedAt: 1)
+        }
+        let position = EventPosition(epoch: 0, commitLSN: LSN(lsn), ordinal: 1)
+        return stored.epochs.last { !position.isBehind($0.begin) }?.number
+    }
+
+    @Test func theLossesOnRecordTellThem() {
+        #expect(epoch(100) == nil, "that of the position")
+        // The stream went on where it was.
+        #expect(epoch(499, ("table-unpublished", 500, 600, 2)) == 1)
+        #expect(epoch(500, ("table-unpublished", 500, 600, 2)) == 2)
+        #expect(epoch(400, ("operation-unpublished", 500, 0, 2)) == 1, "the loss goes on")
+        // A slot that was made again, and a server that went back.
+        #expect(epoch(450, ("slot-missing", 300, 400, 2), ("table-missing", 700, 700, 3)) == 2)
+        #expect(epoch(450, ("slot-missing", 300, 400, 2), ("server-behind", 800, 420, 3)) == 3)
+        #expect(epoch(410, ("slot-missing", 300, 400, 2), ("server-behind", 800, 420, 3)) == 2)
+        // Where nothing is of before.
+        #expect(epoch(5, ("other-cluster", 500, 100, 2)) == 2)
+        #expect(epoch(5, ("no-position", 0, 100, 1_795_000_000)) == 1_795_000_000)
+    }
+}
+
 @Suite struct FormatPinTests {
     private func format(
         _ numeric: EventFormat.Numeric = .string, _ envelope: EventFormat.Envelope = .debezium

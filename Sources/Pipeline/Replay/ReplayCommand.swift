@@ -34,6 +34,7 @@ package struct ReplayCommand {
         if let known = begun?.replay { range = known } else { range = try planner.plan() }
         try stopped()
         scope.range = range
+        scope.epochs = live.epochs
         var initial = StoredPosition(
             systemID: live.systemID, timeline: facts.timeline, slot: settings.slot, epoch: live.epoch, lsn: range.from,
             options: settings.fingerprint, state: .streaming, replay: range)

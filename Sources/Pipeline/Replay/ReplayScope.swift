@@ -22,6 +22,8 @@ package struct ReplayScope: Equatable, Sendable {
     /// Comes before the name of every topic.
     package let topicPrefix: String
     package var range: ReplayRange
+    /// The epochs that the live stream has had: what is replayed has the positions that it had.
+    package var epochs: [Epoch] = []
 
     /// Kafka's name for the producer, and the topic of the position: one topic for each replay, so that it has one writer and
     /// one key, and replays that run side by side know nothing of each other.

@@ -152,7 +152,11 @@ struct HangingTransactions {
             return false
         }
         if at.position.isBehind(held.confirmed) { return true }
-        return held.stored?.covers(at.position) ?? false
+        guard let stored = held.stored else { return false }
+        // A replay's records are of the epochs that they had, its position is one of LSNs alone.
+        var position = at.position
+        if settings.replay != nil { position.epoch = stored.epoch }
+        return stored.covers(position)
     }
 
     /// Whether readers see a record past what is known to be committed: its transaction was.

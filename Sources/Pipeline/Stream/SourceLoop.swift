@@ -92,7 +92,8 @@ struct SourceLoop: ~Copyable {
             format: format, resumingAt: start.lsn,
             skipping: start.ordinal > 0
                 ? EventPosition(epoch: start.epoch, commitLSN: start.commitLSN, ordinal: start.ordinal) : nil,
-            committedAt: start.clock > 0 ? start.clock : nil)
+            committedAt: start.clock > 0 ? start.clock : nil,
+            epochs: settings.replay?.epochs ?? [])
         feedback.handedOn(upTo: start.lsn, at: start.clock)
         services.state.entered(.streaming)
         services.log.info("streaming", ["slot": .init(settings.slot), "lsn": .init(start.lsn)])

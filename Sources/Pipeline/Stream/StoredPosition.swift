@@ -110,6 +110,20 @@ extension StoredPosition {
         self.clock = max(self.clock, clock)
     }
 
+    /// The epochs that the stream has had, as the losses on record tell: none where there is but the one.
+    var epochs: [Epoch] {
+        guard let first = gaps.first else { return [] }
+        return [Epoch(begin: LSN(0), number: max(first.epoch, 1) - 1)]
+            + gaps.map { gap in
+                // The stream went on where it was, or behind what was lost; or before, at a server that had gone back. What was before that
+                // in another cluster no server can send here.
+                let begin =
+                    gap.kind == StartRefusal.Kind.otherCluster.rawValue
+                    ? LSN(0) : gap.to > LSN(0) ? min(gap.from, gap.to) : gap.from
+                return Epoch(begin: begin, number: gap.epoch)
+            }
+    }
+
     /// Whether Kafka holds this change, if this is what it holds.
     func covers(_ change: EventPosition) -> Bool {
         guard change.epoch == epoch else { return change.epoch < epoch }
