@@ -210,6 +210,28 @@ def test_a_replay_that_was_begun_before_a_gap_is_3(make: SiteMaker) -> None:
     assert site.agent.stop() == 0
 
 
+@pytest.mark.seldom
+def test_a_replay_from_before_a_gap_has_the_positions_of_then(make: SiteMaker) -> None:
+    """Where the stream went on where it was: the slot still has what is in Kafka in the epoch before."""
+    site = make(WINDOW).init().run("--only", "stream")
+    begin = stored(site)
+    site.sql("insert into public.documents values (1, 'x', null, now())", "select pg_logical_emit_message(false, 'p', 'x')")
+    settle(site)
+    assert site.agent.stop() == 0
+    for change in ("drop", "add"):
+        site.sql(f"alter publication {site.agent.slot} {change} table public.positions")
+    accepted = site.agent.must("init", "--accept-gap")
+    assert "existing rows" not in accepted.out and "what Kafka has stays" in accepted.out, accepted.text
+    site.run("--only", "stream")
+    site.sql("insert into public.documents values (2, 'x', null, now())")
+    end = settle(site)
+    site.agent.must("replay", "--from-lsn", text(begin), "--topic-prefix", "again.")
+    assert assert_same(site, "again.", begin, end) == 4
+    epochs = {record.position.epoch for found in read(site, topics(site, "again.")).values() for record in found}
+    assert epochs == {1, 2}, epochs
+    assert site.agent.stop() == 0
+
+
 def refused(agent: Agent, *arguments: str) -> tuple[int, int, str]:
     """Exit 3, and the range that can be had."""
     done = agent.command("replay", *arguments, "--topic-prefix", "no.")

@@ -56,7 +56,22 @@ extension InitCommand {
         }
         try store(position, by: producer)
         output.line("slot \(settings.slot): streams from \(position.lsn), epoch \(position.epoch)")
-        try reportExisting(source.tables)
+        try reportExisting(source.tables, streamed: try gap == nil || existing == nil ? [] : streamed(source.tables))
+    }
+
+    /// The tables of which something was streamed before.
+    private func streamed(_ tables: [TableFacts]) throws(AgentExit) -> Set<String> {
+        try kafka { () throws(KafkaError) in
+            let maker = try TopicMaker(settings, events: services.kafkaEvents, log: services.log)
+            var streamed: Set<String> = []
+            for table in tables {
+                guard let topic = Preflight.tableTopics(settings, [table]).first,
+                    let count = try maker.partitions(of: topic), try !maker.isEmpty(topic, partitions: count)
+                else { continue }
+                streamed.insert(table.qualifiedName)
+            }
+            return streamed
+        }
     }
 
     /// Where the slot that is there can go on after a gap; nil where it must be made again.

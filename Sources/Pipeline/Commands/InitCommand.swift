@@ -200,8 +200,15 @@ package struct InitCommand {
     }
 
     /// Rows from before the slot, or from before a table was published, are not in the stream.
-    func reportExisting(_ tables: [TableFacts]) throws(AgentExit) {
+    /// - Parameter streamed: tables that were streamed before a gap: nobody knows which of their rows Kafka has.
+    func reportExisting(_ tables: [TableFacts], streamed: Set<String> = []) throws(AgentExit) {
         for table in tables {
+            if streamed.contains(table.qualifiedName) {
+                output.line(
+                    "table \(table.qualifiedName): what was committed in the gap is not sent by itself; what Kafka has stays"
+                )
+                continue
+            }
             guard table.canSelect else {
                 output.line(
                     "table \(table.qualifiedName): may not be read, so its existing rows are not counted; only changes from now on are sent"
