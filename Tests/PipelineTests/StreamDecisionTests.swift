@@ -88,6 +88,26 @@ import Testing
     }
 }
 
+@Suite struct TooLargeTests {
+    private func exit(size: Int, limit: Int, request: Int?) -> AgentExit {
+        TooLarge(
+            table: "public.t", topic: "n.public.t", key: "{}", position: "1/0/1/1/0", size: size, limit: limit,
+            requestLimit: request
+        ).exit
+    }
+
+    @Test func whatIsToBeRaisedIsNamed() {
+        let ofTopic = exit(size: 2_000_000, limit: 1_048_588, request: nil)
+        #expect(ofTopic.code == .unrepresentable && ofTopic.hints.count == 1)
+        #expect(ofTopic.hints[0].hasSuffix("max.message.bytes=4000000"))
+        let both = exit(size: 136_000_000, limit: 1_048_588, request: nil)
+        #expect(both.hints.count == 2 && both.hints[1].contains("socket.request.max.bytes"))
+        let ofBrokers = exit(size: 136_000_000, limit: 104_853_504, request: 104_853_504)
+        #expect(ofBrokers.hints.count == 1 && ofBrokers.hints[0].contains("socket.request.max.bytes"))
+        #expect(!ofBrokers.message.contains("topic"))
+    }
+}
+
 @Suite struct OpenBatchTests {
     private let queue = ChunkQueue<RecordChunk>(
         limit: 1000, nominal: 100, make: { RecordChunk(capacity: 100) }, size: { $0.capacity })

@@ -21,16 +21,11 @@ extension Publisher {
         let table = record.table.map { link.names.tables[$0] } ?? "(logical message)"
         let key = record.key.map { String(decoding: bytes(chunk, $0), as: UTF8.self) } ?? "(no key)"
         let position = bytes(chunk, record.position)
-        let exit = AgentExit(
-            .unrepresentable,
-            "a record of \(table) is larger than topic \(topics[record.topic].name) takes",
-            details: [
-                "key: \(key.prefix(512))", "size: \(large.size) bytes, max.message.bytes: \(large.limit)",
-                "position: \(String(decoding: position, as: UTF8.self))",
-            ],
-            hints: [
-                "kafka-configs.sh --bootstrap-server BROKERS --alter --topic \(topics[record.topic].name) --add-config max.message.bytes=\(large.size * 2)"
-            ])
+        let exit = TooLarge(
+            table: table, topic: topics[record.topic].name, key: String(key.prefix(512)),
+            position: String(decoding: position, as: UTF8.self), size: large.size, limit: large.limit,
+            requestLimit: topics.requestLimit
+        ).exit
         guard let lsn = RecordPosition(parsing: position.span)?.position.commitLSN else { throw .exit(exit) }
         throw .unpublishable(exit, lsn)
     }

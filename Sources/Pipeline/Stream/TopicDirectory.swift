@@ -190,6 +190,9 @@ struct TopicDirectory: ~Copyable {
 
     private var all: [TopicPartition] { progress.all + entries.flatMap(\.topic.all) }
 
+    /// The largest batch that brokers take, bytes, where that is known.
+    var requestLimit: Int? { maker.requestLimit }
+
     /// The first record of these that its topic cannot take, uncompressed, with that topic's limit.
     func firstTooLarge(_ chunk: RecordChunk, _ records: Range<Int>) -> (index: Int, size: Int, limit: Int)? {
         let all = chunk.records

@@ -10,6 +10,8 @@ final class TopicMaker {
     private var described: [String: [String: String]] = [:]
     /// The largest batch that any topic takes which was looked at, bytes.
     private var largestLimit = TopicMaker.defaultLimit
+    /// The largest batch that brokers take whatever a topic says, bytes: it is one request; nil until it is asked for.
+    private(set) var requestLimit: Int?
     private static let timeout = Duration.seconds(30)
     /// A broker's own default of `max.message.bytes`.
     private static let defaultLimit = 1_048_588
@@ -74,7 +76,7 @@ final class TopicMaker {
         known.partitions = counts.flatMap { name, count in (0..<count).map { TopicPartition(name, $0) } }
         described = try admin.configurations(ofTopics: counts.keys.sorted(), Self.judged, timeout: Self.timeout)
         for configuration in described.values {
-            known.smallestLimit = min(known.smallestLimit, limit(configuration))
+            known.smallestLimit = min(known.smallestLimit, try limit(configuration))
         }
         known.largestLimit = largestLimit
         return known
@@ -243,12 +245,31 @@ final class TopicMaker {
         if configuration["min.insync.replicas"] == "1" {
             log.warning("one broker alone can acknowledge, and lose, rows", ["topic": .init(name)])
         }
-        return limit(configuration)
+        do throws(KafkaError) { return try limit(configuration) } catch { throw .kafka(error) }
     }
 
-    private func limit(_ configuration: [String: String]) -> Int {
-        let limit = configuration["max.message.bytes"].flatMap { Int($0) } ?? Self.defaultLimit
+    private func limit(_ configuration: [String: String]) throws(KafkaError) -> Int {
+        var limit = configuration["max.message.bytes"].flatMap { Int($0) } ?? Self.defaultLimit
+        // A broker closes the connection on a request that is too large, and says nothing: it would be sent for ever.
+        if limit > Self.defaultLimit {
+            if requestLimit == nil { requestLimit = try askRequestLimit() }
+            limit = min(limit, requestLimit ?? limit)
+        }
         largestLimit = max(largestLimit, limit)
         return limit
+    }
+
+    /// What a produce request has beside its batch, bytes, and some to spare.
+    private static let requestOverhead = 4096
+
+    private func askRequestLimit() throws(KafkaError) -> Int {
+        do throws(KafkaError) {
+            let limit = try admin.configuration(ofBroker: nil, timeout: Self.timeout)["socket.request.max.bytes"]
+            return max(Self.defaultLimit, limit.flatMap { Int($0) }.map { $0 - Self.requestOverhead } ?? .max)
+        } catch {
+            // Describing a broker needs a right of its own.
+            guard error.reason == .authorization else { throw error }
+            return .max
+        }
     }
 }
