@@ -12,12 +12,14 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import psutil
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import ConfigResource
 from conftest import SiteMaker
 
 from harness.agent import Agent, binary
+from harness.campaign.__main__ import failpoints
 from harness.kafka import KAFKA_PASSWORD
 from harness.oracle.topics import read_progress, read_topics
 from harness.postgres import AGENT_ROLE
@@ -153,6 +155,31 @@ def test_restart_goes_on_where_it_was(make: SiteMaker) -> None:
     site.run()
     verdict = site.auditor.verdict()
     assert verdict.clean and verdict.changes == 18, verdict.report()
+
+
+def test_a_stop_commits_what_is_whole_beside_what_it_cuts_off(make: SiteMaker) -> None:
+    """In one Kafka transaction with the begin of a large one, which comes again."""
+    site = make({"kafka": {"transaction": {"interval": "5s"}}}).init()
+    site.agent.program = failpoints()
+    assert site.agent.program is not None, "failpoints need the debug build: swift build --build-tests"
+    site.agent.start("--only", "stream", env={"SLUICE_FAILPOINT": "after-produce:50:stop"}).wait_ready()
+    site.sql("insert into public.documents values (1, 'x', null, null)")
+    topic = site.agent.topic(("public", "documents"))
+
+    def ids() -> set[int]:
+        found = read_topics(site.stack.kafka.brokers, [topic])
+        return {json.loads(record.key)["id"] for records in found.values() for record in records if record.key}
+    wait_until("the first is in Kafka", lambda: ids() == {1}, 30)
+    site.sql("insert into public.documents values (2, 'x', null, null)",
+             "insert into public.documents select n, repeat('x', 1000), null, null from generate_series(100, 30000) n")
+    pid = site.agent.running().pid
+    wait_until("it has stopped at the point", lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, 60)
+    assert site.agent.running().stop() == 0
+    assert ids() == {1, 2}, "whole, and not cut off"
+    site.agent.program = None
+    site.run()
+    verdict = site.auditor.verdict()
+    assert verdict.clean and verdict.changes == 2 + 29_901, verdict.report()
 
 
 def test_over_the_unix_socket(make: SiteMaker) -> None:

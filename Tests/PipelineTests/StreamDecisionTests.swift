@@ -175,6 +175,31 @@ import Testing
         #expect(treatment(open) == .keep)
     }
 
+    @Test func whatIsCutOffIsTakenBackToTheLastBoundary() throws {
+        var open = OpenBatch(queue: queue, retainLimit: 500)
+        open.open(try #require(chunk(of: 100)))
+        open.produced(0..<2, bytes: 20, now: 0)
+        var isCut = open.cutBack()
+        #expect(!isCut, "nothing whole is before it")
+        open.reachedBoundary()
+        open.committed(isPublishing: true, after: 0)
+        open.produced(2..<5, bytes: 30, now: 0)
+        open.reachedBoundary()
+        open.produced(5..<7, bytes: 20, now: 0)
+        open.close()
+        open.open(try #require(chunk(of: 100)))
+        open.produced(0..<4, bytes: 40, now: 0)
+        open.close()
+        isCut = open.cutBack()
+        #expect(isCut && open.isAtBoundary && open.batch.rows == 3 && open.batch.bytes == 30)
+        let ranges = open.records.map(\.range)
+        #expect(ranges == [2..<5, 0..<0])
+        open.open(try #require(chunk(of: 600)))
+        open.produced(0..<1, bytes: 10, now: 0)
+        isCut = open.cutBack()
+        #expect(!isCut, "it is not all in memory")
+    }
+
     @Test func aLargeChunkThatEndsWithACommitLeavesNothingBehind() throws {
         var open = OpenBatch(queue: queue, retainLimit: 500)
         open.open(try #require(chunk(of: 3000)))

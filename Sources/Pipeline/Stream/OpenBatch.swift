@@ -63,6 +63,23 @@ struct OpenBatch: ~Copyable {
         isAtBoundary = false
     }
 
+    /// Lets go of the records of a transaction that has not ended; false where nothing whole is before them, or not all of it is in
+    /// memory.
+    mutating func cutBack() -> Bool {
+        guard isRetained, batch.transactions > 0 else { return false }
+        batch.rows -= batch.openRows
+        batch.bytes -= batch.openBytes
+        (batch.openRows, batch.openBytes) = (0, 0)
+        var left = batch.rows
+        for index in pieces.indices {
+            let kept = min(left, pieces[index].to - pieces[index].from)
+            pieces[index].to = pieces[index].from + kept
+            left -= kept
+        }
+        isAtBoundary = true
+        return true
+    }
+
     /// Its Kafka transaction was begun again: the age by which it is split counts from here.
     mutating func isBegunAgain(now: Int64) { batch.openedAt = now }
 

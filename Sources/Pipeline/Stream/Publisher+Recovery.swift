@@ -122,6 +122,14 @@ extension Publisher {
     /// How long one call to Kafka may take before its outcome counts as not known.
     static var callTimeout: Duration { .seconds(60) }
 
+    /// Takes the records of a transaction that will not come to its end out of the open Kafka transaction, where what is before them is
+    /// in memory.
+    mutating func takeBack() throws(SessionFailure) {
+        // Where the end before is in doubt, this producer may end nothing.
+        guard let lost = producer?.connectionsLost, !doubt.isDue(lost), open.cutBack() else { return }
+        if let error = abortFailure() ?? resendFailure() { _ = try recover(from: error, attempted: nil) }
+    }
+
     private mutating func abortFailure() -> KafkaError? {
         guard let producer, producer.isInTransaction else { return nil }
         do throws(KafkaError) {

@@ -148,6 +148,8 @@ struct Publisher: ~Copyable {
 
     private mutating func finish() throws(SessionFailure) {
         guard !link.isAborted else { throw .stopped }
+        // What is whole and was sent in one Kafka transaction with the begin of what is cut off is not cut off with it.
+        if !open.isAtBoundary { try takeBack() }
         if !open.isEmpty, open.isAtBoundary { try commit(isPublishing: false) }
         // What is not whole is dropped with the producer: the next `init_transactions` ends it.
         if producer?.isInTransaction == true { try? producer?.abort(timeout: .seconds(2)) }
