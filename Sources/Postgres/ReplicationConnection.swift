@@ -99,13 +99,15 @@ public struct ReplicationConnection: ~Copyable {
     }
 
     /// Drops a slot. With `waitForRelease` it waits, up to the deadline, while another connection holds the slot; else that is
-    /// `slotInUse`. (A slot stays in use for a moment after its connection has gone.)
+    /// `slotInUse`. (A slot stays in use for a moment after its connection has gone.) `whileWaiting` is called about once a second; where
+    /// it answers false the wait is ended.
     public mutating func dropSlot(
-        _ name: String, waitForRelease: Bool = false, timeout: Duration = .seconds(30)
+        _ name: String, waitForRelease: Bool = false, timeout: Duration = .seconds(30),
+        whileWaiting: (() -> Bool)? = nil
     ) throws(PostgresError) {
         _ = try command(
             "DROP_REPLICATION_SLOT \(Quoting.identifier(name))\(waitForRelease ? " WAIT" : "")", during: .slotCommand,
-            timeout: timeout)
+            timeout: timeout, whileWaiting: whileWaiting)
     }
 
     mutating func command(

@@ -1,6 +1,7 @@
 import ChangeData
 import CLinux
 import Configuration
+import Dispatch
 import Glibc
 import Pipeline
 import Telemetry
@@ -60,7 +61,11 @@ enum Application {
         case .help(let text): printOutput(text)
         case .version: printOutput("sluice \(version)")
         case .initialize(let config, let dryRun, let acceptGap):
-            let (settings, services) = try stream(config)
+            let configuration = try load(config, .stream)
+            let settings = try Settings.stream(configuration)
+            let services = services(configuration)
+            let signals = handleSignals(configuration, services)
+            defer { withExtendedLifetime(signals) {} }
             try InitCommand(settings: settings, services: services, output: output)
                 .run(dryRun: dryRun, acceptGap: acceptGap)
         case .run(let config, let purpose):
@@ -114,9 +119,7 @@ enum Application {
     private static func replay(_ config: String?, _ options: Command.ReplayOptions) throws(AgentExit) {
         let configuration = try load(config, .stream)
         let services = services(configuration)
-        let signals = Signals.handle(
-            stop: services.stop, timeout: configuration.limits.stopTimeout.inNanoseconds, clock: services.clock,
-            told: {}, expired: { 128 + $0 })
+        let signals = handleSignals(configuration, services)
         defer { withExtendedLifetime(signals) {} }
         try ReplayCommand(
             settings: try Settings.stream(configuration), services: services, output: output
@@ -124,6 +127,15 @@ enum Application {
             ReplayRequest(
                 from: bound(options.from), to: options.to.map(bound), topicPrefix: options.topicPrefix),
             dryRun: options.dryRun)
+    }
+
+    /// Of a command: a signal asks it to end in order. Keep the answer alive.
+    private static func handleSignals(
+        _ configuration: Configuration, _ services: StreamServices
+    ) -> [any DispatchSourceSignal] {
+        Signals.handle(
+            stop: services.stop, timeout: configuration.limits.stopTimeout.inNanoseconds, clock: services.clock,
+            told: {}, expired: { 128 + $0 })
     }
 
     private static func bound(_ bound: Command.ReplayOptions.Bound) -> ReplayRequest.Bound {

@@ -294,6 +294,22 @@ def test_init_and_drop_beside_event_triggers_and_a_role_that_only_reads(little: 
     assert "PL/pgSQL function audit() line 1" in done.err and "insert into" not in done.err, done.err
 
 
+def test_ctrl_c_ends_an_init_that_waits_and_leaves_no_slot(little: Site) -> None:
+    site = little
+    with site.stack.postgres.connect(site.database, autocommit=False) as job:
+        job.execute("insert into public.unpublished values (1, 'open')")
+        init = begun(site)
+        wait_until("init waits", lambda: "running transactions to end" in init.log.read_text(), 30)
+        assert init.stop(signal.SIGINT) == 1, init.tail()
+        assert "stopped before the end" in init.log.read_text(), init.tail()
+        wait_until("the half-made slot is gone", lambda: not slot_of(site), 10)
+        assert progress(site)["state"] == "creating"
+        job.rollback()
+    site.agent.must("init")
+    streamed(site, 1)
+    assert site.agent.stop() == 0 and sent(site) == {1: 1}
+
+
 @pytest.mark.seldom
 def test_init_says_whose_lock_it_waits_for(little: Site) -> None:
     """A vacuum's, or that of an index which is built beside writers."""

@@ -81,13 +81,15 @@ extension InitCommand {
     }
 
     /// Waits for the transactions that had written to these tables when the publication was changed: what they wrote before that is not
-    /// sent, also where they commit later. Only then its rows are counted.
+    /// sent, also where they commit later. Only then its rows are counted. Not past a stop: all else that belongs to the change follows.
     private func awaitWriters(of tables: [TableFacts]) throws(AgentExit) {
         let oids = tables.flatMap { [$0.oid] + $0.partitionLeaves }
         var awaited: Set<String>?
         var waited = 0
         let wakeup = Wakeup()
-        while true {
+        services.stop.register(wakeup)
+        defer { services.stop.unregister(wakeup) }
+        while !services.stop.isRequested {
             let now = try postgres { (connection) throws(PostgresError) in try connection.writers(of: oids) }
             let left = now.intersection(awaited ?? now)
             if left.isEmpty { return }

@@ -44,7 +44,13 @@ extension InitCommand {
             position.lsn = start
         } else {
             try store(position, by: producer)
-            position.lsn = try createSlot(source, isThere: facts.slot)
+            try stopped()
+            do throws(AgentExit) {
+                position.lsn = try createSlot(source, isThere: facts.slot)
+            } catch {
+                try stopped()
+                throw error
+            }
         }
         position.state = .streaming
         position.messages = position.lsn
@@ -137,7 +143,9 @@ extension InitCommand {
     ) throws(PostgresError) {
         if slot.holder != nil { wait.tell() }
         do throws(PostgresError) {
-            try connection.dropSlot(settings.slot, waitForRelease: true, timeout: .seconds(24 * 3600))
+            try connection.dropSlot(
+                settings.slot, waitForRelease: true, timeout: .seconds(24 * 3600),
+                whileWaiting: { !services.stop.isRequested })
         } catch  where error.kind == .slotMissing {}
     }
 }

@@ -46,6 +46,7 @@ package struct InitCommand {
         let gap = isJudged ? try judge(existing, early.slot, added: source.added) : nil
         if let gap, !acceptGap { throw gap.exit }
         if let foreign = StartRefusal.foreign(early, stored: existing?.lsn) { throw foreign.exit }
+        try stopped()
         if let gap {
             output.line("gap accepted: \(gap.message)")
             for line in gap.exit.details { output.line("gap accepted: \(line)") }
@@ -68,6 +69,7 @@ package struct InitCommand {
             output.line(
                 "slot \(settings.slot): is there, position \(existing.lsn), epoch \(existing.epoch); there is no gap, \(changed)"
             )
+            try stopped()
             // A table that a glob has found since.
             let added = Set(source.faults.compactMap(\.table))
             return try reportExisting(source.tables.filter { added.contains($0.qualifiedName) })
@@ -237,6 +239,13 @@ package struct InitCommand {
     }
 
     // MARK: Errors
+
+    /// Ends where a stop was asked for. What is made by then stays.
+    func stopped() throws(AgentExit) {
+        guard services.stop.isRequested else { return }
+        throw AgentExit(
+            .different, "stopped before the end", hints: ["give the same command again: it goes on where it was"])
+    }
 
     func gather() throws(AgentExit) -> (facts: StartFacts, senderTimeout: Int) {
         try postgres { (_) throws(PostgresError) in try StartFacts.gather(settings) }
