@@ -36,6 +36,15 @@ extension KafkaError {
         }
     }
 
+    /// What the broker's word does not say of what is wrong; nil where it says enough.
+    static func advice(on code: rd_kafka_resp_err_t) -> String? {
+        switch code {
+        case RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP:
+            "the clock of this host differs from the brokers' by more than message.timestamp.after.max.ms or .before.max.ms of the topic allows: set it right"
+        default: nil
+        }
+    }
+
     static func reason(of code: rd_kafka_resp_err_t) -> Reason {
         switch code {
         case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE: .messageTooLarge

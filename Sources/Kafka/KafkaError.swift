@@ -83,7 +83,7 @@ public struct KafkaError: Error, Sendable, Hashable {
         self.code = code.rawValue
         self.name = String(cString: rd_kafka_err2name(code))
         self.operation = operation
-        self.text = text
+        self.text = Self.joined(text, Self.advice(on: code))
         self.disposition = disposition
         self.reason = reason ?? Self.reason(of: code)
     }
