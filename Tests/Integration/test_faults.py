@@ -393,6 +393,26 @@ def test_a_commit_that_was_made_before_its_producer_was_fenced_is_known(world: W
     assert_confirmed_is_stored(site)
 
 
+@pytest.mark.seldom
+def test_a_connection_that_died_without_a_word_is_given_up(world: World, fronted: SiteMaker) -> None:
+    """Where a proxy's far side is gone, TCP says nothing: the server ends its walsender, and the agent would wait for ever."""
+    site = fronted().init()
+    site.sql(f"alter database {site.database} set wal_sender_timeout = '2s'")  # a report every 667 ms: five seconds are enough
+    site.run("--only", "stream")
+    site.sql("insert into public.documents values (1, 'x', null, null)")
+    site.auditor.wait_kafka()
+    world.postgres_front.strand()
+    site.sql("insert into public.documents values (2, 'x', null, null)")
+
+    def again() -> bool:
+        site.agent.running().require_running()
+        return "the slot is no longer in use by this stream" in site.agent.log.read_text()
+    wait_until("the session is given up", again, 60)
+    verdict = site.auditor.verdict(objects=False)
+    assert verdict.clean and verdict.changes == 2, verdict.report()
+    assert site.agent.stop() == 0
+
+
 def test_fast_shutdown_is_not_held_up(make: SiteMaker) -> None:
     """With Kafka hanging nothing can be confirmed; a walsender would wait for that for ever. Another host of the string says nothing of it."""
     site = make().init()

@@ -335,6 +335,40 @@ import Testing
     }
 }
 
+@Suite struct SilentServerTests {
+    private func looks(_ strange: Int, unansweredSince since: Int64? = nil) -> SilentServer.Looks {
+        var looks = SilentServer.Looks()
+        (looks.strange, looks.unansweredSince) = (strange, since)
+        return looks
+    }
+
+    /// A server that decodes may be silent for minutes; the slot is then still ours.
+    @Test func silenceAloneEndsNothing() {
+        let silence = SilentServer(now: 0, senderTimeout: .seconds(60), interval: .seconds(10))
+        #expect(silence.verdict(looks(0), now: .seconds(3600)) == nil)
+        #expect(
+            silence.verdict(looks(1), now: .seconds(3600)) == nil, "one look may be of a moment between two sessions")
+        #expect(silence.verdict(looks(2), now: .seconds(29)) == nil)
+        #expect(silence.verdict(looks(2), now: .seconds(30))?.contains("30 s, and the slot") == true)
+    }
+
+    /// Addresses of several servers may lead a look elsewhere: what comes says more.
+    @Test func whatComesSaysThatItLives() {
+        var silence = SilentServer(now: 0, senderTimeout: .seconds(60), interval: .seconds(10))
+        silence.heard(at: .seconds(100))
+        #expect(silence.verdict(looks(9, unansweredSince: 0), now: .seconds(120)) == nil)
+    }
+
+    @Test func aServerThatAnswersNobodyIsGivenUpInTheEnd() {
+        let silence = SilentServer(now: 0, senderTimeout: .seconds(90), interval: .seconds(10))
+        #expect(silence.verdict(looks(0, unansweredSince: .seconds(10)), now: .seconds(189)) == nil)
+        #expect(silence.verdict(looks(0, unansweredSince: .seconds(10)), now: .seconds(190)) != nil)
+        let short = SilentServer(now: 0, senderTimeout: .seconds(1), interval: .milliseconds(333))
+        #expect(short.verdict(looks(0, unansweredSince: 0), now: .seconds(119)) == nil)
+        #expect(short.verdict(looks(2), now: .seconds(5)) != nil)
+    }
+}
+
 @Suite struct ShutdownProbeTests {
     private func at(_ received: UInt64, _ durable: UInt64 = 1, ordinal: UInt64 = 0) -> ShutdownProbe.Standing {
         let position = EventPosition(epoch: 1, commitLSN: LSN(900), ordinal: ordinal)

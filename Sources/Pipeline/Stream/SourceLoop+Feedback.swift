@@ -56,6 +56,12 @@ extension SourceLoop {
         if idle.clock > 0 { encoder?.passes(idle.clock) }
     }
 
+    /// Ends the session where the server's side of it is gone, and nothing says so.
+    func listen(_ now: Int64) throws(SessionFailure) {
+        guard let reason = silence.verdict(services.state.looks, now: now) else { return }
+        throw .retry(component: .postgres, reason: reason)
+    }
+
     /// A walsender waits for its receiver's flush, and the server's shutdown with it: a server that shuts down is let go. Before the
     /// position is known nothing is read and nothing confirmed, for as long as that takes. Of several hosts the stream's own is asked.
     mutating func probe(_ now: Int64) throws(SessionFailure) {

@@ -21,6 +21,7 @@ struct SourceLoop: ~Copyable {
     var replay: StreamedReplay?
     private var deadLetters = DeadLetterLog()
     var shutdownProbe: ShutdownProbe
+    var silence: SilentServer
     var ending: ReplayEnd?
     /// The transaction before which it ends, and why.
     let end: (before: LSN, exit: AgentExit)?
@@ -54,6 +55,8 @@ struct SourceLoop: ~Copyable {
             grace: settings.sealAfter)
         ending = settings.replay.map { ReplayEnd(at: $0.range.to) }
         shutdownProbe = ShutdownProbe(now: now)
+        silence = SilentServer(
+            now: now, senderTimeout: .milliseconds(senderTimeout), interval: feedback.interval)
         services.state.holds(settings.window)
     }
 
@@ -68,6 +71,7 @@ struct SourceLoop: ~Copyable {
             begin()
             try report(now)
             try probe(now)
+            try listen(now)
             if ending?.isReached == true {
                 if try finish(now) { return }
                 continue
@@ -109,10 +113,13 @@ struct SourceLoop: ~Copyable {
             // No room: the socket fills, the server waits, nothing is lost. A chunk that comes back wakes us.
             if encoder != nil { show(isPaused: true) }
             link.queue.freed.wait(milliseconds: milliseconds)
-            return
+            return silence.heard(at: services.clock.monotonic())
         }
         show(isPaused: false)
-        if replay != nil { return try publish() }
+        if replay != nil {
+            silence.heard(at: services.clock.monotonic())
+            return try publish()
+        }
         do throws(PostgresError) {
             let wake = try connection.wait(timeoutMilliseconds: milliseconds, wakeup: link.queue.freed.descriptor)
             if wake.contains(.wakeup) { link.queue.freed.clear() }
@@ -131,13 +138,15 @@ struct SourceLoop: ~Copyable {
     /// Takes what has arrived, until the connection is dry, no chunk is free, or a report is due.
     private mutating func read() throws(SessionFailure) {
         var wall = services.clock.wall()
-        let deadline = min(feedback.nextDeadline, services.clock.monotonic() &+ .milliseconds(200))
+        let now = services.clock.monotonic()
+        let deadline = min(feedback.nextDeadline, now &+ .milliseconds(200))
         var count = 0
         while true {
             let received: Received
             do throws(PostgresError) { received = try connection.receive() } catch { throw failure(error) }
             switch consume received {
             case .frame(let frame):
+                if count == 0 { silence.heard(at: now) }
                 if try !take(frame, wall: wall) { return }
             case .nothing:
                 handOver(.whatIsWhole)

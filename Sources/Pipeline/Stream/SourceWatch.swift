@@ -64,6 +64,10 @@ package struct SourceWatch {
             } catch {
                 // Counted: what the metrics say of the slot is as old as this.
                 services.state.failed("postgres", kind: "watch")
+                if error.kind == .transient, error.sqlState == nil {
+                    let now = services.clock.monotonic()
+                    services.state.update { $0.lookedInVain(at: now) }
+                }
                 if let seconds = failedLooks.failed(at: services.clock.monotonic()) {
                     services.log.warning(
                         "slot and publication cannot be looked at: a table that is no longer published goes unnoticed",

@@ -21,6 +21,8 @@ extension AgentState {
         package var restartLSN = LSN(0)
         /// Where the server's WAL ended, and a time by which all that had been committed was before it, microseconds since 1970.
         package var serverSeen: (lsn: LSN, clock: Int64) = (LSN(0), 0)
+        /// What looks from outside have found of this session.
+        package private(set) var looks = SilentServer.Looks()
         /// Our walsender.
         var walsender: Walsender?
         /// The timeline of the server that it is of, as it was last seen.
@@ -138,6 +140,7 @@ extension AgentState.Snapshot {
         unreceived = nil
         slotHolder = holder
         pausedSince = nil
+        looks = SilentServer.Looks()
         if phase == .streaming {
             streamError = nil
             sessions += 1
@@ -152,12 +155,19 @@ extension AgentState.Snapshot {
     /// Takes what was seen from outside, if it is of the server that this session streams from: answers whether it is.
     mutating func looked(_ sight: AgentState.Sight, in session: UInt64) -> Bool {
         let holder = StreamServices.SlotHolder(sight.holder, ours: [walsender].compactMap(\.self))
-        guard phase == .streaming, sessions == session, holder.isOurs else { return false }
+        looks.unansweredSince = nil
+        guard phase == .streaming, sessions == session else { return false }
+        // Where the server does not tell us our walsender, nobody can say that it is another's.
+        looks.strange = holder.isOurs || walsender == nil ? 0 : looks.strange + 1
+        guard holder.isOurs else { return false }
         timeline = sight.timeline
         isOnStandby = sight.isOnStandby
         serverSeen = sight.seen
         return true
     }
+
+    /// A look from outside had no answer from anybody.
+    mutating func lookedInVain(at now: Int64) { looks.unansweredSince = looks.unansweredSince ?? now }
 
     /// Counts a failure; answers whether it is the first of its kind.
     mutating func failed(_ failure: AgentState.Failure) -> Bool {

@@ -25,6 +25,9 @@ package final class AgentState: Sendable {
 
     package var serverSeen: (lsn: LSN, clock: Int64) { content.withLock { $0.serverSeen } }
 
+    /// See `Snapshot.looks`.
+    package var looks: SilentServer.Looks { content.withLock { $0.looks } }
+
     /// What a position remembers: the publication as it was last seen with nothing amiss, and the server's timeline.
     var seen: (mark: PublicationMark?, timeline: UInt32?) { content.withLock { ($0.mark, $0.timeline) } }
 

@@ -59,6 +59,7 @@ class Front:
         self.hits = 0  # faults that have met a connection
         self._flow = asyncio.Event()
         self._flow.set()
+        self._stranded: list[asyncio.Event] = []
         self._links: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self._halve = 0
 
@@ -77,7 +78,18 @@ class Front:
         self._soon(self._flow.clear)
 
     def flow(self) -> None:
-        self._soon(self._flow.set)
+        for flow in [self._flow, *self._stranded]:
+            self._soon(flow.set)
+        self._stranded = []
+
+    def strand(self) -> None:
+        """Nothing passes any more on the connections that there are; new ones are as ever."""
+        def leave() -> None:
+            self._flow.clear()
+            self._stranded.append(self._flow)
+            self._flow = asyncio.Event()
+            self._flow.set()
+        self._soon(leave)
 
     def reset(self) -> None:
         """Every connection is lost at once."""
@@ -129,8 +141,9 @@ class Front:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, server_reader: asyncio.StreamReader,
                      server_writer: asyncio.StreamWriter) -> None:
-        directions = [asyncio.ensure_future(self._pump(reader, server_writer, False)),
-                      asyncio.ensure_future(self._pump(server_reader, writer, True))]
+        flow = self._flow
+        directions = [asyncio.ensure_future(self._pump(reader, server_writer, False, flow)),
+                      asyncio.ensure_future(self._pump(server_reader, writer, True, flow))]
         try:
             # What the server says last may follow the client's end; a server's end ends all.
             done, _ = await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
@@ -143,15 +156,15 @@ class Front:
                 one.cancel()
             await asyncio.gather(*directions, return_exceptions=True)
 
-    async def _pass(self) -> None:
+    async def _pass(self, flow: asyncio.Event) -> None:
         """Waits as long as nothing passes."""
-        if not self._flow.is_set():
+        if not flow.is_set():
             self.hits += 1
-            await self._flow.wait()
+            await flow.wait()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, replies: bool) -> None:
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, replies: bool, flow: asyncio.Event) -> None:
         while data := await reader.read(_PIECE):
-            await self._pass()
+            await self._pass(flow)
             if replies and self._halve > 0 and len(data) > 1:
                 self._halve -= 1
                 self.hits += 1
@@ -169,7 +182,7 @@ class RequestFront(Front):
 
     _held = -1  # the key of the kind
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, replies: bool) -> None:
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, replies: bool, flow: asyncio.Event) -> None:
         if replies:
             await self._answer(reader, writer)
             return
@@ -177,7 +190,7 @@ class RequestFront(Front):
             message = await _message(reader)
             key = struct.unpack_from(">h", message, 4)[0]
             if key == self._held:
-                await self._pass()
+                await self._pass(flow)
             self._passes(key, message, writer)
             writer.write(message)
             await writer.drain()
@@ -282,7 +295,7 @@ class StoreFront(Front):
                 head = b"\r\n".join(line for line in head.split(b"\r\n") if not line.lower().startswith(b"expect:"))
             body = await _body(reader, head)
             self.requests += 1
-            await self._pass()
+            await self._pass(self._flow)
             status, requests = self._answers
             if requests > 0:
                 self._answers = (status, requests - 1)
@@ -299,7 +312,7 @@ class StoreFront(Front):
             await server_writer.drain()
             answer = await _head(server_reader)
             length = b"" if method == b"HEAD" or answer[9:12] in (b"204", b"304") else await _body(server_reader, answer, True)
-            await self._pass()
+            await self._pass(self._flow)
             if is_object and self._cut_after > 0:
                 self._cut_after -= 1
                 self.hits += 1
