@@ -8,8 +8,8 @@ import ObjectStorage
 /// 2. Then, and not before, the ends of the log are asked for; and each partition must be in objects up to there (`SealDecision`).
 /// 3. The objects of the hour are listed, and a manifest that names them is put if none is there.
 ///
-/// An object that comes later for a sealed hour is sealed by another revision; a worker that was killed in between finds it at
-/// its next start. Nothing waits for the sealer: what fails is tried again at the next look.
+/// An object that comes later for a sealed hour is sealed by another revision. The hours that may lack one are told of with the
+/// partition's committed offset, so that whoever has it next sees to them. Nothing waits for the sealer: what fails is tried again.
 final class HourSealer {
     /// What is known of a topic that is ours to seal.
     private struct Topic {
