@@ -157,6 +157,7 @@ def test_restart_goes_on_where_it_was(make: SiteMaker) -> None:
     assert verdict.clean and verdict.changes == 18, verdict.report()
 
 
+@pytest.mark.seldom
 def test_a_stop_commits_what_is_whole_beside_what_it_cuts_off(make: SiteMaker) -> None:
     """In one Kafka transaction with the begin of a large one, which comes again."""
     site = make({"kafka": {"transaction": {"interval": "5s"}}}).init()
