@@ -14,6 +14,7 @@ enum Application {
     static func run(arguments: [String]) -> Int32 {
         // A peer that closes its connection is an error of the call, not the end of the process.
         signal(SIGPIPE, SIG_IGN)
+        OpenFiles.takeStandardOnes()
         giveWay()
         // Records are allocated by one thread and freed by another: with an arena for each thread, as glibc has it, the memory
         // that each once needed is never given back, and over many partitions the publisher takes twice the CPU in its own.

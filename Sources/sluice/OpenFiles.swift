@@ -6,6 +6,12 @@ enum OpenFiles {
     /// What an agent with one broker takes at its start, and some for objects.
     private static let least: rlim_t = 128
 
+    /// Where one of the first three is closed, a connection to a server would get its number, and the output with it. To the descriptor
+    /// that takes its place nothing can be written: a command still says that its output was lost.
+    static func takeStandardOnes() {
+        for descriptor: Int32 in 0...2 where fcntl(descriptor, F_GETFD) == -1 { _ = open("/dev/null", O_RDONLY) }
+    }
+
     /// Takes what the system allows: the soft limit is kept low for programs that wait with `select`.
     /// - Throws: 78 where that is too little to run.
     static func raiseLimit() throws(AgentExit) {

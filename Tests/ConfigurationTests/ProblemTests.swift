@@ -89,6 +89,7 @@ import Testing
         ("postgres", "password: a\n  password_file: /x", "postgres.password_file: given together with password"),
         ("s3", "endpoint: s3.example", "http://host:port or https://host:port"),
         ("s3", "endpoint: http://h/path", "http://host:port or https://host:port"),
+        ("s3", "endpoint: http://u:hunter2@h", "\"http://***@h\" is not allowed"),
         ("s3", "access_key_id: a", "secret_access_key: missing beside access_key_id"),
         ("s3", "secret_access_key: a", "s3.access_key_id: missing"),
         ("s3", "profile: p\n  access_key_id: a", "profile: given together with access_key_id"),

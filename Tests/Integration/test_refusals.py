@@ -57,7 +57,7 @@ def test_help_and_version(site: Site, arguments: list[str]) -> None:
 
 # 70: what a script would read is not there
 
-@pytest.mark.parametrize("arguments", [["--help"], ["hours", "--json"], ["init", "--dry-run"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["hours", "--json"], ["init", "--dry-run"], ["drop", "--dry-run"]])
 def test_output_that_cannot_be_written_is_70(site: Site, arguments: list[str]) -> None:
     agent = site.agent
     if arguments == ["hours", "--json"]:
@@ -70,6 +70,10 @@ def test_output_that_cannot_be_written_is_70(site: Site, arguments: list[str]) -
         done = subprocess.run([str(binary()), *arguments, *([] if arguments == ["--help"] else ["-c", str(agent.config)])], stdin=subprocess.DEVNULL,
                               stdout=full, stderr=subprocess.PIPE, text=True, env={**os.environ, **agent.env}, timeout=60, check=False)
     assert done.returncode == 70 and "standard output could not be written: No space left on device" in done.stderr, done
+    # Nor goes it to a server, whose connection would have the number of a descriptor that is closed.
+    done = subprocess.run(["bash", "-c", 'exec "$@" >&-', "-", str(binary()), *arguments, *([] if arguments == ["--help"] else ["-c", str(agent.config)])],
+                          stderr=subprocess.PIPE, text=True, env={**os.environ, **agent.env}, timeout=60, check=False)
+    assert done.returncode == 70 and "standard output could not be written: Bad file descriptor" in done.stderr, done
     # Who reads no further wanted no more.
     line = shlex.join([str(binary()), *arguments, *([] if arguments == ["--help"] else ["-c", str(agent.config)])])
     done = subprocess.run(["bash", "-c", f"{line} | true"], capture_output=True, text=True, env={**os.environ, **agent.env}, timeout=60, check=False)

@@ -3,8 +3,12 @@ extension Section {
         report(key, "\"\(Self.excerpt(scalar.shown))\" is not allowed; allowed: \(allowed)")
     }
 
-    /// The start of a value, fit for one line of a message.
+    /// The start of a value, fit for one line of a message. A URL's user and password are not for it.
     private static func excerpt(_ text: String) -> String {
+        var text = text
+        if let scheme = text.firstRange(of: "://"), let at = text[scheme.upperBound...].lastIndex(of: "@") {
+            text.replaceSubrange(scheme.upperBound..<at, with: "***")
+        }
         let line = String(text.prefix(60).map { $0.isNewline ? " " : $0 })
         return line.count < text.count ? line + "..." : line
     }
