@@ -20,8 +20,8 @@ private func at(_ lsn: UInt64) -> RecordPosition {
         #expect(continuity.isChecking && continuity.expected == known && continuity.next == nil)
         #expect(continuity.meet(known) == .same)
         #expect(!continuity.isChecking)
-        // It has been looked at just now.
-        #expect(continuity.look(for: known, before: 30) == nil)
+        #expect(continuity.look(for: known, before: 30, now: .seconds(1)) == nil, "it was looked at just now")
+        #expect(continuity.look(for: known, before: 30, now: .seconds(1) + 1) == 19, "another log may be there by now")
     }
 
     @Test(
@@ -35,29 +35,53 @@ private func at(_ lsn: UInt64) -> RecordPosition {
         #expect(!continuity.isChecking)
     }
 
-    @Test mutating func theLastRecordIsLookedForOnce() {
-        #expect(continuity.look(for: nil, before: 30) == nil, "nothing is known")
-        #expect(continuity.look(for: known, before: 19) == nil, "it is to be read anyway")
-        #expect(continuity.look(for: known, before: 30) == 19)
+    @Test mutating func theLastRecordIsLookedForOnceInAQuietTime() {
+        #expect(continuity.look(for: nil, before: 30, now: 0) == nil, "nothing is known")
+        #expect(continuity.look(for: known, before: 19, now: 0) == nil, "it is to be read anyway")
+        #expect(continuity.look(for: known, before: 30, now: 0) == 19)
         #expect(continuity.isChecking && continuity.next == 30)
-        #expect(continuity.look(for: known, before: 31) == nil, "it is under way")
+        #expect(continuity.look(for: known, before: 31, now: .seconds(9)) == nil, "it is under way")
         #expect(continuity.meet(known) == .same && continuity.next == nil)
-        #expect(continuity.look(for: known, before: 31) == nil, "it is done")
-        #expect(continuity.look(for: .init(offset: 40, position: at(300)), before: 41) == 40)
+        #expect(continuity.look(for: known, before: 31, now: .seconds(1)) == nil, "it is done")
+        #expect(continuity.look(for: .init(offset: 40, position: at(300)), before: 41, now: 0) == 40)
     }
 
-    @Test mutating func oneThatTheLogHasLostIsNotLookedForAgain() {
-        #expect(continuity.look(for: known, before: 30) == 19)
+    /// Else a record that comes a second after the one before it was shown would never be taken.
+    @Test mutating func eachLookForTheSameRecordMayTakeTheNextOneLonger() {
+        var now: Int64 = 0
+        var looks = 0
+        repeat {
+            #expect(continuity.meet(known) == .same)
+            continuity.read(now: now)
+            now += .seconds(5)
+            looks += 1
+        } while continuity.look(for: known, before: 30, now: now) != nil
+        #expect(looks == 5)
+        let later = LogContinuity.Landmark(offset: 40, position: at(300))
+        #expect(continuity.look(for: later, before: 41, now: now) == 40 && continuity.meet(later) == .same)
+        continuity.read(now: now)
+        #expect(continuity.look(for: later, before: 41, now: now + .seconds(1) + 1) == 40)
+    }
+
+    @Test mutating func aTopicThatHasVanishedIsLookedAtHoweverShortTheTime() {
+        continuity.begin(with: known)
+        #expect(continuity.meet(known) == .same)
+        #expect(continuity.look(for: known, before: 30, now: 1) == nil)
+        #expect(continuity.look(for: known, before: 30, now: 1, vanished: true) == 19)
+    }
+
+    @Test mutating func oneThatTheLogHasLostIsNotLookedForAtOnce() {
+        #expect(continuity.look(for: known, before: 30, now: 0) == 19)
         continuity.skip()
         #expect(!continuity.isChecking && continuity.next == nil)
-        #expect(continuity.look(for: known, before: 30) == nil)
+        #expect(continuity.look(for: known, before: 30, now: 0) == nil)
     }
 
     @Test mutating func oneThatWasDroppedOnTheWayIs() {
-        #expect(continuity.look(for: known, before: 30) == 19)
+        #expect(continuity.look(for: known, before: 30, now: 0) == 19)
         continuity.drop()
         #expect(!continuity.isChecking && continuity.next == nil)
-        #expect(continuity.look(for: known, before: 30) == 19)
+        #expect(continuity.look(for: known, before: 30, now: 0) == 19)
     }
 
     @Test mutating func onlyAfterAQuietTime() {

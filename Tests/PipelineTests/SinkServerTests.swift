@@ -306,12 +306,18 @@ extension SinkServerTests {
             #expect(exit.message.contains("is not the one that its last object ends with"), "\(exit)")
         }
 
-        /// Its new log soon has more records than the sink has read of the old one: nothing is out of range.
-        @Test func aTopicThatIsMadeAnewUnderARunningSinkIsNoticed() throws {
+        /// Its new log soon has more records than the sink has read of the old one: nothing is out of range. Also where the last record was
+        /// looked for already, when the sink began, and none came since.
+        @Test(arguments: [false, true]) func aTopicThatIsMadeAnewUnderARunningSinkIsNoticed(hasBegun: Bool) throws {
             let bench = try SinkBench()
-            let sink = try bench.start()
+            var sink = try bench.start()
             try bench.produce([Made(1), Made(2)])
             #expect(sink.wait { $0.isDrained() && $0.records == 2 }, "\(sink.log)")
+            if hasBegun {
+                #expect(sink.stop() == nil)
+                sink = try bench.start()
+                #expect(sink.wait { $0.sink.partitions.first?.nextOffset == 3 }, "\(sink.log)")
+            }
             try bench.admin.deleteTopics([bench.topic], timeout: SinkBench.patience)
             // Between two fetches nobody could tell: a record does not say of which log it is.
             usleep(2_000_000)

@@ -3,8 +3,8 @@ import ChangeData
 /// Whether a partition's log is still the one that its objects were made of.
 ///
 /// Kafka does not say that a topic was deleted and made again: the consumer goes on at the old offset of the new log, and what lies before
-/// it would be in no object. So the record that was read last is read once more, after an assignment and where nothing came for a
-/// while, and has to be the same one.
+/// it would be in no object. So the record that was read last is read once more, after an assignment and, however often that was done,
+/// before the first record that comes after a while without any: and it has to be the same one.
 struct LogContinuity {
     /// A record, by where it is in the log and in the stream.
     struct Landmark: Equatable {
@@ -30,8 +30,11 @@ struct LogContinuity {
     private(set) var expected: Landmark?
     /// Where to go on once that is known; nil where it was asked at the assignment.
     private(set) var next: Int64?
-    /// The offset of the record that was looked for last: once is enough, however long the one behind it takes to come.
+    /// The offset of the record that was looked for last.
     private var checked: Int64 = -1
+    /// After so long it is looked for again. Longer each time: where a record takes its time to come although the one before it has just
+    /// been shown, as over a slow line, it is taken in the end.
+    private var patience = quiet
     /// When a record was taken last, monotonic nanoseconds.
     private var takenAt: Int64
 
@@ -50,11 +53,19 @@ struct LogContinuity {
     /// The next record has to be this one, the last of the object before; nil: it may be any.
     mutating func begin(with known: Landmark?) { expected = known }
 
-    /// Looks for the last record again, unless that is under way, or done.
-    /// - Parameter next: the offset that would be read now.
+    /// Looks for the last record again, unless that is under way, or was done just now.
+    /// - Parameters:
+    ///   - next: the offset that would be read now.
+    ///   - vanished: the topic was seen not to exist: what is found under its name from now on may be another log.
     /// - Returns: the offset to read instead; nil where none is to be.
-    mutating func look(for known: Landmark?, before next: Int64) -> Int64? {
-        guard expected == nil, let known, known.offset < next, known.offset != checked else { return nil }
+    mutating func look(for known: Landmark?, before next: Int64, now: Int64, vanished: Bool = false) -> Int64? {
+        guard expected == nil, let known, known.offset < next else { return nil }
+        if known.offset == checked, !vanished {
+            guard now &- takenAt > patience else { return nil }
+            patience = patience &* 2
+        } else {
+            patience = Self.quiet
+        }
         expected = known
         self.next = next
         return known.offset

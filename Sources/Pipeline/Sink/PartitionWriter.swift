@@ -72,12 +72,12 @@ final class PartitionWriter {
         continuity.read(now: context.now)
     }
 
-    /// Reads on with the record that was read last, which has to be the same one.
-    /// - Parameter next: the offset that would be read now.
-    func checkAgain(before next: Int64) {
+    /// Reads on with the record that was read last, which has to be the same one, instead of with `next`.
+    func checkAgain(before next: Int64, vanished: Bool = false) {
         guard phase == .reading else { return }
         let known = (open ?? puts.waiting.last)?.landmark ?? puts.last?.object.landmark
-        if let offset = continuity.look(for: known, before: next) { phase = .seeking(offset) }
+        let offset = continuity.look(for: known, before: next, now: context.now, vanished: vanished)
+        if let offset { phase = .seeking(offset) }
     }
 
     /// The log does not hold that record any more, but still all that is to be read.

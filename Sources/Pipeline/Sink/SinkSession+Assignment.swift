@@ -282,7 +282,7 @@ extension SinkSession {
         case .unknownTopic:
             // It may be made again, with another log: that shows where the last record is looked for.
             if let partition, let next = consumer.position(of: partition) {
-                writers[partition]?.checkAgain(before: next)
+                writers[partition]?.checkAgain(before: next, vanished: true)
             }
             services.log.log(
                 .info, "a topic does not exist yet", throttle: unknownTopics, ["error": .init(error)])
