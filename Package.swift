@@ -53,7 +53,7 @@ let package = Package(
         module("Dates", settings: strict),
         module("ChangeData", ["Dates"], settings: strict),
         module("Postgres", ["CPostgres", "ChangeData"]),
-        module("Kafka", ["CKafka"]),
+        module("Kafka", ["CKafka", "CLinux"]),
         module("ObjectStorage", ["Dates", "CCurl", "CCrypto", "CLZ4", "CIsal"]),
         module("LocalStorage", ["CSQLite"]),
         module("Configuration", ["Dates", "CYAML"]),

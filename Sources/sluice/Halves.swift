@@ -54,6 +54,7 @@ struct Halves {
                 if let deadline = services.stop.deadline, services.clock.monotonic() >= deadline { break }
             }
         }
-        return result.exit.withLock { $0 }
+        // A stop may come, and its time be up, before a sink that has failed has let go of all.
+        return result.exit.withLock { $0 } ?? (stream == nil ? services.state.snapshot.sinkExit : nil)
     }
 }

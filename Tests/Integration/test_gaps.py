@@ -1079,6 +1079,20 @@ def test_data_topic_made_again_under_the_sink(little: Site) -> None:
 
 
 @pytest.mark.seldom
+def test_data_topic_made_again_long_after_it_was_deleted(little: Site) -> None:
+    """The group takes the partitions away, and gives them anew: librdkafka 2.0 cannot free such a client, and what has happened is told."""
+    site = sunk(little)
+    topic = site.agent.topic(DOCUMENTS[0])
+    site.run("--only", "sink")
+    wait_until("the sink has the partitions again", lambda: "all=6" in site.agent.said().rsplit("sluice version", 1)[-1], 30)
+    site.stack.kafka.delete_topics([topic])
+    wait_until("the partitions are lost", lambda: "partitions are lost" in site.agent.said(), 60)
+    site.stack.kafka.create_topic(topic, 3)
+    assert site.agent.running().wait(90) == 3
+    assert f"the log of {topic}" in site.agent.said()
+
+
+@pytest.mark.seldom
 def test_log_start_beyond_the_sink(little: Site) -> None:
     site = sunk(little)
     topic = site.agent.topic(DOCUMENTS[0])

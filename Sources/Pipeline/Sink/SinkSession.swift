@@ -72,6 +72,8 @@ final class SinkSession {
             while !services.stop.isRequested { try turn() }
             try drain()
         } catch {
+            // Before the client and all else is let go, which takes its time.
+            services.state.update { $0.sinkFailed(error) }
             end(within: .seconds(2))
             throw error
         }

@@ -11,6 +11,8 @@ extension AgentState {
         /// Why it is not streaming, or the last error of the stream; nil when all is well.
         package var streamError: String?
         package var sinkFaults = StandingFaults()
+        /// What the sink ends with, from when that is known.
+        package var sinkExit: AgentExit?
         package var slotHolder: Int32?
         /// Why brokers let a client of ours not in, as it last said: what fails for it says only that no broker can be reached.
         package var kafkaRefusal: String?

@@ -48,4 +48,14 @@ extension AgentState.Snapshot {
             }
         }
     }
+
+    /// A session of the sink has failed.
+    mutating func sinkFailed(_ failure: SinkFailure) {
+        switch failure {
+        case .exit(let exit):
+            sinkError = exit.message
+            sinkExit = exit
+        case .retry(_, let reason): sinkError = reason
+        }
+    }
 }
