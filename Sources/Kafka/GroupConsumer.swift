@@ -19,7 +19,7 @@ public final class GroupConsumer {
         case revoked([TopicPartition])
     }
 
-    private let source: RecordSource
+    let source: RecordSource
     private let assignment: Assignment
     /// Which event the caller has not answered yet.
     private var unanswered: Change?

@@ -294,6 +294,12 @@ extension SinkServerTests {
             #expect(second.stop() == nil && first.stop() == nil)
         }
 
+        @Test func aCompactedTopicIsRefused() throws {
+            let bench = try SinkBench(topicSettings: ["cleanup.policy": "compact,delete"])
+            let message = try refused(bench, .configuration).message
+            #expect(message.contains("\(bench.topic) has cleanup.policy=compact,delete"), "\(message)")
+        }
+
         @Test func aTopicThatWasMadeAnewIsAnotherLog() throws {
             let bench = try SinkBench()
             try bench.produce([Made(1), Made(2)])

@@ -98,6 +98,19 @@ enum SinkFailure: Error {
         }
     }
 
+    /// Compaction may have deleted some already, and nobody can tell: offsets without a record are nothing unusual.
+    static func compacted(_ topic: String, policy: String) -> SinkFailure {
+        .exit(
+            AgentExit(
+                .configuration,
+                "topic \(topic) has cleanup.policy=\(policy): compaction deletes rows that are in no object yet",
+                hints: [
+                    "kafka-configs.sh --bootstrap-server BROKERS --alter --topic \(topic) --add-config cleanup.policy=delete, "
+                        + "then start the sink again",
+                    "whether rows are missing: sluice verify; to have them: sluice replay, into another prefix",
+                ]))
+    }
+
     static func anotherLog(_ partition: TopicPartition, _ offset: Int64, found: String, stored: String) -> SinkFailure {
         .exit(
             AgentExit(

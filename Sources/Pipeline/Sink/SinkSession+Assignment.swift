@@ -44,6 +44,7 @@ extension SinkSession {
             asked[partition.topic, default: []].append(
                 StoreJob.Asked(partition: partition.partition, generation: writer.puts.generation, note: note))
         }
+        nextPolicies = 0
         try applyPauses()
         for (topic, asked) in asked { queue.push(.resolve(topic: topic, asked)) }
         noteWhetherReady()
@@ -102,8 +103,8 @@ extension SinkSession {
         commit(timeout: .nanoseconds(max(.milliseconds(100), reserve / 2)))
     }
 
-    /// Puts what was read, of all partitions: retention may be as far with theirs.
-    private func salvage() throws(SinkFailure) {
+    /// Puts what was read, of all partitions: what takes the records of one may be as far with theirs.
+    func salvage() throws(SinkFailure) {
         let all = Array(writers.values)
         context.now = services.clock.monotonic()
         for writer in all { try writer.end(.shutdown, after: nil) }

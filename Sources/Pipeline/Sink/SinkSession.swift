@@ -29,6 +29,8 @@ final class SinkSession {
     var admin: KafkaAdmin?
     var nextCommit: Int64 = 0
     private var nextReport: Int64 = 0
+    /// When the topics' policies are looked at, monotonic nanoseconds.
+    var nextPolicies: Int64 = 0
     private var recordsAtOnce = 1000
     private var silence: BrokerSilence
     let unknownTopics = LogThrottle(every: .seconds(60))
@@ -150,6 +152,7 @@ final class SinkSession {
     private func look() throws(SinkFailure) {
         let passed = board.passed
         for writer in writers.values { try writer.endIfDue(passed: passed) }
+        try lookAtPolicies()
         askAgain()
         try press()
         try seek()
