@@ -46,20 +46,22 @@ import Testing
 
     private static let noon = SourceHour(ofMicroseconds: Made.at(1).commitTime)
 
-    private static func entry(_ topic: String, _ partition: Int32, _ start: Int64) -> HourManifest.Entry {
+    private static func entry(
+        _ topic: String, _ partition: Int32, _ start: Int64, gap: String? = nil
+    ) -> HourManifest.Entry {
         .init(
             key: "\(HourManifest.prefix(topic: topic, hour: noon))\(topic)+\(partition)+000000000\(start).json",
             partition: partition, size: 1 << 40,
             object: StoredObject(
                 start: start, end: start + 3, records: 3, tombstones: 1, dropped: 2,
                 firstPosition: Made.at(UInt64(start)), lastPosition: Made.at(UInt64(start) + 5), mark: nil,
-                watermark: nil, sha256: "ab"))
+                watermark: nil, sha256: "ab", gap: gap))
     }
 
     @Test func aManifest() {
         let manifest = HourManifest(
             topic: Self.odd, hour: Self.noon, revision: 2, clock: Self.noon.next.start,
-            entries: [Self.entry("t", 1, 8), Self.entry("t", 0, 4)])
+            entries: [Self.entry("t", 1, 8, gap: "5-7"), Self.entry("t", 0, 4)])
         let folder = "t/year=2024/month=02/day=29/hour=12/t"
         #expect(
             manifest.json == #"{"v":1,"topic":"\#(Self.oddWritten)","hour":"2024-02-29T12:00:00.000000Z","#
@@ -71,7 +73,7 @@ import Testing
                 + #""size":1099511627776,"sha256":"ab"},{"key":"\#(folder)+1+0000000008.json","#
                 + #""partition":1,"start":8,"end":11,"records":3,"tombstones":1,"#
                 + #""first_pos":"1/0/8/1/1709208000000000","last_pos":"1/0/D/1/1709208000000000","#
-                + #""size":1099511627776,"sha256":"ab"}]}"# + "\n")
+                + #""size":1099511627776,"sha256":"ab","gap":"5-7"}]}"# + "\n")
         let empty = HourManifest(topic: "t", hour: Self.noon, revision: 1, clock: 0, entries: [])
         #expect(
             empty.json == #"{"v":1,"topic":"t","hour":"2024-02-29T12:00:00.000000Z","revision":1,"#
@@ -85,7 +87,7 @@ import Testing
         let store = try ObjectStore(location)
         let sealed = HourManifest(
             topic: "a.b", hour: Self.noon, revision: 1, clock: Self.noon.next.start,
-            entries: [Self.entry("a.b", 0, 4), Self.entry("a.b", 0, 8)])
+            entries: [Self.entry("a.b", 0, 4), Self.entry("a.b", 0, 8, gap: "6-7")])
         _ = try store.put(
             HourManifest.key(topic: "a.b", hour: Self.noon, revision: 1), body: .bytes(Array(sealed.json.utf8)))
         for key in [Self.entry("a.b", 0, 4).key, Self.entry("a.b", 1, 1).key] {
@@ -106,7 +108,7 @@ import Testing
         }
         #expect(
             shown.text == #"{"topic":"a.b","hour":"2024-02-29T12:00:00.000000Z","complete":false,"objects":2,"#
-                + #""late_objects":1,"missing_objects":1,"revision":1,"records":6,"#
+                + #""late_objects":1,"missing_objects":1,"revision":1,"records":6,"gaps":1,"#
                 + #""manifest":"a.b/year=2024/month=02/day=29/hour=12/_manifest-0001.json"}"# + "\n"
                 + #"{"topic":"q\"é\uD83D\uDE00","hour":"2024-02-29T12:00:00.000000Z","#
                 + #""complete":false,"objects":0,"late_objects":0,"missing_objects":0}"# + "\n")

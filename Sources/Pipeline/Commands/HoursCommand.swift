@@ -123,7 +123,8 @@ package struct HoursCommand {
         guard let manifest = row.manifest else { return "open" }
         if row.missing > 0 { return "\(row.missing) objects are gone" }
         if row.late > 0 { return "late rows" }
-        return manifest.revision == 1 ? "complete" : "complete, revision \(manifest.revision)"
+        return "complete" + (manifest.revision == 1 ? "" : ", revision \(manifest.revision)")
+            + (manifest.gaps == 0 ? "" : ", after a gap")
     }
 
     private func table(_ rows: [Row]) {
@@ -157,6 +158,7 @@ package struct HoursCommand {
             if let manifest = row.manifest {
                 line.member("revision", manifest.revision)
                 line.member("records", manifest.records)
+                line.member("gaps", manifest.gaps)
                 line.member(
                     "manifest", HourManifest.key(topic: row.topic, hour: row.hour, revision: manifest.revision))
             }

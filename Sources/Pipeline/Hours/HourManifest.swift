@@ -27,6 +27,8 @@ package struct HourManifest: Equatable, Sendable {
         package var revision: Int
         package var records: Int
         package var keys: Set<String>
+        /// Objects before which offsets were given up.
+        package var gaps = 0
         package var firstPosition: String?
         package var lastPosition: String?
     }
@@ -96,6 +98,7 @@ package struct HourManifest: Equatable, Sendable {
                 json.member("last_pos", object.lastPosition.text)
                 json.member("size", entry.size)
                 json.member("sha256", object.sha256)
+                if let gap = object.gap { json.member("gap", gap) }
             }
         }
         return json.text + "\n"
@@ -114,6 +117,7 @@ extension HourManifest.Summary {
         else { return nil }
         self.init(
             revision: Int(revision), records: Int(records), keys: Set(objects.compactMap { $0["key"]?.string }),
-            firstPosition: root["first_lsn"]?.string, lastPosition: root["last_lsn"]?.string)
+            gaps: objects.count { $0["gap"] != nil }, firstPosition: root["first_lsn"]?.string,
+            lastPosition: root["last_lsn"]?.string)
     }
 }
