@@ -5,20 +5,20 @@ internal import Synchronization
 
 /// Frees a client on a thread of its own, and waits for that, but not for ever.
 ///
-/// librdkafka joins its own threads, and not each of them ends: before 2.3 the one of a broker may stay that has led a partition of a topic
-/// that was deleted and made again. Whoever gives a client up because of what has happened is to say so all the same.
+/// librdkafka joins its own threads, and not each of them ends: with 2.0 a broker's may stay where a topic that was read was deleted and
+/// made again. Whoever gives a client up because of what has happened is to say so all the same.
 final class ClientEnd: Sendable {
     /// Well over the second after which each thread looks whether it is to end.
     static let patience = Duration.seconds(4)
 
     // SAFETY: handed to the one thread that frees it; nobody else has it any more.
     private nonisolated(unsafe) let client: OpaquePointer
-    private let context: ClientContext
+    private let context: Unmanaged<ClientContext>
     private let isDone = Atomic<Bool>(false)
     /// Readable when it is done.
     private let done: Int32
 
-    private init(_ client: OpaquePointer, _ context: ClientContext) {
+    private init(_ client: OpaquePointer, _ context: Unmanaged<ClientContext>) {
         self.client = client
         self.context = context
         done = eventfd(0, Int32(EFD_CLOEXEC))
@@ -26,12 +26,13 @@ final class ClientEnd: Sendable {
 
     deinit { if done >= 0 { close(done) } }
 
-    /// Frees a client without leaving its group. After `true` none of its callbacks comes any more.
-    /// - Parameter context: what its callbacks know, which has to outlive them: kept where `false` is answered.
-    static func free(_ client: OpaquePointer, _ context: ClientContext) -> Bool {
+    /// Frees a client without leaving its group.
+    /// - Parameter context: what its callbacks know: released when none comes any more.
+    /// - Returns: false where that takes longer; it goes on, for ever perhaps.
+    static func free(_ client: OpaquePointer, _ context: Unmanaged<ClientContext>) -> Bool {
         let end = ClientEnd(client, context)
         guard end.done >= 0, end.begin() else {
-            rd_kafka_destroy_flags(client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE)
+            end.run()
             return true
         }
         let deadline = Deadline(after: patience)
@@ -62,6 +63,7 @@ final class ClientEnd: Sendable {
 
     private func run() {
         rd_kafka_destroy_flags(client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE)
+        context.release()
         isDone.store(true, ordering: .releasing)
         eventfd_write(done, 1)
     }

@@ -6,7 +6,7 @@ internal import CKafka
 /// brokers: nothing is flushed, no group is left (`NO_CONSUMER_CLOSE`), queued records are dropped. A broker's thread looks at
 /// the request to end at least once a second, also while it connects; only a name resolution that hangs holds it up, for as
 /// long as the resolver's own time-out. (`RD_KAFKA_DESTROY_F_IMMEDIATE` would not wait, but leaves threads running that still
-/// read our memory.) Where one does not end, the client is left behind with its context (`ClientEnd`).
+/// read our memory.) Where one does not end in time, the client is left behind with its context (`ClientEnd`).
 struct ClientHandle: ~Copyable {
     let pointer: OpaquePointer
     let context: ClientContext
@@ -35,11 +35,8 @@ struct ClientHandle: ~Copyable {
             rd_kafka_unsubscribe(pointer)
             return
         }
-        guard ClientEnd.free(pointer, context) else {
-            // Never released: its threads may still call back.
-            return context.log(level: 4, facility: "DESTROY", text: "a client's threads do not end: it is left behind")
-        }
-        retained.release()
+        guard !ClientEnd.free(pointer, retained) else { return }
+        context.log(level: 4, facility: "DESTROY", text: "a client's threads do not end: it is left behind")
     }
 }
 
