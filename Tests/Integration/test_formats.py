@@ -135,6 +135,7 @@ def test_logical_messages_are_no_obstacle(make: SiteMaker) -> None:
     clean(site)
 
 
+@pytest.mark.seldom
 def test_a_transaction_that_commits_right_behind_a_message_is_not_lost(make: SiteMaker) -> None:
     """A message outside transactions ends where the next record begins: a commit, where nothing else is written meanwhile."""
     site = make().init().run()
@@ -432,6 +433,7 @@ def test_text_that_is_not_utf8_is_named_or_set_aside(make: SiteMaker) -> None:
     assert len(read(1)) == 1 and site.agent.stop() == 0
 
 
+@pytest.mark.seldom
 def test_a_table_of_others_whose_name_is_not_utf8_is_in_nobodys_way(make: SiteMaker) -> None:
     """It would keep the agent from the whole catalog."""
     site = make({"s3": None}, encoding="SQL_ASCII")

@@ -172,6 +172,7 @@ def test_a_replay_killed_in_the_middle_goes_on(make: SiteMaker) -> None:
     assert verdict.clean, verdict.report()
 
 
+@pytest.mark.seldom
 def test_ctrl_c_ends_a_replay_in_order(make: SiteMaker) -> None:
     site = make({**WINDOW, "kafka": {"transaction": {"rows": 1000}}}).init().run()
     begin = stored(site)
@@ -241,6 +242,7 @@ def refused(agent: Agent, *arguments: str) -> tuple[int, int, str]:
     return parse_lsn(match[1]), parse_lsn(match[2]), done.err
 
 
+@pytest.mark.seldom
 def test_outside_the_window_the_range_is_named(make: SiteMaker) -> None:
     site = make({"postgres": {"replay_window": {"age": "3s"}}}).init().run()
     begin = stored(site)
@@ -285,6 +287,7 @@ def test_without_a_window_nothing_is_held(make: SiteMaker) -> None:
             refused(site.agent, "--from-lsn", text(begin))
 
 
+@pytest.mark.seldom
 def test_a_window_of_bytes(make: SiteMaker) -> None:
     site = make({"postgres": {"replay_window": {"bytes": "1MiB"}}}).init().run()
     insert_many(site, 40, 1000)
@@ -312,6 +315,7 @@ def test_a_window_of_bytes(make: SiteMaker) -> None:
     assert verdict.clean, verdict.report()
 
 
+@pytest.mark.seldom
 def test_the_window_goes_on_over_restarts(make: SiteMaker) -> None:
     """An agent that is restarted more often than the window is long must release WAL all the same."""
     site = make({"postgres": {"replay_window": {"age": "6s"}}}).init()
