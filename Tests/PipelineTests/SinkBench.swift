@@ -160,6 +160,12 @@ final class SinkBench {
     }
 
     func deleteRecords(below offset: Int64, partition: Int32 = 0) throws {
+        // A commit returns before its marker is in the log.
+        for _ in 0..<300 {
+            let high = try admin.bounds(of: TopicPartition(topic, partition), timeout: Self.patience).high
+            if high >= offset { break }
+            usleep(100_000)
+        }
         try admin.deleteRecords(
             below: [PartitionOffset(TopicPartition(topic, partition), offset: offset)], timeout: Self.patience)
     }
