@@ -18,9 +18,7 @@ final class FileStore {
     }
 
     func put(_ put: PutRequest) throws(StorageError) -> PutResult {
-        let path = "\(root)/\(put.key)"
-        let directory = String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)])
-        let name = String(path[path.index(path.startIndex, offsetBy: directory.count + 1)...])
+        let (directory, name) = place(of: put.key)
         let publication = FilePublication(directory: directory, name: name, key: put.key, abort: abort)
         do {
             try makeDurable(directory, put.key)
@@ -34,15 +32,20 @@ final class FileStore {
 
     /// Writes a hidden file and takes it away: a put of what is there already writes nothing.
     func probe(_ key: String) throws(StorageError) {
-        let path = "\(root)/\(key)"
-        let directory = String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)])
+        let (directory, name) = place(of: key)
         try makeDurable(directory, key)
-        let hidden =
-            "\(directory)/\(FileNames(path[path.index(path.startIndex, offsetBy: directory.count + 1)...]).newHidden())"
+        let hidden = "\(directory)/\(FileNames(name[...]).newHidden())"
         let file = try OpenFile(hidden, O_WRONLY | O_CREAT | O_EXCL, "put", key: key)
         defer { unlink(hidden) }
         try file.write(Array("{}\n".utf8).span, at: 0, "put", key: key)
         try file.synchronize("put", key: key)
+    }
+
+    /// An object's folder, and its name there.
+    private func place(of key: String) -> (directory: String, name: String) {
+        let path = "\(root)/\(key)"
+        let slash = path.lastIndex(of: "/") ?? path.startIndex
+        return (String(path[..<slash]), String(path[path.index(after: slash)...]))
     }
 
     func head(_ key: String) throws(StorageError) -> ObjectInfo? {

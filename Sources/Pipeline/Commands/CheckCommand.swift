@@ -127,13 +127,11 @@ package struct CheckCommand {
         do throws(KafkaError) {
             configuration = try admin.configuration(ofTopic: name, timeout: .seconds(15))
         } catch { return findings + (try hidden("topic \(name)", error)) }
-        if let policy = configuration["cleanup.policy"], policy.contains("compact") {
+        if Compaction.policy(configuration) != nil {
             findings.append(
                 Finding(
                     .problem, "topic \(name)", "is compacted: rows that S3 still needs would go",
-                    fixes: [
-                        "kafka-configs.sh --bootstrap-server BROKERS --alter --topic \(name) --add-config cleanup.policy=delete"
-                    ]))
+                    fixes: [Compaction.cure(name)]))
         }
         if configuration["min.insync.replicas"] == "1" {
             findings.append(Finding(.warning, "topic \(name)", "one broker alone can acknowledge, and lose, rows"))

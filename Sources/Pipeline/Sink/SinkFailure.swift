@@ -105,8 +105,7 @@ enum SinkFailure: Error {
                 .configuration,
                 "topic \(topic) has cleanup.policy=\(policy): compaction deletes rows that are in no object yet",
                 hints: [
-                    "kafka-configs.sh --bootstrap-server BROKERS --alter --topic \(topic) --add-config cleanup.policy=delete, "
-                        + "then start the sink again",
+                    "\(Compaction.cure(topic)), then start the sink again",
                     "whether rows are missing: sluice verify; to have them: sluice replay, into another prefix",
                 ]))
     }

@@ -19,7 +19,7 @@ extension SinkSession {
         }
         context.now = services.clock.monotonic()
         for topic in topics {
-            guard let policy = found[topic]?["cleanup.policy"], policy.contains("compact") else { continue }
+            guard let policy = Compaction.policy(found[topic]) else { continue }
             try salvage()
             throw .compacted(topic, policy: policy)
         }

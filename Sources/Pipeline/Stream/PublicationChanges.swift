@@ -1,4 +1,5 @@
 package import Postgres
+import Telemetry
 
 /// A table of which the publication sends other rows, or other columns of them, than before. Nothing in the stream shows what it holds back,
 /// and nobody can tell whether that is meant (C8).
@@ -70,13 +71,18 @@ extension Substring {
 }
 
 extension StreamServices {
+    /// Rows may have gone by the stream, and nothing in it shows them: counted, and told of (C8).
+    func rowsNotSent(_ message: StaticString, _ metadata: KeyValuePairs<String, LogValue>) {
+        state.failed("postgres", kind: "rows_not_sent")
+        log.warning(message, metadata)
+    }
+
     /// Takes the publication as it is at a start, and tells how it was changed since the position was written.
     func note(_ publication: Publication?, since mark: PublicationMark?) {
         guard let publication else { return }
         note(publication, alteredSince: mark?.altered)
         if let mark, mark.restrictions != PublicationMark(of: publication).restrictions {
-            state.failed("postgres", kind: "rows_not_sent")
-            log.warning(
+            rowsNotSent(
                 "row filters or lists of columns of the publication are not what they were at the stored position: what they held back is in no topic, and sluice verify says whether anything is missing",
                 ["publication": .init(publication.name)])
         }
@@ -89,8 +95,7 @@ extension StreamServices {
         note(now, alteredSince: before?.altered)
         let changes = before.map { now.restrictionChanges(since: $0, of: patterns) } ?? []
         for change in changes {
-            state.failed("postgres", kind: "rows_not_sent")
-            log.warning(
+            rowsNotSent(
                 "the publication restricts a table in another way than before: sluice verify says whether anything is missing",
                 ["publication": .init(now.name), "table": .init(change.table), "change": .init(change.text)])
         }
@@ -101,8 +106,7 @@ extension StreamServices {
     /// and nothing in the stream shows it; or the statement was harmless, and nobody can tell either.
     private func note(_ now: Publication, alteredSince before: UInt32?) {
         guard let before, now.altered != before else { return }
-        state.failed("postgres", kind: "rows_not_sent")
-        log.warning(
+        rowsNotSent(
             "the publication was altered (options, name or owner): what it did not send for a moment is in no topic, and sluice verify says whether anything is missing",
             ["publication": .init(now.name)])
     }

@@ -16,8 +16,7 @@ extension SourceLoop {
     /// A row of a partition came, and not as its root's: nobody takes it.
     @inline(never)
     func tellOfPartition(_ table: TableName) {
-        services.state.failed("postgres", kind: "rows_not_sent")
-        services.log.warning(
+        services.rowsNotSent(
             "rows came by a partition's own name, and are in no topic: sluice verify says whether any are missing",
             [
                 "table": .init(table),

@@ -111,10 +111,12 @@ package struct SourceWatch {
     }
 
     private func tell(_ change: TableChanges.Change) {
-        services.log.log(
-            change.movesRows ? .warning : .info, "a table has changed",
-            ["table": .init(change.table), "change": .init(change.text)])
-        if change.movesRows { services.state.failed("postgres", kind: "rows_not_sent") }
+        let metadata: KeyValuePairs<String, LogValue> = ["table": .init(change.table), "change": .init(change.text)]
+        if change.movesRows {
+            services.rowsNotSent("a table has changed", metadata)
+        } else {
+            services.log.info("a table has changed", metadata)
+        }
     }
 
     /// Compares the publication with what it was when the session began, or at the look before.

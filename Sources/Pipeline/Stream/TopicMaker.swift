@@ -232,13 +232,13 @@ final class TopicMaker {
     }
 
     private func judge(_ name: String, _ configuration: [String: String]) throws(Problem) -> Int {
-        if let policy = configuration["cleanup.policy"], policy.contains("compact") {
+        if let policy = Compaction.policy(configuration) {
             throw .refused(
                 AgentExit(
                     .configuration,
                     "topic \(name) has cleanup.policy=\(policy): compaction would delete rows that are still needed",
                     hints: [
-                        "kafka-configs.sh --bootstrap-server BROKERS --alter --topic \(name) --add-config cleanup.policy=delete",
+                        Compaction.cure(name),
                         "choose another name with \(name == settings.deadLetterTopic ? "kafka.dead_letter_topic" : "kafka.topic")",
                     ]))
         }
