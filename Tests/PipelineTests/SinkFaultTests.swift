@@ -16,6 +16,7 @@ extension SinkServerTests {
             #expect(sink.wait { ($0.sink.partitions.first?.openBytes ?? 0) > 0 }, "\(sink.log)")
             // No time at all: what is open is left, as by a kill.
             #expect(sink.stop(within: 0) == nil)
+            #expect(sink.log.contains("not all objects could be put"), "\(sink.log)")
             #expect(try bench.objects().isEmpty)
             try bench.produce([Made(3)])
             try bench.run { $0.isDrained() }

@@ -90,11 +90,14 @@ extension SinkSession {
         let deadline = services.stop.deadline ?? services.clock.monotonic()
         let all = Array(writers.values)
         context.now = services.clock.monotonic()
-        for writer in all { try writer.end(.shutdown, after: nil) }
+        // An object that is begun when the time is over is cut off, or put and not committed.
+        if context.now < deadline {
+            for writer in all { try writer.end(.shutdown, after: nil) }
+        }
         // The commit and the leaving of the group need some of the time.
         let reserve = min(.seconds(2), max(0, deadline &- context.now) / 4)
         try settle(all, until: deadline &- reserve)
-        let left = all.filter { !$0.puts.waiting.isEmpty }
+        let left = all.filter { $0.open != nil || !$0.puts.waiting.isEmpty }
         if !left.isEmpty {
             services.log.warning(
                 "not all objects could be put within the stop timeout: they are read again at the next start",
