@@ -288,6 +288,28 @@ def test_zombie_is_fenced_and_ends_with_4(make: SiteMaker) -> None:
     assert successor.stop() == 0
 
 
+@pytest.mark.seldom
+def test_transactions_that_time_out_are_no_fences(make: SiteMaker) -> None:
+    """Whatever is slow, and however often: it is not another agent, which four fences are taken for."""
+    site = make({"kafka": {"transaction": {"timeout": "2s", "interval": "800ms"}, "split": {"age": "1s"}}}).init().run("--only", "stream")
+
+    def refused(kind: str) -> float:
+        return sum(value for name, value in site.agent.metrics().items() if name.startswith("sluice_errors_total") and f'class="{kind}"' in name)
+    with site.workload():
+        while (before := refused("expired")) < 4:
+            time.sleep(0.5)
+            site.agent.pause()  # most often in the middle of one
+            time.sleep(4)
+            site.agent.resume()
+            deadline = time.monotonic() + 2
+            while refused("expired") == before and time.monotonic() < deadline:
+                time.sleep(0.1)
+            wait_until("it goes on", lambda: site.agent.said().count("kafka goes on") >= refused("expired"), 30)
+    assert refused("fenced") == 0
+    assert_exact(site, site.auditor.verdict(objects=False))
+    assert site.agent.stop() == 0
+
+
 def test_a_topic_deleted_under_the_stream_is_made_again(make: SiteMaker) -> None:
     """What was in it is gone, as whoever deleted it wanted; rows go on, and no other topic misses any."""
     # The client gives a record up after the transaction's time-out.

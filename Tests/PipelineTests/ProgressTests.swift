@@ -171,7 +171,8 @@ import Testing
         func action(
             _ disposition: KafkaError.Disposition, retained: Bool = true, inDoubt: Bool = false
         ) -> ProducerRecovery.Action {
-            recovery.action(for: disposition, .other, isInDoubt: inDoubt, isRetained: retained, now: 0)
+            recovery.action(
+                for: disposition, .other, isInDoubt: inDoubt, isRetained: retained, isExpired: false, now: 0)
         }
         #expect(action(.abortable) == .abortAndResend)
         #expect(action(.abortable, retained: false) == .restartSession)
@@ -181,14 +182,18 @@ import Testing
         #expect(action(.indefinite) == .renew)
         #expect(action(.fatal) == .renew)
         #expect(
-            recovery.action(for: .abortable, .messageTooLarge, isInDoubt: false, isRetained: true, now: 0) == .refuse)
+            recovery.action(
+                for: .abortable, .messageTooLarge, isInDoubt: false, isRetained: true, isExpired: false, now: 0)
+                == .refuse)
     }
 
     @Test func threeFencesInTenMinutesAreForgiven() {
         var recovery = ProducerRecovery()
-        func fence(at now: Int64) -> ProducerRecovery.Action {
-            recovery.action(for: .fenced, .other, isInDoubt: false, isRetained: true, now: now)
+        func fence(at now: Int64, isExpired: Bool = false) -> ProducerRecovery.Action {
+            recovery.action(
+                for: .fenced, .other, isInDoubt: false, isRetained: true, isExpired: isExpired, now: now)
         }
+        for second in 0..<9 { #expect(fence(at: .seconds(second), isExpired: true) == .renewIfSlotIsOurs) }
         for second in 0..<3 { #expect(fence(at: .seconds(second)) == .renewIfSlotIsOurs) }
         #expect(fence(at: .seconds(599)) == .giveUp)
         #expect(fence(at: .seconds(1300)) == .renewIfSlotIsOurs)

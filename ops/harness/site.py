@@ -68,7 +68,9 @@ def start_stack(name: str, lab: Lab) -> Stack:
     store: Store = S3Proxy(root / "store") if old and s3proxy_home() is not None else Moto(root / "store")
     # Everybody may do anything, but with what a right was given for; the tests' own clients always.
     rights = {"authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer", "super.users": "User:ANONYMOUS",
-              "allow.everyone.if.no.acl.found": "true"}
+              "allow.everyone.if.no.acl.found": "true",
+              # How often transactions are looked at that are past their time-out.
+              "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000"}
     kafka = Kafka(home, root / "kafka", overrides=rights, secure=True).create().start()
     store.start()
     postgres.create().start()

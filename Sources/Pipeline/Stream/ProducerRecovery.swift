@@ -4,7 +4,8 @@ import Kafka
 ///
 /// The classic transaction protocol may lose or tear data where the outcome of a commit or abort is not known
 /// (KAFKA-17754, KIP-890), and librdkafka cannot tell a coordinator's time-out from a fence (no KIP-588). So both end the
-/// producer instance: a new one bumps the epoch, and what Kafka holds is read back before anything is sent again.
+/// producer instance: a new one bumps the epoch, and what Kafka holds is read back before anything is sent again. Only the age of
+/// the transaction tells them apart: an old one is ended for it, as where a quota holds the producer back, by nobody else.
 struct ProducerRecovery: Equatable {
     enum Action: Equatable {
         /// Abort the transaction and send the batch again from memory.
@@ -32,10 +33,11 @@ struct ProducerRecovery: Equatable {
     /// - Parameters:
     ///   - isInDoubt: whether the end of an earlier transaction may not be everywhere: this producer may end nothing more.
     ///   - isRetained: whether the whole open batch is still in memory.
+    ///   - isExpired: whether the transaction has been open for longer than its coordinator allows.
     ///   - now: monotonic nanoseconds.
     mutating func action(
         for disposition: KafkaError.Disposition, _ reason: KafkaError.Reason, isInDoubt: Bool, isRetained: Bool,
-        now: Int64
+        isExpired: Bool, now: Int64
     ) -> Action {
         if reason == .messageTooLarge { return .refuse }
         // A topic was deleted: the next session makes it again.
@@ -46,6 +48,8 @@ struct ProducerRecovery: Equatable {
             return isRetained ? .abortAndResend : .restartSession
         case .indefinite, .fatal, .permanent: return .renew
         case .fenced:
+            // However often: an attempt that is as slow ends as this one, and nobody else is at work.
+            if isExpired { return .renewIfSlotIsOurs }
             fences.removeAll { now &- $0 > Self.window }
             fences.append(now)
             return fences.count > Self.fencesAllowed ? .giveUp : .renewIfSlotIsOurs

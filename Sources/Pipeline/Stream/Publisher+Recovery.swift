@@ -22,12 +22,17 @@ extension Publisher {
             guard !link.isAborted else { throw .stopped }
             services.turned(.publisher)
             error = explained(error)
-            services.state.failed("kafka", kind: "\(error.disposition)")
-            services.log.warning("kafka refused a call", ["error": .init(error)])
+            let now = services.clock.monotonic()
+            let isExpired = error.disposition == .fenced && pace.age(now: now) >= settings.transactionTimeout
+            services.state.failed("kafka", kind: isExpired ? "expired" : "\(error.disposition)")
+            services.log.warning(
+                isExpired
+                    ? "the coordinator ended a transaction that was open for longer than kafka.transaction.timeout"
+                    : "kafka refused a call", ["error": .init(error)])
             switch recovery.action(
                 for: error.disposition, error.reason,
                 isInDoubt: producer.map { doubt.isDue($0.connectionsLost) } ?? false,
-                isRetained: open.isRetained, now: services.clock.monotonic())
+                isRetained: open.isRetained, isExpired: isExpired, now: now)
             {
             case .refuse:
                 // The topic's limit may have been lowered meanwhile: the next session knows it, and which record is past it.

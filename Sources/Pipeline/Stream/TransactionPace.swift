@@ -30,6 +30,9 @@ package struct TransactionPace: Equatable, Sendable {
         return max(0, ended &+ pause &- now)
     }
 
+    /// How long ago the last transaction began, nanoseconds; 0 before the first.
+    package func age(now: Int64) -> Int64 { began == 0 ? 0 : now &- began }
+
     /// A transaction begins.
     package mutating func begins(now: Int64) { began = now }
 
