@@ -51,21 +51,26 @@ let package = Package(
         .systemLibrary(name: "CLinux", path: "Sources/C/CLinux"),
 
         module("Dates", settings: strict),
+        module("Threads", ["CLinux"], settings: strict),
         module("ChangeData", ["Dates"], settings: strict),
         module("Postgres", ["CPostgres", "ChangeData"]),
-        module("Kafka", ["CKafka", "CLinux"]),
+        module("Kafka", ["CKafka", "Threads"]),
         module("ObjectStorage", ["Dates", "CCurl", "CCrypto", "CLZ4", "CIsal"]),
         module("LocalStorage", ["CSQLite"]),
         module("Configuration", ["Dates", "CYAML"]),
         module("Telemetry", ["Dates", "CMicroHTTPD"]),
         module(
             "Pipeline",
-            ["CLinux", "Dates", "ChangeData", "Postgres", "Kafka", "ObjectStorage", "LocalStorage", "Telemetry"],
+            [
+                "CLinux", "Dates", "Threads", "ChangeData", "Postgres", "Kafka", "ObjectStorage", "LocalStorage",
+                "Telemetry",
+            ],
             exclude: ["README.md"], settings: strict + failpoints),
         .executableTarget(
             name: "sluice",
             dependencies: [
-                "CLinux", "Pipeline", "Configuration", "ChangeData", "Kafka", "ObjectStorage", "Postgres", "Telemetry",
+                "CLinux", "Threads", "Pipeline", "Configuration", "ChangeData", "Kafka", "ObjectStorage", "Postgres",
+                "Telemetry",
             ],
             swiftSettings: base),
         // Built by ops/bench/run: no product, and no part of the agent.
@@ -81,6 +86,7 @@ let package = Package(
         tests("ConfigurationTests", ["Configuration", "ChangeData", "Kafka"]),
         tests("TelemetryTests", ["Telemetry", "Dates"]),
         tests(
-            "PipelineTests", ["Pipeline", "Dates", "ChangeData", "Kafka", "ObjectStorage", "LocalStorage", "Telemetry"]),
+            "PipelineTests",
+            ["Pipeline", "Dates", "Threads", "ChangeData", "Kafka", "ObjectStorage", "LocalStorage", "Telemetry"]),
     ]
 )

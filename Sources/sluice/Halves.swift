@@ -1,5 +1,6 @@
 import Pipeline
 import Synchronization
+import Threads
 
 /// The stream and the sink of one process, each on threads of its own.
 struct Halves {

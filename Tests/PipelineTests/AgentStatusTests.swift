@@ -7,6 +7,7 @@ import Telemetry
 import Testing
 
 @testable import Pipeline
+import Threads
 
 /// What a kubelet asks: whether the agent's loops turn, and whether it streams.
 @Suite struct AgentStatusTests {

@@ -5,6 +5,7 @@ import ObjectStorage
 import Testing
 
 @testable import Pipeline
+import Threads
 
 @Suite struct SealDecisionTests {
     private let noon = SourceHour(ofMicroseconds: Made.at(1).commitTime)

@@ -8,6 +8,7 @@ import Telemetry
 import Testing
 
 @testable import Pipeline
+import Threads
 
 /// Servers that the sink's tests speak to.
 enum SinkServers {

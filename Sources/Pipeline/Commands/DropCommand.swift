@@ -1,4 +1,5 @@
 import Postgres
+import Threads
 
 /// `sluice drop`: removes slot and publication, never topics or objects.
 package struct DropCommand {

@@ -1,6 +1,7 @@
 import ChangeData
 import Kafka
 import Postgres
+import Threads
 
 /// The stored position: read, judged again once nobody else can write it, and written.
 extension InitCommand {

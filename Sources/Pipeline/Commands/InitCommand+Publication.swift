@@ -1,6 +1,7 @@
 import ChangeData
 import Kafka
 import Postgres
+import Threads
 
 /// The topics and the publication: made, mended, or given more tables.
 extension InitCommand {

@@ -1,6 +1,7 @@
 import Kafka
 import ObjectStorage
 import Synchronization
+import Threads
 
 /// What the sink's session and its sealer tell each other.
 final class HourBoard: Sendable {

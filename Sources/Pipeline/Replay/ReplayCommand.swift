@@ -2,6 +2,7 @@ import ChangeData
 import Dates
 import Kafka
 import Postgres
+import Threads
 
 /// `sluice replay`: publishes a stretch of the past again, into topics of another prefix, while the live stream goes on (C9).
 ///

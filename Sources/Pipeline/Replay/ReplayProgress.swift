@@ -1,4 +1,5 @@
 import ChangeData
+import Threads
 
 /// How far a replay is, for people and for scripts: pure text.
 struct ReplayProgress: Equatable {

@@ -2,6 +2,7 @@ import ChangeData
 import Kafka
 import ObjectStorage
 import Telemetry
+import Threads
 
 /// One membership in the consumer group, from joining to the first failure that ends it.
 ///

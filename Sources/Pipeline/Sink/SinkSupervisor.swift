@@ -1,6 +1,7 @@
 import Kafka
 import ObjectStorage
 import Telemetry
+import Threads
 
 /// Runs sessions of the sink one after the other until a stop or an error that a human must see. It blocks: give it a thread.
 ///

@@ -1,5 +1,6 @@
 import Kafka
 import ObjectStorage
+import Threads
 
 /// One thread's way to the store: every call is made again until it succeeds, is refused for good, or the sink ends.
 ///

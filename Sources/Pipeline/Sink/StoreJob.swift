@@ -1,6 +1,7 @@
 import Kafka
 import ObjectStorage
 import Synchronization
+import Threads
 
 /// What the consumer's thread asks of the store's.
 enum StoreJob: Sendable {

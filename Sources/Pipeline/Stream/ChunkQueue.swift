@@ -1,4 +1,5 @@
 import Synchronization
+package import Threads
 
 /// Hands chunks of encoded records from the source thread to the publisher and back, bounded in bytes.
 ///

@@ -1,6 +1,7 @@
 import ChangeData
 import Kafka
 import Telemetry
+import Threads
 
 /// Ends what an earlier producer of our transactional id has left open and its coordinator has forgotten.
 ///

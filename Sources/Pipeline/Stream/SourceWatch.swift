@@ -1,6 +1,7 @@
 import ChangeData
 import Postgres
 import Telemetry
+import Threads
 
 /// Looks at the slot and the publication from outside, every few seconds, for the metrics and for losses that the stream
 /// itself cannot see: a table that was dropped and made again is no longer published, and no row ever comes again (trap 60).

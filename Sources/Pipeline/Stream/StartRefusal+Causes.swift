@@ -23,7 +23,8 @@ extension StartRefusal {
         }
         return StartRefusal(
             .noPosition,
-            what + ", but the slot exists: the topic was deleted or truncated, or the slot is not ours",
+            what
+                + ", but the slot exists: the topic was deleted or truncated, these brokers are another cluster, or the slot is not ours",
             available: slot.confirmedFlush,
             hints: [
                 "sluice init --accept-gap (goes on where the slot is; rows that Kafka has already may come again)",

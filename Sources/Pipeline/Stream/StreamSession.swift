@@ -1,5 +1,6 @@
 import ChangeData
 import Postgres
+import Threads
 
 /// One session of the stream: a replication connection and a producer, from their start to the first failure of either.
 ///

@@ -1,5 +1,6 @@
 import Postgres
 import Telemetry
+import Threads
 
 /// Runs sessions of the stream one after the other, as a standby while another agent holds the slot, until a stop or an
 /// error that a human must see.

@@ -1,5 +1,6 @@
 import Kafka
 import Telemetry
+import Threads
 
 /// Makes the topics that are missing, as the design says, and refuses those that would lose rows.
 final class TopicMaker {

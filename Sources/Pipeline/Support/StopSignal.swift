@@ -1,4 +1,5 @@
 import Synchronization
+package import Threads
 
 /// Says to every loop that it is time to stop, and by when.
 ///

@@ -1,6 +1,7 @@
 import ChangeData
 import Kafka
 import Postgres
+import Threads
 
 /// Waits for what PostgreSQL has committed to arrive in Kafka.
 struct KafkaArrival {

@@ -1,4 +1,5 @@
 package import ObjectStorage
+import Threads
 
 /// Reads back the objects of a topic: each line, in the order of the offsets, with the checks that its metadata allows.
 package struct ObjectReader: StoredObjects {

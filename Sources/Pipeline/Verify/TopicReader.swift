@@ -1,5 +1,6 @@
 import ChangeData
 import Kafka
+import Threads
 
 /// Reads a topic as `read_committed` shows it, from offsets to the last record that was committed before an LSN.
 struct TopicReader {

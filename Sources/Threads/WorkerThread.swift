@@ -32,7 +32,7 @@ package final class WorkerThread: Sendable {
                 return nil
             }, box)
         unsafe pthread_attr_destroy(&attributes)
-        precondition(failed == 0, "pthread_create: no thread left")
+        if failed != 0 { endForWant("no thread is left: raise the limit of processes (ulimit -u)") }
     }
 
     /// Waits for the end of the closure; false when `milliseconds` passed before.

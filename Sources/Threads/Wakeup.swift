@@ -11,13 +11,8 @@ package final class Wakeup: Sendable {
 
     package init() {
         let opened = eventfd(0, Int32(O_NONBLOCK | O_CLOEXEC))
-        // Nothing can wait without one: ends as a kill would, but says why. A trap of a release build says nothing.
-        if opened < 0 {
-            let why = Array("sluice: no file descriptor is left: raise the limit of open files (ulimit -n)\n".utf8)
-            // SAFETY: the pointer is used within the call alone.
-            _ = unsafe why.withUnsafeBytes { unsafe write(2, $0.baseAddress, $0.count) }
-            _exit(AgentExit.Code.software.rawValue)
-        }
+        // Nothing can wait without one.
+        if opened < 0 { endForWant("no file descriptor is left: raise the limit of open files (ulimit -n)") }
         descriptor = opened
     }
 
