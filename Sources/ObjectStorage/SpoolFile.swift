@@ -50,12 +50,4 @@ public struct SpoolFile: ~Copyable {
         }
         if failure != 0 { throw StorageError(errno: failure, "spool", key: nil, "read") }
     }
-
-    /// Empties it for the next object.
-    public mutating func reset() throws(StorageError) {
-        guard ftruncate(file.descriptor, 0) == 0 else {
-            throw StorageError(errno: errno, "spool", key: nil, "truncate")
-        }
-        length = 0
-    }
 }

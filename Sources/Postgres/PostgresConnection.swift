@@ -64,10 +64,10 @@ public struct PostgresConnection: ~Copyable {
     public var database: String { PQdb(session.connection).map { String(cString: $0) } ?? "" }
 
     /// Whether the connection is encrypted.
-    public var usesTLS: Bool { PQsslInUse(session.connection) != 0 }
+    var usesTLS: Bool { PQsslInUse(session.connection) != 0 }
 
     /// A setting that the server reports by itself, such as `server_version` or `in_hot_standby`.
-    public func parameterStatus(_ name: String) -> String? {
+    func parameterStatus(_ name: String) -> String? {
         PQparameterStatus(session.connection, name).map { String(cString: $0) }
     }
 

@@ -36,7 +36,7 @@ public struct ReplicationConnection: ~Copyable {
     public var database: String { PQdb(session.connection).map { String(cString: $0) } ?? "" }
 
     /// Whether the connection is encrypted.
-    public var usesTLS: Bool { PQsslInUse(session.connection) != 0 }
+    var usesTLS: Bool { PQsslInUse(session.connection) != 0 }
 
     /// How to make another connection to this one's own server, where `settings` name several.
     public func settingsOfServer(_ settings: ConnectionSettings) -> ConnectionSettings {
@@ -47,7 +47,7 @@ public struct ReplicationConnection: ~Copyable {
     }
 
     /// A setting that the server reports by itself.
-    public func parameterStatus(_ name: String) -> String? {
+    func parameterStatus(_ name: String) -> String? {
         PQparameterStatus(session.connection, name).map { String(cString: $0) }
     }
 

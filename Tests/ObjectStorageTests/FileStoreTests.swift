@@ -73,9 +73,8 @@ import Testing
 
     @Test func spooledBody() throws {
         let store = try open()
-        var spool = try SpoolFile(in: directory.path)
         for round in 0..<2 {
-            try spool.reset()
+            var spool = try SpoolFile(in: directory.path)
             let rows = jsonRows(4000 - round * 1000, seed: UInt64(round))
             try spool.append(rows.span)
             try spool.append(rows.span)

@@ -59,18 +59,7 @@ public struct RunningTransaction: Sendable, Equatable {
 extension PostgresConnection {
     /// The slot of a name, or nil.
     public mutating func replicationSlot(named name: String) throws(PostgresError) -> ReplicationSlot? {
-        try replicationSlots(where: "s.slot_name = $1", [name]).first
-    }
-
-    /// All slots, by name.
-    public mutating func replicationSlots() throws(PostgresError) -> [ReplicationSlot] {
-        try replicationSlots(where: "true", [])
-    }
-
-    /// Columns that newer servers added are read through JSON, so that one query serves all versions.
-    private mutating func replicationSlots(
-        where condition: String, _ parameters: [String?]
-    ) throws(PostgresError) -> [ReplicationSlot] {
+        // Columns that newer servers added are read through JSON, so that one query serves all versions.
         let rows = try query(
             """
             SELECT s.slot_name, s.plugin, s.slot_type, s.database, s.temporary, s.active_pid, a.application_name,
@@ -85,8 +74,8 @@ extension PostgresConnection {
               FROM pg_catalog.pg_replication_slots s
               LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = s.active_pid
              CROSS JOIN LATERAL (SELECT pg_catalog.to_jsonb(s) AS j) x
-             WHERE \(condition) ORDER BY s.slot_name
-            """, parameters)
+             WHERE s.slot_name = $1
+            """, [name])
         return try rows.map { row throws(PostgresError) in
             ReplicationSlot(
                 name: try row.text("slot_name"), plugin: row.optional("plugin"), type: try row.text("slot_type"),
@@ -98,7 +87,7 @@ extension PostgresConnection {
                 safeWALSize: row.optionalInteger("safe_wal_size"), retainedBytes: row.optionalInteger("retained"),
                 invalidationReason: row.optional("invalidation_reason"), isTwoPhase: try row.bool("two_phase"),
                 isFailover: try row.bool("failover"), isSynced: try row.bool("synced"))
-        }
+        }.first
     }
 
     /// The oldest transactions with an ID, those that a slot's creation waits for; at most `limit`.
