@@ -182,6 +182,7 @@ def test_a_server_that_goes_after_the_first_commit_is_waited_for(make: SiteMaker
     assert site.agent.stop() == 0
 
 
+@pytest.mark.seldom
 def test_a_sink_that_has_run_waits_for_its_servers(world: World, fronted: SiteMaker) -> None:
     """As a stream does: for the store within a session, and for brokers from one session to the next."""
     front = broker_front(world)

@@ -69,7 +69,7 @@ def refused(site: Site, kind: str) -> str:
 
 # The position that was judged is not written over one that was stored since
 
-@pytest.mark.parametrize("runs_on", [False, True], ids=["stopped", "running"])
+@pytest.mark.parametrize("runs_on", [pytest.param(False, id="stopped", marks=pytest.mark.seldom), pytest.param(True, id="running")])
 def test_a_position_that_has_moved_while_init_waited_stays(little: Site, runs_on: bool) -> None:
     """An agent is started, and stopped again or not, while `init` waits for a transaction that writes to what it has added."""
     site = little

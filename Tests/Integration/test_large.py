@@ -179,6 +179,7 @@ def test_savepoints_rolled_back_and_100000_subtransactions(make: SiteMaker) -> N
     assert site.agent.stop() == 0
 
 
+@pytest.mark.seldom
 def test_large_transactions_that_interleave(make: SiteMaker) -> None:
     site = make().init().run("--only", "stream")
 
@@ -224,6 +225,7 @@ def test_a_row_of_8_mb_where_the_topic_takes_it(make: SiteMaker) -> None:
     assert site.agent.stop() == 0
 
 
+@pytest.mark.seldom
 def test_a_message_as_large_as_its_topic_takes(make: SiteMaker) -> None:
     """Nobody foresees the topic of logical messages: it is met with the first of them."""
     site = make({"limits": {"memory": "24MiB"}}).init()
@@ -334,6 +336,7 @@ def test_memory_does_not_depend_on_the_size_of_a_transaction(make: SiteMaker, ro
     assert site.agent.stop() == 0
 
 
+@pytest.mark.seldom
 def test_verify_compares_a_table_that_is_larger_than_its_memory(make: SiteMaker) -> None:
     """Half of the table changes while the sink is off, so that what it has not put is read from the topic."""
     rows = 60_000

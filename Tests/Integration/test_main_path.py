@@ -255,6 +255,7 @@ def test_the_keys_of_many_tables_are_asked_for_at_once_and_a_later_change_is_see
     assert set(map(tuple, keys.values())) == {(b'{"id":1}',)}
 
 
+@pytest.mark.seldom
 def test_a_large_transaction_is_one(make: SiteMaker) -> None:
     """200,000 rows in one transaction and small ones beside it; resident memory stays near its bound."""
     site = make({"s3": {"rotate": {"bytes": "16MiB"}}}).init().run()

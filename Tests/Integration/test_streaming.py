@@ -105,6 +105,7 @@ def test_interleaved_savepoints_rollbacks_and_a_changed_table(make: SiteMaker) -
     assert site.agent.stop() == 0
 
 
+@pytest.mark.seldom
 def test_killed_while_it_receives_and_while_it_publishes(make: SiteMaker) -> None:
     """Split as it is: begun with protocol 2, gone on with protocol 1, ended with protocol 2 (the ordinals are the same)."""
     site = streamed(make({"kafka": {"transaction": {"rows": 1000}, "split": {"rows": 4000}}})).init().run(*ONLY)
