@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 from conftest import DOCUMENTS, ServerMaker, SiteMaker, insert, progress
@@ -308,6 +310,33 @@ def test_ctrl_c_ends_an_init_that_waits_and_leaves_no_slot(little: Site) -> None
     site.agent.must("init")
     streamed(site, 1)
     assert site.agent.stop() == 0 and sent(site) == {1: 1}
+
+
+@pytest.mark.seldom
+def test_ctrl_c_in_the_middle_of_the_history_is_no_gap(make: SiteMaker) -> None:
+    """What was not read to its end says nothing of the server's WAL."""
+    site = make({"postgres": {"replay_window": {"age": "1h"}}}, tables=DOCUMENTS).init().run("--only", "stream")
+    site.sql("insert into public.unpublished select n, repeat('x', 100) from generate_series(1, 400000) n",
+             "insert into public.documents values (1, 'x', null, null)")
+    site.auditor.wait_kafka()
+    assert site.agent.stop() == 0
+    init = begun(site)
+    reading = ("select pid from pg_stat_replication join pg_replication_slots on pid = active_pid"
+               " where slot_name like '%\\_check' and state = 'catchup'")
+    with site.stack.postgres.connect(site.database) as looks:
+        def walsender() -> psutil.Process | None:
+            row = looks.execute(reading).fetchone()
+            return psutil.Process(row[0]) if row else None
+        found = wait_until("it reads", walsender, 30, pause=0.002)
+        time.sleep(0.05)  # its answer is on its way
+        found.suspend()
+        try:
+            assert init.stop(signal.SIGINT) == 1, init.tail()
+        finally:
+            found.resume()
+    assert "stopped before the end" in init.log.read_text(), init.tail()
+    site.agent.must("init")
+    assert site.agent.start("--only", "stream").wait_ready().stop() == 0
 
 
 @pytest.mark.seldom

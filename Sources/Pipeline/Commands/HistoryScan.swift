@@ -36,6 +36,8 @@ enum HistoryScan {
             result = history.message(endingAt: scan.lastMessage)
             if result == .differs { break }
             guard let head else {
+                // It was broken off, and has seen nothing: whoever asked has been told to stop.
+                if services.stop.isRequested { return .fits }
                 result = history.sent(upTo: history.end)
                 break
             }

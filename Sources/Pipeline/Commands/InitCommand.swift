@@ -100,6 +100,7 @@ package struct InitCommand {
         let compared = try postgres { (_) throws(PostgresError) in
             try HistoryScan.judge(stored, facts, settings, services)
         }
+        try stopped()
         switch compared {
         case .fits: return nil
         case .differs(let refusal): return refusal

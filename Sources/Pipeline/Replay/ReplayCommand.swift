@@ -83,6 +83,7 @@ package struct ReplayCommand {
         do throws(PostgresError) {
             compared = try HistoryScan.judge(live, found.facts, settings, services)
         } catch { throw CommandErrors.exit(error) }
+        try stopped()
         switch compared {
         case .fits: break
         case .differs(let refusal): throw refusal.exit
