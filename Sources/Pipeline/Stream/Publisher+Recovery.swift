@@ -27,7 +27,7 @@ extension Publisher {
             services.state.failed("kafka", kind: isExpired ? "expired" : "\(error.disposition)")
             services.log.warning(
                 isExpired
-                    ? "the coordinator ended a transaction that was open for longer than kafka.transaction.timeout"
+                    ? "a transaction was open for longer than kafka.transaction.timeout, and was ended"
                     : "kafka refused a call", ["error": .init(error)])
             switch recovery.action(
                 for: error.disposition, error.reason,
