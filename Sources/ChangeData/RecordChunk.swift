@@ -127,6 +127,12 @@ public final class RecordChunk: @unchecked Sendable {
     /// The ends of whole transactions, in order.
     public var boundaries: [Boundary] { contents.boundaries }
 
+    /// The source's clock, of which all was committed before the last boundary, is at least this, microseconds since 1970.
+    public func knows(clock: Int64) {
+        guard let last = contents.boundaries.indices.last else { return }
+        contents.boundaries[last].transaction.clock = max(contents.boundaries[last].transaction.clock, clock)
+    }
+
     /// An empty chunk with room for so many bytes.
     public init(capacity: Int) {
         contents = RecordContents(buffer: ByteBuffer(capacity: capacity))

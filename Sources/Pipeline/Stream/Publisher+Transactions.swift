@@ -64,7 +64,7 @@ extension Publisher {
         pending.timeline = max(pending.timeline, seen.timeline ?? 0)
         let now = services.clock.wall() / 1000
         pending.marks = settings.window?.marks(pending.marks, passing: pending.lsn, now: now) ?? []
-        pending.knows(clock: clock.reached(pending.lsn, latest: services.state.serverSeen), now: now)
+        pending.forgetClock(aheadOf: now)
         while !isCommitted {
             do throws(KafkaError) {
                 try begin(forRecords: false)

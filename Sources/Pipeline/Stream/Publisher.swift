@@ -27,8 +27,6 @@ struct Publisher: ~Copyable {
     var stored: StoredPosition
     /// What Kafka will hold once the open transaction is committed at the last boundary.
     var pending: StoredPosition
-    /// What looks at the server tell of its clock.
-    var clock = SeenClock()
     var recovery = ProducerRecovery()
     var backoff = Backoff(first: .milliseconds(100), most: .seconds(5))
     /// When the next transaction may begin.
@@ -151,8 +149,10 @@ struct Publisher: ~Copyable {
         // What is whole and was sent in one Kafka transaction with the begin of what is cut off is not cut off with it.
         if !open.isAtBoundary { try takeBack() }
         if !open.isEmpty, open.isAtBoundary { try commit(isPublishing: false) }
-        // What is not whole is dropped with the producer: the next `init_transactions` ends it.
-        if producer?.isInTransaction == true { try? producer?.abort(timeout: .seconds(2)) }
+        // What is not whole is dropped with the producer: the next `init_transactions` ends it, also where this one may end nothing.
+        if let producer, producer.isInTransaction, !doubt.isDue(producer.connectionsLost) {
+            try? producer.abort(timeout: .seconds(2))
+        }
     }
 
     /// Produces records of the newest chunk into the open transaction.

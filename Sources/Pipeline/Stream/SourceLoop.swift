@@ -12,6 +12,8 @@ struct SourceLoop: ~Copyable {
     let link: StreamLink
     var connection: ReplicationConnection
     var feedback: ReplicationFeedback
+    /// What looks at the server tell of its clock.
+    private var seen = SeenClock()
     var encoder: ChangeEncoder?
     var chunk: RecordChunk?
     var tables: RelationDescriber
@@ -266,10 +268,20 @@ struct SourceLoop: ~Copyable {
         else { return }
         if what == .whatIsWhole, link.queue.keepsBack() { return }
         shareNames()
+        tellClock(full)
         link.queue.push(full)
         chunk = nil
     }
 
+    /// Before the publisher has the chunk: what follows it is dated by no earlier clock than what is sealed by it.
+    private mutating func tellClock(_ chunk: RecordChunk) {
+        guard let end = chunk.boundaries.last?.transaction.endLSN else { return }
+        let clock = seen.reached(end, latest: services.state.serverSeen)
+        guard clock > 0 else { return }
+        chunk.knows(clock: clock)
+        encoder?.passes(clock)
+        feedback.handedOn(upTo: end, at: clock)
+    }
 }
 
 extension Span<UInt8> {

@@ -102,12 +102,10 @@ extension StoredPosition {
         return (epoch, lsn, commitLSN, ordinal) > (other.epoch, other.lsn, other.commitLSN, other.ordinal)
     }
 
-    /// The source's clock is at least `clock`, microseconds since 1970; 0: nothing more is known of it. One that is ahead of ours is
-    /// forgotten: hours would be sealed by it that have not come, and it would never be mended.
+    /// Forgets a clock of the source that is ahead of ours: hours would be sealed by it that have not come, and it would never be mended.
     /// - Parameter now: our clock, microseconds since 1970.
-    package mutating func knows(clock: Int64, now: Int64) {
-        if self.clock > now &+ 60_000_000 { self.clock = 0 }
-        self.clock = max(self.clock, clock)
+    package mutating func forgetClock(aheadOf now: Int64) {
+        if clock > now &+ 60_000_000 { clock = 0 }
     }
 
     /// The epochs that the stream has had, as the losses on record tell: none where there is but the one.

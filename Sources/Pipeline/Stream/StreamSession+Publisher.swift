@@ -43,7 +43,7 @@ extension StreamSession {
         // An older sluice stored where logical messages were as well, which the server does not send again.
         if stored.mark == nil, stored.ordinal == 0 { stored.commitLSN = LSN(0) }
         stored.cluster = cluster ?? stored.cluster
-        stored.knows(clock: 0, now: services.clock.wall() / 1000)
+        stored.forgetClock(aheadOf: services.clock.wall() / 1000)
         if stored != found.position {
             // What holds from here on is what the publisher finds when it looks; and what was cut off is so for whoever reads it next.
             try StreamFailures.kafka { () throws(KafkaError) in
