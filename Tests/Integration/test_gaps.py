@@ -214,6 +214,28 @@ def test_another_cluster_behind_the_address(server: ServerMaker) -> None:
     led_out(site, "other-cluster", missing=3, extra=(1, 2))
 
 
+@pytest.mark.seldom
+def test_of_two_hosts_the_streams_own_is_looked_at(server: ServerMaker) -> None:
+    """The first one comes back, and has no such slot: nothing of it is this stream's."""
+    site, own = server()
+    _, first = server()
+    first.create_database(site.database)
+    first.stop()
+    address = f"127.0.0.1:{own.port}"
+    url = site.agent.settings["postgres"]["url"]
+    assert address in url
+    site.agent.settings["postgres"]["url"] = url.replace(address, f"127.0.0.1:{first.port},{address}")
+    site.agent.write()
+    site.init().run("--only", "stream")
+    wait_until("the slot was looked at", lambda: site.agent.metrics().get("sluice_slot_retained_wal_bytes", 0) > 0, 30)
+    first.start()
+    for number in range(24):  # two looks
+        time.sleep(0.5)
+        insert(site, number)
+        assert site.agent.metrics().get("sluice_slot_retained_wal_bytes", 0) > 0
+    assert site.agent.stop() == 0
+
+
 @contextmanager
 def backup_of(site: Site, postgres: Postgres) -> Iterator[None]:
     """The server is as it was, whatever it was given meanwhile."""

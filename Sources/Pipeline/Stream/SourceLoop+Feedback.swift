@@ -63,12 +63,12 @@ extension SourceLoop {
     }
 
     /// A walsender waits for its receiver's flush, and the server's shutdown with it: a server that shuts down is let go. Before the
-    /// position is known nothing is read and nothing confirmed, for as long as that takes. Of several hosts the stream's own is asked.
+    /// position is known nothing is read and nothing confirmed, for as long as that takes.
     mutating func probe(_ now: Int64) throws(SessionFailure) {
         guard shutdownProbe.isDue(now: now, lags: encoder == nil || feedback.confirmationLags) else { return }
         do throws(PostgresError) {
             _ = try PostgresConnection(
-                connecting: connection.settingsOfServer(settings.postgres), timeout: .seconds(2),
+                connecting: settings.postgres, timeout: .seconds(2),
                 limit: .nanoseconds(min(.seconds(5), feedback.silence)))
             shutdownProbe.answered()
         } catch  where error.kind == .shuttingDown {

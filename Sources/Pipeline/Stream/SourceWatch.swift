@@ -65,10 +65,7 @@ package struct SourceWatch {
             } catch {
                 // Counted: what the metrics say of the slot is as old as this.
                 services.state.failed("postgres", kind: "watch")
-                if error.kind == .transient, error.sqlState == nil {
-                    let now = services.clock.monotonic()
-                    services.state.update { $0.lookedInVain(at: now) }
-                }
+                if error.kind == .transient, error.sqlState == nil { lookedInVain() }
                 if let seconds = failedLooks.failed(at: services.clock.monotonic()) {
                     services.log.warning(
                         "slot and publication cannot be looked at: a table that is no longer published goes unnoticed",
@@ -100,10 +97,28 @@ package struct SourceWatch {
         }
     }
 
+    /// Connects to the server that the stream is of, where there is a stream: of several hosts another may answer.
+    private func connect() throws(PostgresError) -> PostgresConnection {
+        let snapshot = services.state.snapshot
+        let server = snapshot.phase == .streaming ? snapshot.server : nil
+        do throws(PostgresError) {
+            return try PostgresConnection(connecting: server ?? settings.postgres, timeout: .seconds(5))
+        } catch {
+            // A proxy may take the connection, and have nobody to give it to.
+            if error.kind == .timedOut { lookedInVain() }
+            throw error
+        }
+    }
+
+    private func lookedInVain() {
+        let now = services.clock.monotonic()
+        services.state.update { $0.lookedInVain(at: now) }
+    }
+
     /// Whether the server is no standby any more, or does not answer.
     private func isDue() -> Bool {
         do throws(PostgresError) {
-            var connection = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(5))
+            var connection = try connect()
             return try !connection.serverPosition(timeout: .seconds(5)).isInRecovery
         } catch {
             // The look says why.
@@ -156,7 +171,7 @@ package struct SourceWatch {
 
     /// Looks at the slot, and at which tables the configuration wants and the publication has.
     private func look() throws(PostgresError) -> Look {
-        var connection = try PostgresConnection(connecting: settings.postgres, timeout: .seconds(5))
+        var connection = try connect()
         let slot = try connection.replicationSlot(named: settings.slot)
         let position = try connection.serverPosition()
         let timeline = position.isInRecovery ? StartFacts.timeline(settings) : position.timeline

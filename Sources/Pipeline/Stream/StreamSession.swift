@@ -19,7 +19,7 @@ import Threads
 ///
 /// What it starts from is in `StreamOrigin`, the publisher's thread in `StreamSession+Publisher`.
 struct StreamSession: Sendable {
-    let settings: StreamSettings
+    private(set) var settings: StreamSettings
     let services: StreamServices
     let memory: SessionMemory
 
@@ -36,16 +36,19 @@ struct StreamSession: Sendable {
         // (2)
         services.turned(.stream)
         let connection = try connect()
+        // All that it asks from here on it asks the server that it streams from: of several hosts another may answer by now.
+        var own = self
+        own.settings.postgres = connection.settingsOfServer(settings.postgres)
         let intake = intake(connection.serverVersion, restart: facts.slot?.restart)
         services.state.update { [isStreaming = intake != nil] in
             $0.intake.start(isStreaming: isStreaming)
             $0.isOnStandby = facts.isInRecovery
         }
-        try stream(
+        try own.stream(
             over: start(connection, at: HistoryCheck.start(position), streaming: intake != nil),
             senderTimeout: senderTimeout,
             slotAt: facts.slot?.confirmedFlush ?? LSN(0), intake: intake
-        ) { link throws(SessionFailure) in try publish(link) }
+        ) { [own] link throws(SessionFailure) in try own.publish(link) }
     }
 
     /// Runs the source on this thread and `publish` on another, until a stop, the end of a replay's range, or a failure.
@@ -56,8 +59,8 @@ struct StreamSession: Sendable {
     ) throws(SessionFailure) {
         let link = StreamLink(memory: settings.chunkMemory, chunkBytes: settings.chunkBytes)
         link.holdsSlot(connection.walsender)
-        services.state.update { [walsender = connection.walsender] in
-            ($0.walsender, $0.timeline, $0.serverSeen) = (walsender, nil, (LSN(0), 0))
+        services.state.update { [walsender = connection.walsender, server = settings.postgres] in
+            ($0.walsender, $0.server, $0.timeline, $0.serverSeen) = (walsender, server, nil, (LSN(0), 0))
         }
         services.stop.register(link.queue.freed)
         defer { services.stop.unregister(link.queue.freed) }

@@ -27,6 +27,8 @@ extension AgentState {
         package private(set) var looks = SilentServer.Looks()
         /// Our walsender.
         var walsender: Walsender?
+        /// How to make another connection to its server.
+        var server: ConnectionSettings?
         /// The timeline of the server that it is of, as it was last seen.
         var timeline: UInt32?
         /// Whether it was a standby then, or when the session began.
