@@ -23,7 +23,11 @@ final class ClientEnd: Sendable {
     /// - Returns: false where that takes longer; it goes on, for ever perhaps.
     static func free(_ client: OpaquePointer, _ context: Unmanaged<ClientContext>) -> Bool {
         let end = ClientEnd(client, context)
-        return WorkerThread(name: "kafka-end") { end.run() }.join(milliseconds: Int(patience.milliseconds))
+        guard let thread = WorkerThread.ifPossible(name: "kafka-end", { end.run() }) else {
+            end.run()
+            return true
+        }
+        return thread.join(milliseconds: Int(patience.milliseconds))
     }
 
     private func run() {

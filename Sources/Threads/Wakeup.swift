@@ -9,12 +9,22 @@ package final class Wakeup: Sendable {
     /// Readable while the flag is raised.
     package let descriptor: Int32
 
-    package init() {
-        let opened = eventfd(0, Int32(O_NONBLOCK | O_CLOEXEC))
+    private init(_ descriptor: Int32) { self.descriptor = descriptor }
+
+    package convenience init() {
+        let opened = Self.open()
         // Nothing can wait without one.
         if opened < 0 { endForWant("no file descriptor is left: raise the limit of open files (ulimit -n)") }
-        descriptor = opened
+        self.init(opened)
     }
+
+    /// nil where no file descriptor is left.
+    static func ifPossible() -> Wakeup? {
+        let opened = open()
+        return opened < 0 ? nil : Wakeup(opened)
+    }
+
+    private static func open() -> Int32 { eventfd(0, Int32(O_NONBLOCK | O_CLOEXEC)) }
 
     deinit { close(descriptor) }
 

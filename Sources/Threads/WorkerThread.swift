@@ -4,11 +4,25 @@ import Synchronization
 
 /// A thread that runs one closure; blocking C calls live on threads of their own, never on the cooperative pool.
 package final class WorkerThread: Sendable {
-    private let done = Wakeup()
+    private let done: Wakeup
     private let finished = Atomic<Bool>(false)
 
+    private init(_ done: Wakeup) { self.done = done }
+
     /// Starts `body` on a new thread, named for `ps` and `perf` (15 characters at most are shown).
-    package init(name: String, _ body: @escaping @Sendable () -> Void) {
+    package convenience init(name: String, _ body: @escaping @Sendable () -> Void) {
+        self.init(Wakeup())
+        if !start(name, body) { endForWant("no thread is left: raise the limit of processes (ulimit -u)") }
+    }
+
+    /// The same; nil, and nothing is run, where the system has no thread left.
+    package static func ifPossible(name: String, _ body: @escaping @Sendable () -> Void) -> WorkerThread? {
+        guard let done = Wakeup.ifPossible() else { return nil }
+        let thread = WorkerThread(done)
+        return thread.start(name, body) ? thread : nil
+    }
+
+    private func start(_ name: String, _ body: @escaping @Sendable () -> Void) -> Bool {
         let start = Start(name: name) { [done, self] in
             body()
             self.finished.store(true, ordering: .releasing)
@@ -32,7 +46,9 @@ package final class WorkerThread: Sendable {
                 return nil
             }, box)
         unsafe pthread_attr_destroy(&attributes)
-        if failed != 0 { endForWant("no thread is left: raise the limit of processes (ulimit -u)") }
+        // SAFETY: no thread has it.
+        if failed != 0 { unsafe Unmanaged<Start>.fromOpaque(box).release() }
+        return failed == 0
     }
 
     /// Waits for the end of the closure; false when `milliseconds` passed before.
