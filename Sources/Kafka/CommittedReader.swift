@@ -88,9 +88,9 @@ public final class CommittedReader {
         let high = try uncommitted?.ends(of: [partition], deadline)[partition]
         let low = try source.batch.client.begins(of: [partition], deadline)[partition]
         let stable = try source.batch.client.ends(of: [partition], deadline)[partition]
-        guard let low, let stable else { throw .doesNotExist(partition) }
+        guard let low, let stable, let high else { throw .doesNotExist(partition) }
         // A marker that was written in between is behind the first answer.
-        return PartitionBounds(low: low, lastStable: stable, high: max(high ?? stable, stable))
+        return PartitionBounds(low: low, lastStable: stable, high: max(high, stable))
     }
 
     /// The first record at `offset` or behind it that this reader is shown; nil where there is none. Stops reading that
