@@ -19,7 +19,8 @@ extension HourSealer {
     func seal(
         _ hour: SourceHour, of name: String, _ ledger: HourLedger, _ occasion: Occasion = .inTurn
     ) throws(StorageError) -> Bool {
-        // Another worker may put one meanwhile: then it is looked at again.
+        // Another worker may put one meanwhile, or ours may have arrived: then it is looked at again.
+        var unknown: StorageError?
         for _ in 0..<3 {
             let found = try ledger.hour(hour, of: name)
             try board.witness.check(name, in: ledger.store)
@@ -44,10 +45,16 @@ extension HourSealer {
                 entries: try ledger.entries(found.keys, of: name))
             let key = HourManifest.key(topic: name, hour: hour, revision: manifest.revision)
             if settings.conditional == .off, try ledger.store.head(key) != nil { continue }
-            let result = try ledger.store.put(
-                key, body: .bytes(Array(manifest.json.utf8)),
-                condition: settings.conditional == .off ? .none : .ifAbsent)
-            guard case .created = result else { continue }
+            do throws(StorageError) {
+                let result = try ledger.store.put(
+                    key, body: .bytes(Array(manifest.json.utf8)),
+                    condition: settings.conditional == .off ? .none : .ifAbsent)
+                guard case .created = result else { continue }
+            } catch {
+                guard error.kind == .indefinite else { throw error }
+                unknown = error
+                continue
+            }
             try board.witness.check(name, in: ledger.store)
             services.log.info(
                 manifest.revision == 1 ? "an hour is sealed" : "an hour is sealed again: rows came late",
@@ -57,9 +64,10 @@ extension HourSealer {
                 ])
             return true
         }
-        throw StorageError(
-            .transient, "put", key: HourManifest.prefix(topic: name, hour: hour),
-            "others put manifests at the same time")
+        throw unknown
+            ?? StorageError(
+                .transient, "put", key: HourManifest.prefix(topic: name, hour: hour),
+                "others put manifests at the same time")
     }
 
     private func loses(_ keys: Set<String>, of name: String, _ hour: SourceHour) {

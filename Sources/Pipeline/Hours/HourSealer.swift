@@ -183,7 +183,11 @@ final class HourSealer {
         let start = max(begin, SourceHour(passed.next.number - Self.hoursAtOnce))
         // Told of with the offset of a partition that has one.
         let ours = board.reach.filter { $0.key.topic == name }.max { $0.value.readTo < $1.value.readTo }
-        if begin < start, let ours, let before = HourSet(bounds: [begin.number, start.number - 1]) {
+        if begin < start, let before = HourSet(bounds: [begin.number, start.number - 1]) {
+            // Else nobody would come back to them: those that are empty are in no note of an offset.
+            guard let ours else {
+                throw StorageError(.transient, "list", key: "\(name)/", "the topic is another worker's by now")
+            }
             board.takeOver(ours.key, before)
         }
         return start
@@ -218,7 +222,10 @@ final class HourSealer {
     }
 
     private func seal(_ late: [(late: HourBoard.Late, at: Int64)], _ ledger: HourLedger) {
-        for (one, at) in late where !services.stop.isRequested && !board.isClosed {
+        // Of topics that are another worker's to seal: the first hour behind which none is sealed.
+        var unsealed: [String: SourceHour] = [:]
+        for (one, at) in late.sorted(by: { $0.late.hour < $1.late.hour })
+        where !services.stop.isRequested && !board.isClosed {
             let now = services.clock.monotonic()
             board.postpone(one, until: now &+ .seconds(5))
             let topic = topics[one.topic]
@@ -231,6 +238,7 @@ final class HourSealer {
                     continue
                 }
             }
+            if let first = unsealed[one.topic], one.hour > first { continue }
             attempt { () throws(SinkFailure) in
                 // Of a topic that is another worker's to seal, an hour without a manifest is left to that one.
                 let isSealed = try storing { () throws(StorageError) in
@@ -238,7 +246,10 @@ final class HourSealer {
                 }
                 if isSealed {
                     board.settle(one, putAt: at)
-                } else if now &- at >= Self.patience {
+                    return
+                }
+                if topic == nil { unsealed[one.topic] = one.hour }
+                if now &- at >= Self.patience {
                     // Where nothing was sealed for long, nothing will be soon.
                     board.postpone(one, until: now &+ .seconds(600))
                 }
