@@ -218,16 +218,24 @@ def test_a_sink_that_has_run_waits_for_its_servers(world: World, fronted: SiteMa
     assert sink.stop() == 0 and site.agent.stop() == 0
 
 
+PAGE = b"<html>log in</html>"
+
+
 class Page(BaseHTTPRequestHandler):
     """A gateway's own page: it answers 200 to whatever is asked."""
+
+    is_tagged = False
 
     def answer(self) -> None:
         self.rfile.read(int(self.headers.get("content-length") or 0))
         self.send_response(200)
         self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(PAGE)))
+        if self.is_tagged:
+            self.send_header("ETag", '"5-abc"')
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(b"<html>log in</html>")
+            self.wfile.write(PAGE)
 
     do_GET = do_HEAD = do_PUT = answer
 
@@ -236,8 +244,8 @@ class Page(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def page_at(port: int) -> Iterator[None]:
-    server = ThreadingHTTPServer(("127.0.0.1", port), Page)
+def page_at(port: int, tagged: bool) -> Iterator[None]:
+    server = ThreadingHTTPServer(("127.0.0.1", port), type("AnyPage", (Page,), {"is_tagged": tagged}))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield
@@ -255,8 +263,12 @@ def test_store_killed_or_hung(make: SiteMaker) -> None:
         if store.keeps_objects:
             store.kill()
             wait_until("the sink has lost its store, and goes on", lambda: site.agent.running().require_running() or failures(site, "s3") > 0, 30)
-            with page_at(store.port):
+            with page_at(store.port, tagged=False):
                 wait_until("it is not taken for a store", lambda: "not an object store's" in site.agent.said(), 30)
+            refused = site.agent.said().count("it has content")
+            with page_at(store.port, tagged=True):
+                wait_until("nor where its pages have an ETag, as those of some have",
+                           lambda: site.agent.running().require_running() or site.agent.said().count("it has content") > refused + 1, 60)
             store.start()
         else:  # a store that forgets is not what the contract is about: it hangs instead
             store.pause()

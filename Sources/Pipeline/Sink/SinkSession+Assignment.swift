@@ -106,13 +106,16 @@ extension SinkSession {
         commit(timeout: .nanoseconds(max(.milliseconds(100), reserve / 2)))
     }
 
-    /// Puts what was read, of all partitions: what takes the records of one may be as far with theirs.
-    func salvage() throws(SinkFailure) {
+    /// Puts what was read, of all partitions, and then fails: what takes the records of one may be as far with theirs.
+    func salvage(before failure: SinkFailure) throws(SinkFailure) -> Never {
+        // A stop may come meanwhile, and does not wait for it.
+        services.state.update { $0.sinkFailed(failure) }
         let all = Array(writers.values)
         context.now = services.clock.monotonic()
         for writer in all { try writer.end(.shutdown, after: nil) }
         try settle(all, until: context.now &+ .seconds(30))
         commit(timeout: .seconds(3))
+        throw failure
     }
 
     // MARK: Positions
@@ -121,6 +124,8 @@ extension SinkSession {
     func resolved(
         _ topic: String, _ pin: TopicPin, _ found: [(asked: StoreJob.Asked, key: String?, object: StoredObject?)]
     ) throws(SinkFailure) {
+        // Nothing more is read, and a stop has no time for questions.
+        guard !services.stop.isRequested else { return }
         var isFailing = false
         let until = services.clock.monotonic() &+ Self.awayFromGroup
         let current = found.map(\.asked).filter {
@@ -273,9 +278,10 @@ extension SinkSession {
                 return writer.skipCheck(to: next)
             }
             if position < bounds.low {
-                try salvage()
-                throw .refusal(
-                    partition, .lost(position...(bounds.low - 1)), group: settings.group, store: settings.storeName)
+                try salvage(
+                    before: .refusal(
+                        partition, .lost(position...(bounds.low - 1)), group: settings.group, store: settings.storeName)
+                )
             }
             if position > bounds.high {
                 throw .refusal(

@@ -20,8 +20,7 @@ extension SinkSession {
         context.now = services.clock.monotonic()
         for topic in topics {
             guard let policy = Compaction.policy(found[topic]) else { continue }
-            try salvage()
-            throw .compacted(topic, policy: policy)
+            try salvage(before: .compacted(topic, policy: policy))
         }
     }
 }

@@ -19,7 +19,7 @@ extension SinkSession {
         case .resolved(let topic, let pin, let found): try resolved(topic, pin, found)
         case .looked(let partition, let key, let generation, let found):
             guard let writer = writers[partition], writer.puts.generation == generation,
-                case .object(let object) = found,
+                case .object(let object?) = found,
                 let first = writer.puts.waiting.first ?? writer.open, first.key == key
             else { return }
             // Ours, if it was put meanwhile: its own result follows.

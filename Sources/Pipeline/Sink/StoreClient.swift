@@ -90,8 +90,11 @@ final class StoreClient {
             } catch {
                 // It may be there. If it is not, nothing was changed, and the put is made again.
                 guard error.kind == .indefinite else { throw error }
-                guard let info = try store.head(segment.key) else { throw error }
-                return .taken(StoredObject(metadata: info.metadata), bytes: body.length)
+                // What has no metadata of ours may be a page of whatever stands before the store: the next put says what it is.
+                guard let info = try store.head(segment.key), let found = StoredObject(metadata: info.metadata) else {
+                    throw error
+                }
+                return .taken(found, bytes: body.length)
             }
             guard let info = try store.head(segment.key) else {
                 throw StorageError(.transient, "put", key: segment.key, "the object was there and is gone")
