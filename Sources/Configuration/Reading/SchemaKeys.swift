@@ -11,7 +11,7 @@ extension Schema {
         key(
             "postgres.url", "a libpq URI or key=value string",
             note: "required, unless PGHOST, PGHOSTADDR, PGSERVICE or PGDATABASE is set",
-            "Where the database is. A directory as host is a unix socket, the fastest way for a sidecar. libpq's `PG*` variables hold for what it leaves out. Never logged."
+            "Where the database is. A directory as host is a unix socket, the fastest way for a sidecar. libpq's `PG*` variables hold for what it leaves out. Over a network: `sslmode=verify-full&sslrootcert=FILE`, for libpq's own default verifies nobody. Never logged."
         ),
         key(
             "postgres.password", "text, best as `${VARIABLE}`", note: "none: libpq's own (PGPASSWORD, a password file)",
