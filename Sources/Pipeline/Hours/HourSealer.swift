@@ -222,9 +222,10 @@ final class HourSealer {
     }
 
     private func seal(_ late: [(late: HourBoard.Late, at: Int64)], _ ledger: HourLedger) {
-        // Of topics that are another worker's to seal: the first hour behind which none is sealed.
+        // The newest first; of topics that are another worker's to seal the oldest, behind which the first is that none is sealed after.
+        let others = late.filter { topics[$0.late.topic] == nil }.reversed()
         var unsealed: [String: SourceHour] = [:]
-        for (one, at) in late.sorted(by: { $0.late.hour < $1.late.hour })
+        for (one, at) in late.filter({ topics[$0.late.topic] != nil }) + others
         where !services.stop.isRequested && !board.isClosed {
             let now = services.clock.monotonic()
             board.postpone(one, until: now &+ .seconds(5))
