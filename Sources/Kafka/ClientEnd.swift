@@ -19,11 +19,15 @@ final class ClientEnd: Sendable {
     }
 
     /// Frees a client without leaving its group.
-    /// - Parameter context: what its callbacks know: released when none comes any more.
+    /// - Parameters:
+    ///   - context: what its callbacks know: released when none comes any more.
+    ///   - patience: nil: it is waited for, however long that takes.
     /// - Returns: false where that takes longer; it goes on, for ever perhaps.
-    static func free(_ client: OpaquePointer, _ context: Unmanaged<ClientContext>) -> Bool {
+    static func free(
+        _ client: OpaquePointer, _ context: Unmanaged<ClientContext>, within patience: Duration?
+    ) -> Bool {
         let end = ClientEnd(client, context)
-        guard let thread = WorkerThread.ifPossible(name: "kafka-end", { end.run() }) else {
+        guard let patience, let thread = WorkerThread.ifPossible(name: "kafka-end", { end.run() }) else {
             end.run()
             return true
         }

@@ -6,11 +6,13 @@ internal import CKafka
 /// brokers: nothing is flushed, no group is left (`NO_CONSUMER_CLOSE`), queued records are dropped. A broker's thread looks at
 /// the request to end at least once a second, also while it connects; only a name resolution that hangs holds it up, for as
 /// long as the resolver's own time-out. (`RD_KAFKA_DESTROY_F_IMMEDIATE` would not wait, but leaves threads running that still
-/// read our memory.) Where one does not end in time, the client is left behind with its context (`ClientEnd`).
+/// read our memory.) A reader whose threads do not end in time is left behind with its context (`ClientEnd`); a producer, which may
+/// still point into what it was given, is waited for.
 struct ClientHandle: ~Copyable {
     let pointer: OpaquePointer
     let context: ClientContext
     private let retained: Unmanaged<ClientContext>
+    private let patience: Duration?
 
     init(
         _ type: rd_kafka_type_t, _ configuration: consuming ClientConfiguration, events: KafkaEvents,
@@ -27,6 +29,7 @@ struct ClientHandle: ~Copyable {
         }
         self.context = context
         self.retained = retained
+        patience = type == RD_KAFKA_PRODUCER ? nil : ClientEnd.patience
     }
 
     deinit {
@@ -35,7 +38,7 @@ struct ClientHandle: ~Copyable {
             rd_kafka_unsubscribe(pointer)
             return
         }
-        guard !ClientEnd.free(pointer, retained) else { return }
+        guard !ClientEnd.free(pointer, retained, within: patience) else { return }
         context.log(level: 4, facility: "DESTROY", text: "a client's threads do not end: it is left behind")
     }
 }
