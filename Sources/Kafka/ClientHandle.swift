@@ -12,7 +12,6 @@ struct ClientHandle: ~Copyable {
     let pointer: OpaquePointer
     let context: ClientContext
     private let retained: Unmanaged<ClientContext>
-    private let patience: Duration?
 
     init(
         _ type: rd_kafka_type_t, _ configuration: consuming ClientConfiguration, events: KafkaEvents,
@@ -29,7 +28,6 @@ struct ClientHandle: ~Copyable {
         }
         self.context = context
         self.retained = retained
-        patience = type == RD_KAFKA_PRODUCER ? nil : ClientEnd.patience
     }
 
     deinit {
@@ -38,6 +36,7 @@ struct ClientHandle: ~Copyable {
             rd_kafka_unsubscribe(pointer)
             return
         }
+        let patience = rd_kafka_type(pointer) == RD_KAFKA_PRODUCER ? nil : ClientEnd.patience
         guard !ClientEnd.free(pointer, retained, within: patience) else { return }
         context.log(level: 4, facility: "DESTROY", text: "a client's threads do not end: it is left behind")
     }

@@ -13,7 +13,7 @@ struct SourceLoop: ~Copyable {
     var connection: ReplicationConnection
     var feedback: ReplicationFeedback
     /// What looks at the server tell of its clock.
-    private var seen = SeenClock()
+    private var seenClock = SeenClock()
     var encoder: ChangeEncoder?
     var chunk: RecordChunk?
     var tables: RelationDescriber
@@ -276,7 +276,7 @@ struct SourceLoop: ~Copyable {
     /// Before the publisher has the chunk: what follows it is dated by no earlier clock than what is sealed by it.
     private mutating func tellClock(_ chunk: RecordChunk) {
         guard let end = chunk.boundaries.last?.transaction.endLSN else { return }
-        let clock = seen.reached(end, latest: services.state.serverSeen)
+        let clock = seenClock.reached(end, latest: services.state.serverSeen)
         guard clock > 0 else { return }
         chunk.knows(clock: clock)
         encoder?.passes(clock)
