@@ -1,5 +1,3 @@
-import Kafka
-
 /// What is put before a session ends.
 extension SinkSession {
     /// A stop was asked for: writes what is open, as far as the time goes.

@@ -5,7 +5,8 @@ import Kafka
 /// The classic transaction protocol may lose or tear data where the outcome of a commit or abort is not known
 /// (KAFKA-17754, KIP-890), and librdkafka cannot tell a coordinator's time-out from a fence (no KIP-588). So both end the
 /// producer instance: a new one bumps the epoch, and what Kafka holds is read back before anything is sent again. Only the age of
-/// the transaction tells them apart: an old one is ended for it, as where a quota holds the producer back, by nobody else.
+/// the transaction tells them apart: one that is past its time-out was ended for that, as where a quota holds the producer back, unless
+/// the slot or the position says otherwise.
 struct ProducerRecovery: Equatable {
     enum Action: Equatable {
         /// Abort the transaction and send the batch again from memory.
@@ -48,7 +49,7 @@ struct ProducerRecovery: Equatable {
             return isRetained ? .abortAndResend : .restartSession
         case .indefinite, .fatal, .permanent: return .renew
         case .fenced:
-            // However often: an attempt that is as slow ends as this one, and nobody else is at work.
+            // However often: an attempt that is as slow ends as this one. Who else is at work has the slot, or moves the position.
             if isExpired { return .renewIfSlotIsOurs }
             fences.removeAll { now &- $0 > Self.window }
             fences.append(now)
